@@ -1,0 +1,81 @@
+"""A stage changes a candidate: `requires`, then `run`, then `ensures`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from edgegan.runtime.contract import Contract
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) while a stage works."""
+
+
+class Settings(BaseModel):
+    """Base of every stage's settings: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage did: plain data, fit for JSON."""
+
+    stage: str
+    settings: dict[str, Any]
+    changed: dict[str, Any]
+    """What it changed: layer to kept channels, layer to scale, file to opset, and the like."""
+    proof: dict[str, Any]
+    """What was checked of the result, and the figures of that check."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What passes between stages. The modules are in eval mode and on the CPU; no stage changes them in place."""
+
+    student: nn.Module
+    teacher: nn.Module
+    contract: Contract
+    discriminator: nn.Module | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    """Exported models by precision: "fp32", "fp16", "int8"."""
+    lineage: tuple[StageRecord, ...] = ()
+
+    def with_record(self, record: StageRecord, **changes: Any) -> Candidate:
+        """Return a new candidate with `changes` made and `record` at the end of its lineage."""
+        return replace(self, lineage=(*self.lineage, record), **changes)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may use of the outside: its folder, the run's seed, and a way to report progress."""
+
+    folder: Path
+    """The stage's own folder; files that it keeps go here. Written atomically, by `edgegan.files`."""
+    seed: int = 0
+    progress: Progress = lambda done, total: None
+
+
+class Stage(ABC):
+    """One step that turns a candidate into a new one."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def requires(self, candidate: Candidate) -> None:
+        """Raise `StageError` where the candidate cannot be used."""
+
+    @abstractmethod
+    def run(self, candidate: Candidate, context: Context) -> Candidate:
+        """Return a new candidate whose lineage ends in this stage's record."""
+
+    @abstractmethod
+    def ensures(self, before: Candidate, after: Candidate) -> None:
+        """Raise `ProofError` where the result is not what the stage promises."""

@@ -1,0 +1,84 @@
+"""Every error that edgegan raises on purpose.
+
+    EdgeganError
+    |-- UserError                what the user gave cannot be used        (exit code 2)
+    |   |-- RecipeError          recipe.yaml: unknown key, bad value, missing file
+    |   |-- ModelError           the module cannot be imported, built or traced
+    |   |-- CheckpointError      weights: wrong shape, needs pickle, NaN
+    |   |-- DataError            images or features that cannot be read
+    |   |-- InputError           arrays that do not fit the contract
+    |   |-- BundleError          a bundle that is damaged, unknown or unsafe
+    |   |-- StorageError         disk full, no permission
+    |   |-- MissingDependency    an optional package is not installed
+    |   `-- StageError           a stage cannot do what was asked of this model
+    `-- ProofError               our own check of a result failed: a bug      (exit code 1)
+"""
+
+from __future__ import annotations
+
+
+class EdgeganError(Exception):
+    """Base of all errors; says `what` went wrong, `where`, and what to do `next`."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, next: str | None = None) -> None:
+        self.what, self.where, self.next = what, where, next
+        lines = [what]
+        if where:
+            lines.append(f"  where: {where}")
+        if next:
+            lines.append(f"  next:  {next}")
+        super().__init__("\n".join(lines))
+
+
+class UserError(EdgeganError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """The recipe has an unknown key, a bad value or names a missing file."""
+
+
+class ModelError(UserError):
+    """The module cannot be imported, built or traced."""
+
+
+class CheckpointError(UserError):
+    """The weights do not fit the module, need pickle, or are not finite."""
+
+
+class DataError(UserError):
+    """Images, features or statistics that cannot be read."""
+
+
+class InputError(UserError):
+    """Arrays or arguments that do not fit the contract."""
+
+
+class BundleError(UserError):
+    """A bundle that is damaged, of an unknown schema, or unsafe to open."""
+
+
+class StorageError(UserError):
+    """The disk is full, or a file may not be written."""
+
+
+class StageError(UserError):
+    """A stage cannot do what was asked of this model."""
+
+
+class MissingDependency(UserError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is not installed, and {purpose} needs it",
+            next=f"pip install 'edgegan[{extra}]'",
+        )
+
+
+class ProofError(EdgeganError):
+    """A check that edgegan makes of its own result failed: please report it as a bug."""

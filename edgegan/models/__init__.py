@@ -1,0 +1,1 @@
+"""Reference generators and discriminators, one family a file."""

@@ -1,0 +1,1 @@
+"""Adversarial training of teachers, and training of feature extractors."""
