@@ -1,0 +1,100 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgegan.errors import InputError, MissingDependency, ModelError
+from edgegan.runtime.contract import Arrays
+from edgegan.runtime.engines.base import Engine, Port
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_SILENT = 4
+
+
+class OnnxRuntimeEngine(Engine):
+    """Runs an ONNX model with ONNX Runtime's CPU provider.
+
+    Args:
+        model: a file, or the bytes of one. Bytes cannot refer to tensors in other files.
+        threads: threads within an operator; by default one for each processor that this process may use.
+            Operators run one after the other.
+
+    Raises:
+        MissingDependency: onnxruntime is not installed.
+        ModelError: onnxruntime cannot load the model.
+        InputError: `threads` is less than 1.
+    """
+
+    def __init__(self, model: Path | bytes, *, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingDependency("onnxruntime", extra="onnxruntime", purpose="running a model") from error
+        if threads is not None and threads < 1:
+            raise InputError(f"the number of threads must be 1 or more, not {threads}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or _processors()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        where = str(model) if isinstance(model, Path) else None
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                where or model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own exceptions share no base but this one
+            raise ModelError(
+                f"onnxruntime {onnxruntime.__version__} cannot load the model: {error}",
+                where=where,
+                next="check that the file is a whole ONNX model whose opset this onnxruntime knows",
+            ) from error
+        self.name = f"onnxruntime {onnxruntime.__version__} CPU"
+        self.inputs = {port.name: _port(port) for port in self._session.get_inputs()}
+        self.outputs = {port.name: _port(port) for port in self._session.get_outputs()}
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Run one batch; `inputs` and the result map the model's names to arrays.
+
+        Raises:
+            InputError: the names are not the model's, or the engine is closed.
+            ModelError: onnxruntime cannot run the model on these arrays.
+        """
+        if self._session is None:
+            raise InputError("the engine is closed", next="load the model again")
+        if set(inputs) != set(self.inputs):
+            raise InputError(f"the model's inputs are {sorted(self.inputs)}, not {sorted(inputs)}")
+        try:
+            results = self._session.run(None, dict(inputs))
+        except Exception as error:  # as above
+            raise ModelError(f"onnxruntime cannot run the model on these inputs: {error}") from error
+        return dict(zip(self.outputs, results))
+
+    def close(self) -> None:
+        """Free the session; the engine cannot be called again."""
+        self._session = None
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _port(node: Any) -> Port:
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return Port(dtype=_DTYPES.get(node.type, node.type), shape=shape)
