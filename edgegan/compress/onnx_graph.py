@@ -1,0 +1,96 @@
+"""Small edits of ONNX files: write one, tidy one, make it half precision, give it a uint8 image output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgegan.files import write_bytes
+from edgegan.runtime.contract import Contract
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Check `model` and write it to `path` atomically, weights inside.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    onnx.checker.check_model(model, full_check=True)
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` without what no engine needs: doc strings, metadata, shapes of inner tensors."""
+    tidied = onnx.ModelProto()
+    tidied.CopyFrom(model)
+    graph = tidied.graph
+    for holder in (tidied, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        holder.ClearField("doc_string")
+        holder.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    return tidied
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with weights and computation in float16; inputs and outputs keep their types.
+
+    Weights past float16's range are clipped to it; the caller has to check the outputs.
+    """
+    from onnx_ir.passes.common import TopologicalSortPass
+    from onnx_ir.serde import from_proto, to_proto
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    half = from_proto(convert_float_to_float16(copied, keep_io_types=True))
+    TopologicalSortPass()(half)
+    return tidy(to_proto(half))
+
+
+def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+    """Return `model` with every CHW image output as uint8 (N, H, W, C), under the same name.
+
+    The arithmetic is that of `edgegan.runtime.contract.to_uint8`: scale, clip to 0..255, round half to even.
+    An output that is uint8 already stays as it is.
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    for spec in contract.outputs:
+        output = next(value for value in graph.output if value.name == spec.name)
+        if spec.layout != "CHW" or output.type.tensor_type.elem_type == TensorProto.UINT8:
+            continue
+        source = f"{spec.name}_float"
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [source if name == spec.name else name for name in names]
+        low, high = spec.range
+        constants = {"low": low, "scale": 255.0 / (high - low), "zero": 0.0, "full": 255.0}
+        named = {key: f"{spec.name}_{key}" for key in constants}
+        graph.initializer.extend(
+            numpy_helper.from_array(np.float32(value), named[key]) for key, value in constants.items()
+        )
+        steps = [
+            ("Sub", [named["low"]], {}),
+            ("Mul", [named["scale"]], {}),
+            ("Clip", [named["zero"], named["full"]], {}),
+            ("Round", [], {}),
+            ("Transpose", [], {"perm": [0, 2, 3, 1]}),
+            ("Cast", [], {"to": TensorProto.UINT8}),
+        ]
+        for position, (operator, operands, attributes) in enumerate(steps):
+            last = position == len(steps) - 1
+            target = spec.name if last else f"{spec.name}_{operator.lower()}"
+            graph.node.append(
+                helper.make_node(operator, [source, *operands], [target], name=f"node_{target}", **attributes)
+            )
+            source = target
+        channels, height, width = spec.shape
+        batch = output.type.tensor_type.shape.dim[0].dim_param
+        output.CopyFrom(
+            helper.make_tensor_value_info(spec.name, TensorProto.UINT8, [batch, height, width, channels])
+        )
+    return changed
