@@ -1,0 +1,252 @@
+"""A recipe's module, imported, built and given its trained weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from edgegan.errors import CheckpointError, ModelError
+from edgegan.recipe import ModelSpec
+from edgegan.recipe_source import did_you_mean
+
+SHOWN = 6
+
+
+def load_module(spec: ModelSpec, folder: Path) -> nn.Module:
+    """Build the module of `spec` and load its weights; in eval mode, on the CPU, frozen.
+
+    Args:
+        spec: what to call, its arguments, and the checkpoint.
+        folder: what the spec's files are relative to.
+
+    Raises:
+        ModelError: the module cannot be imported, found, called, or is not an `nn.Module`.
+        CheckpointError: the weights are missing, need pickle, do not fit, or are not finite.
+    """
+    module = build_module(spec, folder)
+    file = folder / spec.checkpoint
+    _load_weights(module, _select(_read(file), spec, file), file)
+    return module.eval().requires_grad_(False)
+
+
+def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
+    """Build the module of `spec` without loading its weights: the random ones of its own initialization.
+
+    Raises:
+        ModelError: the module cannot be imported, found, called, or is not an `nn.Module`.
+    """
+    make = _find(spec, folder)
+    try:
+        module = make(**spec.arguments)
+    except Exception as error:
+        raise ModelError(
+            f"{spec.callable} cannot be called with the recipe's arguments: {error or type(error).__name__}",
+            where=_origin(error),
+            next=f"it takes {_signature(make)}; the recipe gives {spec.arguments}",
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{spec.callable} gave {type(module).__name__}, not a torch.nn.Module")
+    return module.cpu()
+
+
+def _find(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
+    source, _, name = spec.callable.rpartition(":")
+    with _on_path(folder):
+        try:
+            module = (
+                _import_file(folder / source) if source.endswith(".py") else importlib.import_module(source)
+            )
+        except FileNotFoundError as error:
+            raise ModelError(f"there is no file {folder / source}", where=spec.callable) from error
+        except Exception as error:
+            raise ModelError(
+                f"{source} cannot be imported: {type(error).__name__}: {error}",
+                where=_origin(error) or spec.callable,
+                next="install what it needs, or correct `callable` in the recipe",
+            ) from error
+    made: Any = module
+    for part in name.split("."):
+        if not hasattr(made, part):
+            public = [key for key, value in vars(made).items() if callable(value) and not key.startswith("_")]
+            raise ModelError(
+                f"{source} has no {name!r}{did_you_mean(part, public)}",
+                where=getattr(module, "__file__", None),
+                next=f"it defines: {', '.join(public[:SHOWN]) or 'nothing that can be called'}",
+            )
+        made = getattr(made, part)
+    if not callable(made):
+        raise ModelError(f"{spec.callable} is not a class or a function")
+    return made
+
+
+def _import_file(file: Path) -> ModuleType:
+    content = file.read_bytes()
+    name = f"{file.stem}_{hashlib.sha256(content).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, file)
+    if found is None or found.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+def _origin(error: BaseException) -> str | None:
+    """The user's line that raised: the last frame outside this file and Python's import machinery."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in (__file__, importlib.__file__) and not frame.filename.startswith("<")
+    ]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
+
+
+def _signature(make: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(make))
+    except (TypeError, ValueError):
+        return "other arguments"
+
+
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise CheckpointError("the checkpoint is missing", where=str(file))
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _needs_pickle(file) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise CheckpointError(
+            f"the checkpoint cannot be read: {first[0]}",
+            where=str(file),
+            next="is it complete? compare its size or checksum with its source's",
+        ) from error
+
+
+def _needs_pickle(file: Path) -> CheckpointError:
+    new = file.with_suffix(".safetensors").name
+    return CheckpointError(
+        "the checkpoint needs pickle, which may run any code, so edgegan does not read it",
+        where=str(file),
+        next="if you trust its source, convert it once, where its classes can be imported:\n"
+        '    python -c "import torch, safetensors.torch as s; '
+        f"x = torch.load('{file.name}', weights_only=False, map_location='cpu'); "
+        f"s.save_model(x, '{new}') if hasattr(x, 'state_dict') else s.save_file(x, '{new}')\"",
+    )
+
+
+def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
+    if spec.key is not None:
+        keys = list(map(str, content)) if isinstance(content, Mapping) else []
+        if spec.key not in keys:
+            raise CheckpointError(
+                f"the checkpoint has no entry {spec.key!r}{did_you_mean(spec.key, keys)}",
+                where=str(file),
+                next=f"its entries are: {_some(keys)}",
+            )
+        content = content[spec.key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        entries = (
+            [str(k) for k, v in content.items() if isinstance(v, Mapping)]
+            if isinstance(content, Mapping)
+            else []
+        )
+        raise CheckpointError(
+            "the checkpoint holds more than weights" if entries else "the checkpoint holds no named weights",
+            where=str(file),
+            next=f"name the entry with the weights in the recipe, as in `key: {entries[0]}`"
+            if entries
+            else None,
+        )
+    weights = {str(name): value for name, value in content.items()}
+    stripped = {n.removeprefix(spec.prefix): v for n, v in weights.items() if n.startswith(spec.prefix)}
+    if not stripped:
+        raise CheckpointError(
+            f"no weight's name begins with the prefix {spec.prefix!r}",
+            where=str(file),
+            next=f"the names are: {_some(list(weights))}",
+        )
+    return stripped
+
+
+def _load_weights(module: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"the weight {name!r} holds NaN or infinity", where=str(file))
+    expected = module.state_dict()
+    counters = {n: v for n, v in expected.items() if n.endswith("num_batches_tracked") and n not in weights}
+    try:
+        module.load_state_dict({**weights, **counters})
+    except RuntimeError as error:
+        raise CheckpointError(
+            _misfit(expected, weights) or str(error),
+            where=str(file),
+            next=_remedy(expected, weights),
+        ) from error
+
+
+def _misfit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    shapes = [
+        f"{name}: the checkpoint has {tuple(weights[name].shape)}, the module {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    missing = [n for n in expected if n not in weights and not n.endswith("num_batches_tracked")]
+    extra = [name for name in weights if name not in expected]
+    lines = [
+        *shapes[:SHOWN],
+        *([f"and {len(shapes) - SHOWN} more shapes that differ"] if len(shapes) > SHOWN else []),
+        *([f"not in the checkpoint: {_some(missing)}"] if missing else []),
+        *([f"not in the module: {_some(extra)}"] if extra else []),
+    ]
+    return "the checkpoint does not fit the module:\n  " + "\n  ".join(lines) if lines else ""
+
+
+def _remedy(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    wanted = next(iter(expected), "")
+    prefixes = {name.removesuffix(wanted) for name in weights if wanted and name.endswith("." + wanted)}
+    if len(prefixes) == 1:
+        return f"the weights' names begin with a prefix: put `prefix: {prefixes.pop()!r}` in the recipe"
+    return (
+        "correct `arguments`, `key` or `prefix` in the recipe, so that the module is the one that was trained"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,273 @@
+"""A recipe: one folder whose `recipe.yaml` says, as data, what to compress and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PrivateAttr,
+    ValidationError,
+)
+
+from edgegan.errors import InputError, RecipeError
+from edgegan.recipe_source import Location, RecipeSource, did_you_mean, explain
+from edgegan.runtime.contract import Contract
+
+FILE_NAME = "recipe.yaml"
+INCEPTION = "inception"
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _checked_callable(value: str) -> str:
+    module, _, name = value.rpartition(":")
+    if not module or not name.replace(".", "_").isidentifier():
+        raise ValueError("must be 'package.module:Class', or 'file.py:Class' for a file beside the recipe")
+    return value
+
+
+def _checked_contract(contract: Contract) -> Contract:
+    try:
+        return Contract.from_dict(contract.to_dict())
+    except InputError as error:
+        raise ValueError(error.what) from error
+
+
+class ModelSpec(_Data):
+    """A torch module: what builds it, and its trained weights."""
+
+    callable: Annotated[str, AfterValidator(_checked_callable)]
+    """`package.module:Class`, or `file.py:Class` for a file beside the recipe; or a function."""
+    checkpoint: str
+    """`.safetensors`, or what `torch.load(weights_only=True)` reads; relative to the recipe's folder."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of `callable`."""
+    key: str | None = None
+    """The checkpoint's entry that holds the weights, where it holds more than weights."""
+    prefix: str = ""
+    """Stripped from the weights' names; entries without it are left out."""
+
+
+class Quality(_Data):
+    """What quality is measured with: a feature extractor, and statistics of real images in its features."""
+
+    features: str
+    """An ONNX file (uint8 NHWC images in, float features out), or `inception`."""
+    reference: str | None = None
+    samples: int = Field(default=10000, ge=2)
+
+
+class StageSpec(_Data):
+    """A stage's name and its settings, which the stage itself checks."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+def _stage_from_entry(entry: Any) -> Any:
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        name, settings = next(iter(entry.items()))
+        return {"name": name, "settings": {} if settings is None else settings}
+    raise ValueError("must be one stage and its settings, as in `- prune: {macs: 0.25}`")
+
+
+class Recipe(_Data):
+    """What to compress and how, with a profile's overrides applied.
+
+    Args:
+        schema: the format's version, 1.
+        name: names the run's folder.
+        model: the teacher.
+        discriminator: of the teacher's training, where there is one: it helps distillation.
+        contract: what the generator takes and gives.
+        quality: what FID and its kin are measured with; without it only PSNR and SSIM are.
+        seed: of everything that draws numbers.
+        stages: in order.
+        train: the settings of `edgegan train`, which checks them.
+        profiles: overrides by stage name or "quality".
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    model: ModelSpec
+    discriminator: ModelSpec | None = None
+    contract: Annotated[Contract, AfterValidator(_checked_contract)]
+    quality: Quality | None = None
+    seed: NonNegativeInt = 0
+    stages: tuple[Annotated[StageSpec, BeforeValidator(_stage_from_entry)], ...] = Field(min_length=1)
+    train: dict[str, Any] | None = None
+    profiles: dict[str, Any] = Field(default={}, exclude=True)
+
+    _source: RecipeSource = PrivateAttr()
+    _profile: str | None = PrivateAttr(default=None)
+
+    @classmethod
+    def read(cls, path: str | Path, profile: str | None = None) -> Recipe:
+        """Read a recipe's folder, or its YAML file.
+
+        Args:
+            path: the folder, or the file.
+            profile: whose overrides to apply; None takes the recipe's first profile, where it has any.
+
+        Raises:
+            RecipeError: there is no such file or profile, or the recipe is not well formed.
+        """
+        path = Path(path)
+        file = path / FILE_NAME if path.is_dir() else path
+        return cls._from_source(RecipeSource.read(file), profile)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], folder: str | Path = ".", profile: str | None = None) -> Recipe:
+        """Make a recipe of plain data, of the form of `recipe.yaml`; its files are relative to `folder`.
+
+        Raises:
+            RecipeError: the data is not well formed, or has no such profile.
+        """
+        return cls._from_source(RecipeSource(dict(data), Path(folder)), profile)
+
+    @classmethod
+    def _from_source(cls, source: RecipeSource, profile: str | None) -> Recipe:
+        data = dict(source.data)
+        profiles = data.get("profiles") or {}
+        profile = _chosen_profile(source, profiles, profile)
+        merged = _apply(source, data, profile, profiles[profile] or {}) if profile else data
+        try:
+            recipe = cls.model_validate(merged)
+        except ValidationError as error:
+            raise explain(error, cls, source, _placer(source, profile, ())) from error
+        recipe._source, recipe._profile = source, profile
+        return recipe
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the recipe's files are relative to."""
+        return self._source.folder
+
+    @property
+    def profile(self) -> str | None:
+        """The name of the profile that was applied."""
+        return self._profile
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file that the recipe names."""
+        return self.folder / name
+
+    def require_files(self) -> None:
+        """Raise `RecipeError` where a file that compression needs is missing, naming all that are."""
+        named: list[tuple[Location, str]] = [(("model", "checkpoint"), self.model.checkpoint)]
+        if self.discriminator:
+            named.append((("discriminator", "checkpoint"), self.discriminator.checkpoint))
+        if self.quality and self.quality.features != INCEPTION:
+            named.append((("quality", "features"), self.quality.features))
+        if self.quality and self.quality.reference:
+            named.append((("quality", "reference"), self.quality.reference))
+        missing = [(location, name) for location, name in named if not self.path(name).is_file()]
+        if missing:
+            raise RecipeError(
+                "\n".join(
+                    f"{'.'.join(map(str, at))}: there is no file {self.path(name)}" for at, name in missing
+                ),
+                where=self._source.where(missing[0][0]),
+                next="put the file there, or correct its name in the recipe",
+            )
+
+    def parse(self, location: Sequence[str | int], model: type[M]) -> M:
+        """Check the free mapping at `location`, as ("train",) or ("stages", 0), against a pydantic `model`.
+
+        Raises:
+            RecipeError: an unknown key or a bad value, with its line.
+        """
+        if location[0] == "stages":
+            stage = self.stages[int(location[1])]
+            data, base = stage.settings, (*location, stage.name)
+        else:
+            data, base = getattr(self, str(location[0])) or {}, tuple(location)
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            raise explain(error, model, self._source, _placer(self._source, self.profile, base)) from error
+
+    def to_yaml(self) -> str:
+        """Return the recipe with its profile applied, as YAML that `read` takes."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        data["contract"] = Recipe._plain(self.contract.to_dict())
+        data["stages"] = [{stage["name"]: stage["settings"]} for stage in data["stages"]]
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+    @staticmethod
+    def _plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: Recipe._plain(item) for key, item in value.items() if item is not None}
+        return [Recipe._plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _placer(source: RecipeSource, profile: str | None, base: Location) -> Callable[[Location], Location]:
+    """Map a location under `base` to the profile's override of it, where there is one."""
+
+    def place(location: Location) -> Location:
+        full = (*base, *location)
+        inside = full[2:] if full[:1] == ("stages",) else full
+        overridden = ("profiles", profile or "", *inside)
+        return overridden if source.line(overridden) else full
+
+    return place
+
+
+def _chosen_profile(source: RecipeSource, profiles: Any, profile: str | None) -> str | None:
+    if not isinstance(profiles, Mapping) or not all(
+        isinstance(p, (Mapping, type(None))) for p in profiles.values()
+    ):
+        raise RecipeError(
+            "profiles must map names to overrides, as in {quick: {distill: {steps: 300}}}",
+            where=source.where(("profiles",)),
+        )
+    if profile is None:
+        return next(iter(profiles), None)
+    if profile not in profiles:
+        raise RecipeError(
+            f"there is no profile {profile!r}{did_you_mean(profile, profiles)}",
+            where=source.where(("profiles",)),
+            next=f"choose one of: {', '.join(profiles)}" if profiles else "leave out --profile",
+        )
+    return profile
+
+
+def _apply(
+    source: RecipeSource, data: dict[str, Any], profile: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    stages = data.get("stages")
+    stages = [dict(s) if isinstance(s, Mapping) else s for s in stages] if isinstance(stages, list) else []
+    names = [name for stage in stages if isinstance(stage, dict) for name in stage]
+    merged = dict(data)
+    for target, override in overrides.items():
+        if target not in ("quality", *names):
+            raise RecipeError(
+                f"profile {profile!r} overrides {target!r}, which is not a stage of this recipe"
+                + did_you_mean(target, [*names, "quality"]),
+                where=source.where(("profiles", profile, target)),
+            )
+        if target == "quality":
+            merged["quality"] = _merge(data.get("quality") or {}, override)
+        for stage in stages:
+            if isinstance(stage, dict) and target in stage:
+                stage[target] = _merge(stage[target] or {}, override)
+    return {**merged, "stages": stages} if isinstance(data.get("stages"), list) else merged
+
+
+def _merge(base: Any, override: Any) -> Any:
+    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
+        return override
+    return {**base, **{key: _merge(base.get(key), value) for key, value in override.items()}}

@@ -1,0 +1,191 @@
+"""Where a recipe's data came from: its YAML text and lines, so that an error can point at one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from edgegan.errors import RecipeError
+
+Location = tuple[str | int, ...]
+SHOWN = 8
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1's safe types, with 1e-4 as the number that YAML 1.2 makes it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class RecipeSource:
+    """A recipe's plain data, the folder of its files, and where they were read from."""
+
+    data: dict[str, Any]
+    folder: Path
+    file: Path | None = None
+    root: yaml.Node | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, file: Path) -> RecipeSource:
+        """Read a YAML file; raise `RecipeError` where it is missing or not a YAML mapping."""
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise RecipeError(
+                f"cannot read the recipe: {reason}",
+                where=str(file),
+                next="name a folder that holds a recipe.yaml, as in: edgegan compress recipes/cifar10",
+            ) from error
+        try:
+            root = yaml.compose(text, Loader=_Loader)
+            _refuse_duplicates(root, file)
+            data = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise RecipeError(
+                f"the recipe is not YAML: {getattr(error, 'problem', None) or error}",
+                where=f"{file}, line {mark.line + 1}" if mark else str(file),
+            ) from error
+        if not isinstance(data, dict):
+            raise RecipeError("the recipe must be a mapping of keys to values", where=str(file))
+        return cls(data, file.parent, file, root)
+
+    def line(self, location: Location) -> int | None:
+        """Return the line, from 1, of the entry at `location`; None where there is no such entry."""
+        node, line = self.root, None
+        for step in location:
+            if isinstance(node, yaml.MappingNode):
+                entry = next(((k, v) for k, v in node.value if k.value == step), None)
+                if entry is None:
+                    return None
+                line, node = entry[0].start_mark.line + 1, entry[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line + 1
+            else:
+                return None
+        return line
+
+    def where(self, location: Location) -> str | None:
+        """Return "file, line N" of the nearest entry at or above `location`."""
+        if self.file is None:
+            return None
+        while location and self.line(location) is None:
+            location = location[:-1]
+        return f"{self.file}, line {self.line(location)}" if location else str(self.file)
+
+
+def _refuse_duplicates(node: yaml.Node | None, file: Path) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(item, file)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise RecipeError(
+                    f"the key {key.value!r} stands twice, at lines {seen[key.value]} and {line}",
+                    where=f"{file}, line {line}",
+                )
+            seen[key.value] = line
+            _refuse_duplicates(value, file)
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the choice nearest to `name`, or "" where none is near."""
+    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    source: RecipeSource,
+    place: Callable[[Location], Location],
+) -> RecipeError:
+    """Turn pydantic's `error` about `model` into ours; `place` maps its locations to the recipe's."""
+    problems: list[tuple[str, Location]] = []
+    for detail in error.errors(include_url=False):
+        inner = tuple(step for step in detail["loc"] if not str(step).startswith("function-"))
+        location = place(_entry_location(inner, source))
+        problems.append((_sentence(detail["type"], detail["msg"], location, inner, model), location))
+    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    shown = problems[:SHOWN]
+    if len(problems) == 1:
+        return RecipeError(shown[0][0], where=source.where(shown[0][1]))
+    lines = [f"line {source.line(at)}: {text}" if source.line(at) else text for text, at in shown]
+    return RecipeError(
+        f"{len(problems)} problems in the recipe:\n  " + "\n  ".join([*lines, *more]),
+        where=str(source.file) if source.file else None,
+    )
+
+
+def _entry_location(location: Location, source: RecipeSource) -> Location:
+    """A stage is written {name: settings}: pydantic's stages.0.settings is the file's stages.0.<name>."""
+    if len(location) > 2 and location[0] == "stages" and location[2] in ("name", "settings"):
+        entry = source.data["stages"][location[1]]
+        return (*location[:2], next(iter(entry)), *location[3:])
+    return location
+
+
+def _sentence(kind: str, message: str, location: Location, inner: Location, model: type[BaseModel]) -> str:
+    parent, last = ".".join(map(str, location[:-1])), location[-1] if location else ""
+    inside = f" in {parent}" if parent else ""
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        choices = _keys(model, inner[:-1])
+        near = did_you_mean(last, choices)
+        return f"unknown key {last!r}{inside}{near or '; the keys are: ' + ', '.join(choices)}"
+    if kind in ("missing", "missing_argument"):
+        return f"the key {last!r} is missing{inside}"
+    text = message.removeprefix("Value error, ").removeprefix("Input ")
+    return f"{'.'.join(map(str, location))}: {text}"
+
+
+def _keys(annotation: Any, location: Location) -> list[str]:
+    """The keys that the mapping at `location` may have, where `annotation` is a model or a dataclass."""
+    for step in location:
+        annotation = _step(annotation, step)
+    kind = _structure(annotation)
+    if kind is None:
+        return []
+    if dataclasses.is_dataclass(kind):
+        return [entry.name for entry in dataclasses.fields(kind)]
+    return [entry.alias or name for name, entry in kind.model_fields.items()]
+
+
+def _step(annotation: Any, step: str | int) -> Any:
+    kind = _structure(annotation)
+    if kind is None:
+        return None
+    if isinstance(step, int):
+        return kind
+    if dataclasses.is_dataclass(kind):
+        return typing.get_type_hints(kind).get(step)
+    fields = {entry.alias or name: entry for name, entry in kind.model_fields.items()}
+    return fields[step].annotation if step in fields else None
+
+
+def _structure(annotation: Any) -> Any:
+    """The model or dataclass inside an Optional, a tuple, a list or an Annotated."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        is_model = issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+        return annotation if is_model else None
+    return next(filter(None, map(_structure, typing.get_args(annotation))), None)
