@@ -1,0 +1,14 @@
+"""A contract's inputs as torch tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgegan.runtime.contract import Contract
+
+
+def example(contract: Contract, n: int, seed: int) -> tuple[Tensor, ...]:
+    """Return `contract.sample(n, seed)` as CPU tensors (n, *shape), in the order of `contract.inputs`."""
+    arrays = contract.sample(n, seed)
+    return tuple(torch.from_numpy(arrays[spec.name]) for spec in contract.inputs)

@@ -1,0 +1,223 @@
+"""A model's structure as data (tensor name to shape), beside its weights as safetensors. No pickle.
+
+A pruned model is written with `save`, and read with `load` into a fresh module of the full widths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from edgegan.errors import CheckpointError, StageError
+from edgegan.files import atomic_path, storage_errors, write_json
+
+STRUCTURE = "structure.json"
+WEIGHTS = "student.safetensors"
+SCHEMA = 1
+
+Shapes = dict[str, list[int]]
+
+
+def shapes(module: nn.Module) -> Shapes:
+    """Return the shape of each tensor of `module.state_dict()`.
+
+    A norm that holds no tensors adds `<name>.num_features`: [number of channels].
+    """
+    found = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
+    for name, layer in module.named_modules():
+        if isinstance(layer, _NormBase) and not layer.state_dict():
+            found[f"{name}.num_features"] = [layer.num_features]
+    return found
+
+
+def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
+    """Give each layer of `module` the sizes of `shapes`, in place.
+
+    Tensors whose shape changes become zero: load the weights next, by `load_state_dict`. Tied parameters stay
+    tied.
+
+    Raises:
+        StageError: the tensors are not those of `module`, or a layer that changes is of an unknown kind.
+    """
+    _check_keys(module, shapes)
+    renewed: dict[int, Tensor] = {}
+    for name, layer in module.named_modules(remove_duplicate=True):
+        prefix = f"{name}." if name else ""
+        own = dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])
+        wanted = {key: tuple(shapes[prefix + key]) for key in own if prefix + key in shapes}
+        if f"{prefix}num_features" in shapes and isinstance(layer, _NormBase):
+            layer.num_features = shapes[f"{prefix}num_features"][0]
+        changed = {key for key, shape in wanted.items() if tuple(own[key].shape) != shape}
+        if not changed:
+            continue
+        attributes = _attributes(layer, name, wanted)
+        for key in changed:
+            _replace(layer, key, own[key], wanted[key], renewed)
+        for attribute, value in attributes.items():
+            setattr(layer, attribute, value)
+
+
+def save(module: nn.Module, folder: Path) -> None:
+    """Write `structure.json` and `student.safetensors` to `folder`, each atomically.
+
+    Raises:
+        StorageError: the disk is full, or the folder may not be written.
+    """
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in module.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary, storage_errors(folder / WEIGHTS):
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+    write_json(folder / STRUCTURE, {"schema": SCHEMA, "shapes": shapes(module)})
+
+
+def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
+    """Resize `fresh_module` to the structure in `folder`, load its weights and return it, in eval mode.
+
+    Spectral and weight norm are removed from `fresh_module` where the structure was saved without them.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        StageError: the structure is not of this module.
+    """
+    structure = _read_structure(folder / STRUCTURE)
+    if set(structure) != set(shapes(fresh_module)):
+        remove_parametrizations(fresh_module)
+    resize(fresh_module, structure)
+    try:
+        fresh_module.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"the weights cannot be read: {error}", where=str(folder / WEIGHTS)) from error
+    return fresh_module.eval()
+
+
+def remove_parametrizations(module: nn.Module) -> None:
+    """Fix every spectral norm, weight norm or other parametrization at its present value, in place."""
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer):
+            for key in list(layer.parametrizations):  # pyright: ignore[reportArgumentType, reportCallIssue]
+                parametrize.remove_parametrizations(layer, key)
+        for hook in _norm_hooks(layer):
+            remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
+            remove(layer, hook.name)
+
+
+def parametrized(module: nn.Module) -> list[str]:
+    """Return the names of the layers that `remove_parametrizations` would change."""
+    return [
+        name
+        for name, layer in module.named_modules()
+        if parametrize.is_parametrized(layer) or _norm_hooks(layer)
+    ]
+
+
+def _norm_hooks(layer: nn.Module) -> list[SpectralNorm | WeightNorm]:
+    return [
+        hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, (SpectralNorm, WeightNorm))
+    ]
+
+
+def _read_structure(path: Path) -> Shapes:
+    try:
+        content = json.loads(path.read_text())
+        if content["schema"] != SCHEMA:
+            raise CheckpointError(f"structure schema {content['schema']} is not known", where=str(path))
+        return {str(key): [int(size) for size in shape] for key, shape in content["shapes"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the structure cannot be read: {error}", where=str(path)) from error
+
+
+def _check_keys(module: nn.Module, wanted: Mapping[str, list[int]]) -> None:
+    have = shapes(module)
+    missing, unknown = sorted(set(have) - set(wanted)), sorted(set(wanted) - set(have))
+    if missing or unknown:
+        raise StageError(
+            f"the structure is not of this model: missing {missing[:5]}, unknown {unknown[:5]}",
+            where=type(module).__name__,
+            next="build the module with the class and arguments that the structure was saved from",
+        )
+
+
+Size = tuple[int, ...]
+Wanted = Mapping[str, Size]
+
+
+def _conv(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    assert isinstance(layer, _ConvNd)
+    first, second = wanted["weight"][:2]
+    depthwise = layer.groups > 1 and layer.groups == layer.in_channels
+    if isinstance(layer, _ConvTransposeNd):
+        groups = first if depthwise else layer.groups
+        return {"in_channels": first, "out_channels": second * groups, "groups": groups}
+    groups = first * layer.groups // layer.out_channels if depthwise else layer.groups
+    return {"in_channels": second * groups, "out_channels": first, "groups": groups}
+
+
+def _linear(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"out_features": wanted["weight"][0], "in_features": wanted["weight"][1]}
+
+
+def _embedding(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"num_embeddings": wanted["weight"][0], "embedding_dim": wanted["weight"][1]}
+
+
+def _norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"num_features": wanted.get("weight", wanted.get("running_mean", (0,)))[0]}
+
+
+def _layer_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"normalized_shape": wanted["weight"]}
+
+
+def _group_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"num_channels": wanted["weight"][0]}
+
+
+def _prelu(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    return {"num_parameters": wanted["weight"][0]}
+
+
+KINDS: dict[type[nn.Module], Callable[[nn.Module, Wanted], dict[str, object]]] = {
+    _ConvNd: _conv,
+    nn.Linear: _linear,
+    nn.Embedding: _embedding,
+    _NormBase: _norm,
+    nn.LayerNorm: _layer_norm,
+    nn.GroupNorm: _group_norm,
+    nn.PReLU: _prelu,
+}
+
+
+def _attributes(layer: nn.Module, name: str, wanted: Wanted) -> dict[str, object]:
+    for kind, attributes in KINDS.items():
+        if isinstance(layer, kind):
+            return attributes(layer, wanted)
+    raise StageError(
+        f"a layer of kind {type(layer).__name__} cannot be resized",
+        where=name or type(layer).__name__,
+        next=f"name it in the prune stage's `skip`: [{name!r}]",
+    )
+
+
+def _replace(
+    layer: nn.Module, key: str, old: Tensor, shape: tuple[int, ...], renewed: dict[int, Tensor]
+) -> None:
+    new = renewed.get(id(old))
+    if new is None:
+        new = torch.zeros(shape, dtype=old.dtype, device=old.device)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, requires_grad=old.requires_grad)
+        renewed[id(old)] = new
+    setattr(layer, key, new)
