@@ -1,0 +1,1 @@
+"""What adversarial training of teachers and of students has in common."""

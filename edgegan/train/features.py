@@ -1,0 +1,207 @@
+"""A small classifier, trained on the user's own images, as the feature extractor for FID and KID."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgegan.adversarial.augment import translate
+from edgegan.compress.export import quiet
+from edgegan.compress.onnx_graph import tidy
+from edgegan.errors import DataError
+from edgegan.files import write_bytes
+from edgegan.measure.features import OnnxExtractor, Reference
+from edgegan.train.data import LabelledImages
+
+WIDTHS = (32, 64, 128, 256)
+KEPT_FEATURES = 10_000
+
+
+@dataclass(frozen=True)
+class TrainedFeatures:
+    """What `train_features` wrote, and the classifier's accuracy (0 to 1) on the tenth that was held out."""
+
+    extractor: Path
+    reference: Path
+    accuracy: float
+    features: int
+
+
+class Classifier(nn.Module):
+    """Residual network (He et al. 2016, arXiv:1603.05027) on images (N, C, H, W) in [-1, 1].
+
+    `features` gives the pooled last maps (N, 256), `forward` the class scores (N, classes).
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)]
+        for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:]):
+            layers += [_Block(inputs, outputs, stride=2), _Block(outputs, outputs, stride=1)]
+        layers.pop()
+        self.body = nn.Sequential(*layers, nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU())
+        self.head = nn.Linear(WIDTHS[-1], classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features (N, 256)."""
+        return self.body(x).mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (N, classes)."""
+        return self.head(self.features(x))
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(x))
+        return self.conv2(F.relu(self.norm2(self.conv1(y)))) + self.shortcut(x)
+
+
+class _Extractor(nn.Module):
+    """Images uint8 (N, H, W, C) to features float32 (N, 256), with the weights held in half precision."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier.features(images.permute(0, 3, 1, 2).float() / 127.5 - 1)
+
+
+def train_features(
+    data: LabelledImages,
+    folder: Path,
+    *,
+    epochs: int = 30,
+    seed: int = 0,
+    description: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainedFeatures:
+    """Train a classifier on nine tenths of `data`; write `features.onnx` and `reference.npz` into `folder`.
+
+    The reference holds the statistics of all of `data`.
+
+    Raises:
+        DataError: fewer than two classes, or fewer than 100 images.
+        StorageError: a file cannot be written.
+    """
+    if len(data.classes) < 2 or len(data) < 100:
+        raise DataError(
+            f"{len(data)} images of {len(data.classes)} classes are too few to learn features from",
+            next="give at least 100 images in at least 2 class folders, or use features: inception",
+        )
+    torch.manual_seed(seed)
+    order = np.random.default_rng(seed).permutation(len(data))
+    held, kept = order[: len(data) // 10], order[len(data) // 10 :]
+    classifier = Classifier(data.images.shape[3], len(data.classes))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    classifier.to(device, memory_format=torch.channels_last)
+    _fit(classifier, data, kept, epochs, seed, progress)
+    accuracy = _accuracy(classifier, data, held)
+    path = folder / "features.onnx"
+    _export(classifier.cpu(), data.images.shape[1:], path)
+    extractor = OnnxExtractor(path)
+    features = extractor(data.images)
+    chosen = np.random.default_rng(seed).permutation(len(features))[:KEPT_FEATURES]
+    reference = Reference.of(features, extractor=extractor, kept=np.sort(chosen), description=description)
+    reference.save(folder / "reference.npz")
+    return TrainedFeatures(path, folder / "reference.npz", accuracy, features.shape[1])
+
+
+def _fit(
+    classifier: Classifier,
+    data: LabelledImages,
+    kept: np.ndarray[Any, Any],
+    epochs: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+    batch: int = 128,
+) -> None:
+    device = next(classifier.parameters()).device
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    if device.type == "cuda":
+        images, labels = images.to(device), labels.to(device)
+    steps = math.ceil(len(kept) / batch)
+    optimizer = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=epochs * steps, pct_start=0.2)
+    classifier.train()
+    for epoch in range(epochs):
+        shuffled = kept[np.random.default_rng([seed, epoch]).permutation(len(kept))]
+        for step in range(steps):
+            index = torch.from_numpy(shuffled[step * batch : (step + 1) * batch]).to(images.device)
+            x = _augmented(images[index].permute(0, 3, 1, 2).float() / 127.5 - 1).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = F.cross_entropy(classifier(x), labels[index].to(device), label_smoothing=0.1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            progress(epoch * steps + step + 1, epochs * steps)
+    classifier.eval()
+
+
+def _augmented(x: Tensor) -> Tensor:
+    """Mirror half of the images and move each by up to an eighth."""
+    mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    return translate(torch.where(mirrored, x.flip(3), x))
+
+
+@torch.no_grad()
+def _accuracy(classifier: Classifier, data: LabelledImages, held: np.ndarray[Any, Any]) -> float:
+    device = next(classifier.parameters()).device
+    right = 0
+    for start in range(0, len(held), 500):
+        index = held[start : start + 500]
+        x = torch.from_numpy(data.images[index]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        right += int((classifier(x).argmax(1).cpu().numpy() == data.labels[index]).sum())
+    return right / len(held)
+
+
+def _export(classifier: Classifier, shape: tuple[int, ...], path: Path) -> None:
+    with quiet():
+        program = torch.onnx.export(
+            _Extractor(classifier.eval()),
+            (torch.zeros(2, *shape, dtype=torch.uint8),),
+            dynamo=True,
+            opset_version=20,
+            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            input_names=["images"],
+            output_names=["features"],
+            verbose=False,
+        )
+    assert program is not None
+    write_bytes(path, _with_half_weights(program.model_proto).SerializeToString(deterministic=True))
+
+
+def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with its large weights stored in half precision, and cast to float32 when it is loaded."""
+    halved = tidy(model)
+    graph = halved.graph
+    casts: list[onnx.NodeProto] = []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size >= 1024:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return halved
