@@ -45,6 +45,6 @@ def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
     device = images.device
     centre_y = torch.randint(0, height + 1, (count, 1), device=device)
     centre_x = torch.randint(0, width + 1, (count, 1), device=device)
-    outside_y = (torch.arange(height, device=device) - centre_y).abs() > height * ratio / 2
-    outside_x = (torch.arange(width, device=device) - centre_x).abs() > width * ratio / 2
+    outside_y = (torch.arange(height, device=device) + 0.5 - centre_y).abs() > height * ratio / 2
+    outside_x = (torch.arange(width, device=device) + 0.5 - centre_x).abs() > width * ratio / 2
     return images * (outside_y[:, :, None] | outside_x[:, None, :])[:, None].to(images.dtype)

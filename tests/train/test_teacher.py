@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgegan.errors import DataError, RecipeError, StageError
+from edgegan.models.resnet import Generator, ProjectionDiscriminator
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.train.data import LabelledImages
+from edgegan.train.settings import TrainSettings
+from edgegan.train.teacher import TeacherTraining
+
+CONTRACT = Contract(
+    (Input("z", (8,)), Input("label", (), "int64", Sample("labels", classes=2))), (Output("image", (3, 8, 8)),)
+)
+SETTINGS = TrainSettings(steps=6, batch=8, checkpoint_every=2, log_every=1, sample_every=3)
+
+
+def two_colours(count: int = 64) -> LabelledImages:
+    """Class 0 is red, class 1 is blue."""
+    labels = np.arange(count) % 2
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    images[labels == 0, :, :, 0] = 255
+    images[labels == 1, :, :, 2] = 255
+    return LabelledImages(images, labels, ("red", "blue"))
+
+
+def training(folder: Path, settings: TrainSettings = SETTINGS) -> TeacherTraining:
+    torch.manual_seed(0)
+    return TeacherTraining(
+        Generator((16, 16), latent=8, classes=2),
+        ProjectionDiscriminator(16, classes=2, blocks=2, downs=1),
+        CONTRACT,
+        two_colours(),
+        settings,
+        folder,
+    )
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step: int):
+    def progress(done: int, total: int) -> None:
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(tmp_path: Path) -> None:
+    training(tmp_path / "whole").run()
+    with pytest.raises(Stopped):
+        training(tmp_path / "broken").run(stop_at(5))
+    resumed = training(tmp_path / "broken")
+    assert resumed.step == 4
+    resumed.run()
+    for name in ("generator", "discriminator"):
+        whole = load_file(tmp_path / "whole" / f"{name}.safetensors")
+        broken = load_file(tmp_path / "broken" / f"{name}.safetensors")
+        assert whole.keys() == broken.keys()
+        assert all(torch.equal(whole[key], broken[key]) for key in whole)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "broken")]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5, 6]
+    assert sorted(p.name for p in (tmp_path / "whole" / "samples").iterdir()) == ["0000003.png", "0000006.png"]
+
+
+@pytest.mark.slow
+def test_the_generator_learns_which_class_has_which_colour(tmp_path: Path) -> None:
+    settings = TrainSettings(steps=150, batch=16, augment=False, ema=0.9, sample_every=150)
+    run = training(tmp_path, settings)
+    run.run()
+    images = next(run.images(64, seed=3)).astype(float)
+    labels = CONTRACT.sample(64, 3)["label"]
+    redness = images[..., 0].mean(axis=(1, 2)) - images[..., 2].mean(axis=(1, 2))
+    assert redness[labels == 0].mean() > 100
+    assert redness[labels == 1].mean() < -100
+
+
+def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
+    run = training(tmp_path)
+    with torch.no_grad():
+        next(run.discriminator.parameters()).fill_(float("nan"))
+    with pytest.raises(StageError, match=r"diverged at step 1"):
+        run.run()
+
+
+def test_images_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> None:
+    data = two_colours()
+    wrong = LabelledImages(data.images[:, :4], data.labels, data.classes)
+    with pytest.raises(DataError, match=r"\(4, 8, 3\)"):
+        TeacherTraining(torch.nn.Module(), torch.nn.Module(), CONTRACT, wrong, SETTINGS, tmp_path)
+    three = LabelledImages(data.images, data.labels, ("a", "b", "c"))
+    with pytest.raises(DataError, match="3 classes"):
+        TeacherTraining(torch.nn.Module(), torch.nn.Module(), CONTRACT, three, SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize(("section", "named"), [({"stpes": 3}, "stpes"), ({"batch": 0}, "batch"), ({"ema": 1.0}, "ema")])
+def test_bad_settings_are_refused_by_name(section: dict[str, float], named: str) -> None:
+    with pytest.raises(RecipeError, match=f"train.{named}"):
+        TrainSettings.of(section)
