@@ -13,9 +13,10 @@ from typing import Literal
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgegan.compress import onnx_graph
+from edgegan.compress.inputs import example
 from edgegan.errors import ModelError
 from edgegan.runtime.contract import Contract
 
@@ -34,7 +35,7 @@ def export_onnx(
     """Write `module` as one ONNX file with the contract's names and a free batch axis.
 
     Args:
-        module: called positionally in the order of `contract.inputs`; it is exported in eval mode and not changed.
+        module: called positionally in the order of `contract.inputs`; exported in eval mode, not changed.
         contract: names and shapes of the inputs and outputs.
         path: the file to write; it appears whole or not at all.
         precision: "fp16" computes in float16 between float32 inputs and outputs.
@@ -55,10 +56,10 @@ def export_onnx(
 
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:
     """Return `module` as an ONNX model in float32; see `export_onnx`."""
-    arguments = example(contract, 2)
+    arguments = example(contract, 2, seed=0)
     batch = torch.export.Dim("batch")
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 copy.deepcopy(module).eval(),
                 arguments,
@@ -88,12 +89,6 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
     return model
 
 
-def example(contract: Contract, n: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Return `n` inputs of the contract as tensors, in the contract's order."""
-    arrays = contract.sample(n, seed)
-    return tuple(torch.from_numpy(arrays[spec.name]) for spec in contract.inputs)
-
-
 def _reason(error: BaseException) -> str:
     """Return the first telling line of the innermost error of the exporter's chain."""
     while error.__cause__ is not None:
@@ -103,7 +98,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress lines, log records and warnings about itself away from the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -71,7 +71,8 @@ def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.Model
         constants = {"low": low, "scale": 255.0 / (high - low), "zero": 0.0, "full": 255.0}
         named = {key: f"{spec.name}_{key}" for key in constants}
         graph.initializer.extend(
-            numpy_helper.from_array(np.float32(value), named[key]) for key, value in constants.items()
+            numpy_helper.from_array(np.array(value, np.float32), named[key])
+            for key, value in constants.items()
         )
         steps = [
             ("Sub", [named["low"]], {}),

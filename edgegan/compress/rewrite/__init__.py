@@ -1,0 +1,22 @@
+"""Exact rewrites of a generator's graph, each proven on the contract's own samples.
+
+The graph is that of `torch.export`, so that a rewrite sees what a module computes and not how it is written.
+"""
+
+from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
+from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
+from edgegan.compress.rewrite.norm import fold_batch_norm, tabulate_conditional_norm
+from edgegan.compress.rewrite.parametrization import without_parametrizations
+
+__all__ = [
+    "Change",
+    "Rewrite",
+    "conv_transpose_to_linear",
+    "conv_transpose_to_shuffle",
+    "fold_batch_norm",
+    "rewrite",
+    "tabulate_conditional_norm",
+    "trace",
+    "without_parametrizations",
+]

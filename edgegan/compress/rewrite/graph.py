@@ -1,0 +1,187 @@
+"""The graph that rewrites work on, and the proof that each of them must pass."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+from edgegan.compress.inputs import example
+from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.parametrization import without_parametrizations
+from edgegan.errors import ModelError, ProofError
+from edgegan.runtime.contract import Contract
+
+aten = torch.ops.aten
+SAMPLES = 4
+TOLERANCE = 1e-4
+
+
+Rewrite = Callable[[GraphModule, Contract], list[Change]]
+"""Changes the graph in place and returns what it changed; it leaves alone what it does not know."""
+
+
+def rewrite(
+    module: nn.Module, contract: Contract, rewrites: Sequence[Rewrite]
+) -> tuple[GraphModule, list[Change]]:
+    """Return a rewritten copy of `module` as a graph, and what was changed.
+
+    Spectral and weight norm are always resolved into plain weights first. After each rewrite that changed
+    something the outputs on contract samples are compared with the module's.
+
+    Raises:
+        ModelError: the module cannot be traced by `torch.export`.
+        ProofError: a rewrite changed the outputs by more than 1e-4 of their largest value.
+    """
+    samples = example(contract, SAMPLES, seed=0)
+    plain, changes = without_parametrizations(module)
+    expected = outputs(plain.eval(), samples)
+    graph = trace(plain, contract)
+    for step in rewrites:
+        made = step(graph, contract)
+        if made:
+            graph.graph.eliminate_dead_code()
+            graph.recompile()
+            _prove(expected, outputs(graph, samples), made)
+            graph = trace(graph, contract)
+            changes += made
+    return graph, changes
+
+
+def trace(module: nn.Module, contract: Contract) -> GraphModule:
+    """Return a copy of `module` as a graph of ATen operators with a free batch axis.
+
+    Raises:
+        ModelError: the module cannot be traced.
+    """
+    batch = torch.export.Dim("batch")
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
+            program = torch.export.export(
+                _frozen_copy(module),
+                example(contract, 2, seed=0),
+                dynamic_shapes=tuple({0: batch} for _ in contract.inputs),
+            )
+    except Exception as error:
+        reason = next(
+            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+        )
+        raise ModelError(
+            f"the module cannot be traced: {reason}",
+            where=type(module).__name__,
+            next="write its forward without branches on values, and without a fixed batch size in reshapes",
+        ) from error
+    traced = program.module(check_guards=False)
+    assert isinstance(traced, GraphModule)
+    return traced
+
+
+def outputs(module: nn.Module, samples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Run `module` without gradients and return its outputs as a tuple."""
+    with torch.no_grad():
+        result = module(*samples)
+    return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def constant(graph: GraphModule, node: object) -> Tensor | None:
+    """Return the tensor that `node` reads from the module, or None where it is computed."""
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    value: object = graph
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def add_constant(graph: GraphModule, name: str, value: Tensor) -> Node:
+    """Store `value` in the module as a parameter near `name`; return the node that reads it.
+
+    Call it within `graph.graph.inserting_before(...)`.
+    """
+    path, _, leaf = name.rpartition(".")
+    owner: nn.Module = graph
+    for part in path.split(".") if path else []:
+        if not isinstance(getattr(owner, part, None), nn.Module):
+            setattr(owner, part, nn.Module())
+        owner = getattr(owner, part)
+    unique, count = leaf, 2
+    while hasattr(owner, unique):
+        unique, count = f"{leaf}_{count}", count + 1
+    owner.register_parameter(unique, nn.Parameter(value.contiguous(), requires_grad=False))
+    node = graph.graph.get_attr(f"{path}.{unique}" if path else unique)
+    node.meta["val"] = value
+    return node
+
+
+def layer_of(node: object) -> str:
+    """Return the name of the layer whose weight `node` reads."""
+    return str(node.target).rpartition(".")[0] if isinstance(node, Node) else ""
+
+
+def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
+    """Return an operator's argument, however it was passed."""
+    if len(node.args) > position:
+        return node.args[position]
+    return node.kwargs.get(name, default)
+
+
+def shape(node: object) -> tuple[int, ...]:
+    """Return the shape of a node's tensor; a free axis is -1."""
+    value = node.meta.get("val") if isinstance(node, Node) else None
+    if not isinstance(value, Tensor):
+        return ()
+    return tuple(size if isinstance(size, int) else -1 for size in value.shape)
+
+
+def replace(node: Node, by: Node) -> None:
+    """Let `by` take the place of `node`."""
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
+
+
+def depends_on(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node]:
+    """Return the inputs of the graph behind `node`; `known` holds those of the nodes before it."""
+    if node.op == "placeholder":
+        return frozenset([node])
+    return frozenset().union(*(known[source] for source in node.all_input_nodes))
+
+
+def evaluate(graph: GraphModule, node: Node, inputs: dict[Node, Tensor]) -> Any:
+    """Compute one node's value from the values of the inputs that it depends on."""
+    values: dict[Node, Any] = dict(inputs)
+
+    def value(source: Node) -> Any:
+        if source not in values:
+            if source.op == "get_attr":
+                values[source] = constant(graph, source)
+            else:
+                args, kwargs = map_arg((source.args, source.kwargs), value)
+                values[source] = source.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        return values[source]
+
+    with torch.no_grad():
+        return value(node)
+
+
+def _frozen_copy(module: nn.Module) -> nn.Module:
+    copied = copy.deepcopy(module)
+    return copied if isinstance(copied, GraphModule) else copied.eval()
+
+
+def _prove(expected: tuple[Tensor, ...], actual: tuple[Tensor, ...], made: list[Change]) -> None:
+    for before, after in zip(expected, actual, strict=True):
+        bound = TOLERANCE * max(1e-6, float(before.abs().max()))
+        error = float((before - after).abs().max()) if before.shape == after.shape else float("nan")
+        if not error <= bound:
+            raise ProofError(
+                f"the rewrite {made[0].rewrite!r} changed the outputs by {error:.3g} (at most {bound:.3g})",
+                where=", ".join(change.layer for change in made),
+                next="report the model's layers; leave this rewrite out meanwhile",
+            )

@@ -1,0 +1,55 @@
+"""Spectral and weight norm resolved into plain weights."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from edgegan.compress.rewrite.change import Change
+
+
+def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]]:
+    """Return a copy of `module` in eval mode whose parametrized weights are plain ones.
+
+    Both forms are known: `torch.nn.utils.parametrizations`, and the older hooks of `torch.nn.utils`.
+    """
+    copied = _copy(module).eval()
+    changes = []
+    for name, layer in copied.named_modules():
+        if parametrize.is_parametrized(layer):
+            changes += _remove_parametrizations(name, layer)
+        for hook in list(layer._forward_pre_hooks.values()):
+            if isinstance(hook, SpectralNorm):
+                remove_spectral_norm(layer, hook.name)
+            elif isinstance(hook, WeightNorm):
+                remove_weight_norm(layer, hook.name)
+            else:
+                continue
+            changes.append(Change("without_parametrizations", name, f"{hook.name}: {type(hook).__name__}"))
+    return copied, changes
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """Copy a module whose older hooks may hold computed weights, which `deepcopy` alone refuses."""
+    computed = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, computed)
+
+
+def _remove_parametrizations(name: str, layer: nn.Module) -> list[Change]:
+    parametrizations = layer.parametrizations
+    assert isinstance(parametrizations, nn.ModuleDict)
+    changes = []
+    for tensor, chain in list(parametrizations.items()):
+        kinds = ", ".join(type(step).__name__.strip("_") for step in chain.children())
+        parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
+        changes.append(Change("without_parametrizations", name, f"{tensor}: {kinds}"))
+    return changes
