@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from edgegan.files import atomic_path
+from edgegan.files import write_bytes
 
 Holder = nn.Module | Optimizer
 
@@ -29,8 +29,7 @@ def save_state(path: Path, holders: Mapping[str, Holder], step: int) -> None:
         for name, holder in holders.items()
         for key, value in _tensors(holder).items()
     }
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"step": json.dumps(step)})
+    write_bytes(path, save(tensors, metadata={"step": json.dumps(step)}))
 
 
 def load_state(path: Path, holders: Mapping[str, Holder]) -> int:
@@ -59,8 +58,14 @@ def _tensors(holder: Holder) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        parameter = parameters[int(index)]
+        in_layout = value.shape == parameter.shape and value.ndim > 0
+        # Fused optimizers refuse moments whose memory layout is not their parameter's.
+        state.setdefault(int(index), {})[name] = (
+            torch.empty_like(parameter).copy_(value) if in_layout else value
+        )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

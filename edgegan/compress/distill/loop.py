@@ -1,0 +1,265 @@
+"""The training loop: what one step is, and what is kept so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from edgegan.adversarial.state import Holder
+from edgegan.compress.distill.checkpoint import Checkpoint, fingerprint
+from edgegan.compress.distill.critic import Augment, Critic
+from edgegan.compress.distill.devices import average, average_gradients, prepare
+from edgegan.compress.distill.latents import Stream, derive, draw
+from edgegan.compress.distill.losses import Adapters, output_loss
+from edgegan.compress.distill.norms import learning_mode, recalibrate, share_statistics
+from edgegan.compress.distill.settings import DistillSettings
+from edgegan.compress.distill.taps import Tap, find_taps, recording
+from edgegan.compress.stage import Candidate, Progress
+from edgegan.errors import StageError
+from edgegan.files import write_text
+
+LOG_EVERY = 50
+LOSSES = "losses.csv"
+CALIBRATION = 2048
+"""Latents from which the result's batch normalization statistics are taken."""
+
+
+class Distillation:
+    """The state of one distillation: networks, optimizers, and the losses so far."""
+
+    def __init__(self, candidate: Candidate, settings: DistillSettings, fabric: Fabric, seed: int) -> None:
+        self.contract, self.settings, self.fabric, self.seed = candidate.contract, settings, fabric, seed
+        self.key = (
+            "-".join(
+                fingerprint(module)
+                for module in (candidate.student, candidate.teacher, candidate.discriminator)
+                if module is not None
+            )
+            + f"-{seed}-{settings.model_dump_json()}"
+        )
+        self.teacher = prepare(copy.deepcopy(candidate.teacher), fabric).eval().requires_grad_(False)
+        self.student = prepare(copy.deepcopy(candidate.student), fabric).requires_grad_(True)
+        self.result = copy.deepcopy(self.student).eval().requires_grad_(False)
+        share = settings.batch // fabric.world_size
+        self.part = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+        self.labels = [i for i, spec in enumerate(self.contract.inputs) if spec.dtype == "int64"]
+        example = self.draw(Stream.CALIBRATE, 0, slice(None))
+        self.taps = self._find_taps(example)
+        self.adapters = self._adapters(example)
+        self.critic = self._critic(candidate.discriminator, example)
+        if fabric.world_size > 1:
+            share_statistics(self.student)
+        learning_mode(self.student)
+        self.parameters = [*self.student.parameters(), *self.adapters.parameters()]
+        self.optimizer = torch.optim.Adam(
+            self.parameters, settings.learning_rate, betas=(0.5, 0.999), fused=True
+        )
+        self.averaged: list[Tensor] = list(self.result.parameters())
+        self.rows: list[dict[str, float]] = []
+        self.window: list[dict[str, Tensor]] = []
+
+    def run(self, folder: Path, progress: Progress) -> nn.Module:
+        """Make all steps that are left and return the averaged student, in eval mode, on the device.
+
+        Raises:
+            StageError: a loss is not finite.
+        """
+        settings = self.settings
+        checkpoint = Checkpoint(folder, self.key)
+        done = checkpoint.load(self._parts())
+        self.rows = _read_rows(folder / LOSSES, done)
+        progress(done, settings.steps)
+        for step in range(done, settings.steps):
+            torch.manual_seed(
+                derive(self.seed, Stream.TORCH, step * self.fabric.world_size + self.fabric.global_rank)
+            )
+            self._step(step)
+            done = step + 1
+            keep = done % settings.checkpoint_every == 0 and done < settings.steps
+            if keep or done % LOG_EVERY == 0 or done == settings.steps:
+                self._log(done, folder / LOSSES)
+            if keep:
+                self._save(checkpoint, done)
+            progress(done, settings.steps)
+        result = self._finish()
+        if self.fabric.is_global_zero:
+            checkpoint.remove()
+        self.fabric.barrier()
+        return result
+
+    def draw(self, stream: Stream, step: int, part: slice) -> tuple[Tensor, ...]:
+        """Draw one batch of inputs, the rows of `part`, on the device."""
+        seed = derive(self.seed, stream, step)
+        return draw(self.contract, self.settings.batch, seed, part=part, device=self.fabric.device)
+
+    def _step(self, step: int) -> None:
+        settings = self.settings
+        names = [tap.name for tap in self.taps]
+        inputs = self.draw(Stream.TRAIN, step, self.part)
+        with self.fabric.autocast(), torch.no_grad(), recording(self.teacher, names) as theirs:
+            target = outputs_of(self.teacher(*inputs))
+        with self.fabric.autocast(), recording(self.student, names) as ours:
+            output = outputs_of(self.student(*inputs))
+        losses: dict[str, Tensor] = {}
+        if settings.output:
+            losses["output"] = output_loss(output, target, self.contract.outputs)
+        if self.taps:
+            with self.fabric.autocast():
+                losses["features"] = self.adapters(ours, theirs)
+        if self.critic:
+            losses |= self._judge(self.critic, step, inputs, target[0], output[0])
+        weighted = [getattr(settings, name) * losses[name] for name in WEIGHTED if name in losses]
+        total = torch.stack(weighted).sum()
+        self.optimizer.zero_grad()
+        total.backward()
+        average_gradients(self.fabric, self.parameters)
+        _set_rate(self.optimizer, settings.learning_rate * _rate(step, settings))
+        self.optimizer.step()
+        decay = min(settings.ema, (step + 1) / (step + 10))
+        get_ema_multi_avg_fn(decay)(self.averaged, list(self.student.parameters()), step)
+        self.window.append({name: loss.detach() for name, loss in losses.items()})
+
+    def _judge(
+        self, critic: Critic, step: int, inputs: Sequence[Tensor], real: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
+        """Train the critic, where it is to learn, and return the losses that have to do with it."""
+        settings, labels = self.settings, self._labels(inputs)
+        first, last = step * settings.discriminator_steps, (step + 1) * settings.discriminator_steps - 1
+        augment = self._augmentation(critic, last)
+        if not settings.adversarial:
+            return {"perceptual": critic.judge(real, fake, labels, augment)[1]}
+        _set_rate(critic.optimizer, settings.discriminator_learning_rate * _rate(step, settings))
+        for index in range(first, last):
+            fresh = self.draw(Stream.DISCRIMINATOR, index, self.part)
+            with self.fabric.autocast(), torch.no_grad():
+                pair = outputs_of(self.teacher(*fresh))[0], outputs_of(self.student(*fresh))[0]
+            critic.update(*pair, self._labels(fresh), self._augmentation(critic, index))
+        discriminator = critic.update(real, fake, labels, augment)
+        adversarial, perceptual = critic.judge(real, fake, labels, augment)
+        return {"discriminator": discriminator, "adversarial": adversarial, "perceptual": perceptual}
+
+    def _augmentation(self, critic: Critic, index: int) -> Augment:
+        return critic.augmentation(self.settings.batch, derive(self.seed, Stream.AUGMENT, index), self.part)
+
+    def _labels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [inputs[index] for index in self.labels]
+
+    def _find_taps(self, example: Sequence[Tensor]) -> list[Tap]:
+        few = [tensor[:2] for tensor in example]
+        if not self.settings.features:
+            return []
+        return find_taps(self.result, self.teacher, few, self.settings.taps)
+
+    @torch.no_grad()
+    def _adapters(self, example: Sequence[Tensor]) -> Adapters:
+        names = [tap.name for tap in self.taps]
+        with recording(self.teacher, names) as theirs:
+            self.teacher(*example)
+        student = learning_mode(copy.deepcopy(self.result))
+        with recording(student, names) as ours:
+            student(*example)
+        return Adapters(self.taps, ours, theirs).to(self.fabric.device)
+
+    def _critic(self, inherited: nn.Module | None, example: Sequence[Tensor]) -> Critic | None:
+        if inherited is None or not (self.settings.adversarial or self.settings.perceptual):
+            return None
+        few = [tensor[:2] for tensor in example]
+        with torch.no_grad():
+            image = outputs_of(self.teacher(*few))[0]
+        return Critic(inherited, self.fabric, self.settings, [image, *self._labels(few)])
+
+    def _parts(self) -> dict[str, Holder]:
+        parts: dict[str, Holder] = {
+            "student": self.student,
+            "result": self.result,
+            "adapters": self.adapters,
+            "optimizer": self.optimizer,
+        }
+        if self.critic:
+            parts |= {"discriminator": self.critic.module, "discriminator_optimizer": self.critic.optimizer}
+        return parts
+
+    def _save(self, checkpoint: Checkpoint, step: int) -> None:
+        if self.fabric.is_global_zero:
+            checkpoint.save(self._parts(), step)
+        self.fabric.barrier()
+
+    def _log(self, done: int, path: Path) -> None:
+        names = list(self.window[0])
+        table = torch.stack([torch.stack([losses[name] for name in names]) for losses in self.window])
+        values = average(self.fabric, table).double().cpu()
+        first = done - len(self.window)
+        for row, step in zip(values.tolist(), range(first, done)):
+            for name, value in zip(names, row):
+                if not math.isfinite(value):
+                    raise StageError(
+                        f"the {name} loss became {value} at step {step}",
+                        where="distill",
+                        next=_advice(name, self.settings),
+                    )
+        self.rows.append({"step": done, **dict(zip(names, values.mean(0).tolist()))})
+        self.window = []
+        if self.fabric.is_global_zero:
+            write_text(path, _csv(self.rows))
+
+    def _finish(self) -> nn.Module:
+        trained = dict(self.student.named_buffers())
+        for name, buffer in self.result.named_buffers():
+            buffer.copy_(trained[name])
+        batches = math.ceil(CALIBRATION / self.settings.batch)
+        recalibrate(self.result, (self.draw(Stream.CALIBRATE, 1 + i, slice(None)) for i in range(batches)))
+        return self.result
+
+
+WEIGHTED = "output", "features", "perceptual", "adversarial"
+
+
+def outputs_of(result: Any) -> tuple[Tensor, ...]:
+    """Return what a module gave as a tuple, in the order of the contract's outputs."""
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def _rate(step: int, settings: DistillSettings) -> float:
+    """Return the share of the highest learning rate at `step`: 2% linear rise, then the fall to 0."""
+    rise = max(1, settings.steps // 50)
+    if step < rise:
+        return (step + 1) / rise
+    left = 1 - (step - rise) / max(1, settings.steps - rise)
+    return left if settings.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _advice(name: str, settings: DistillSettings) -> str:
+    key = "discriminator_learning_rate" if name == "discriminator" else "learning_rate"
+    return f"set distill.{key} in the recipe lower than {getattr(settings, key)}, then run the command again"
+
+
+def _read_rows(path: Path, done: int) -> list[dict[str, float]]:
+    """Return the rows that were written up to step `done`."""
+    if not done:
+        return []
+    rows = csv.DictReader(path.read_text().splitlines())
+    numbers = [{name: float(value) for name, value in row.items()} for row in rows]
+    return [{**row, "step": int(row["step"])} for row in numbers if row["step"] <= done]
+
+
+def _csv(rows: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
