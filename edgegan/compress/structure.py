@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 from edgegan.errors import CheckpointError, StageError
@@ -112,6 +112,7 @@ def remove_parametrizations(module: nn.Module) -> None:
         for hook in _norm_hooks(layer):
             remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
             remove(layer, hook.name)
+            _forget_old_checkpoints(layer)
 
 
 def parametrized(module: nn.Module) -> list[str]:
@@ -121,6 +122,14 @@ def parametrized(module: nn.Module) -> list[str]:
         for name, layer in module.named_modules()
         if parametrize.is_parametrized(layer) or _norm_hooks(layer)
     ]
+
+
+def _forget_old_checkpoints(layer: nn.Module) -> None:
+    """Drop the hook that torch's `remove_spectral_norm` means to drop, and misses as it is wrapped by now."""
+    hooks = layer._load_state_dict_pre_hooks
+    for key, hook in list(hooks.items()):
+        if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
+            del hooks[key]
 
 
 def _norm_hooks(layer: nn.Module) -> list[SpectralNorm | WeightNorm]:
