@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
 from edgegan.adversarial.losses import discriminator_hinge, generator_hinge
 from edgegan.compress.distill.augment import Augmentation
@@ -41,7 +42,7 @@ class Critic:
     def update(self, real: Tensor, fake: Tensor, labels: Sequence[Tensor], augment: Augment) -> Tensor:
         """Make one step on the hinge loss of images (N, C, H, W); return the loss, without gradient."""
         self._learn(True)
-        with self._arithmetic():
+        with self._arithmetic(), cached():
             scores = [self.module(augment(images), *labels).float() for images in (real, fake.detach())]
         loss = discriminator_hinge(*scores)
         self.optimizer.zero_grad()
@@ -55,13 +56,13 @@ class Critic:
     ) -> tuple[Tensor, Tensor]:
         """Return the student's hinge loss and its perceptual loss (0 where none is asked for)."""
         self._learn(False)
-        with self._arithmetic(), recording(self.module, self.taps) as ours:
-            score = self.module(augment(fake), *labels)
-        adversarial = generator_hinge(score.float())
-        if not self.taps:
-            return adversarial, torch.zeros_like(adversarial)
-        with self._arithmetic(), torch.no_grad(), recording(self.module, self.taps) as theirs:
-            self.module(augment(real), *labels)
+        with self._arithmetic(), cached():
+            with recording(self.module, self.taps) as ours:
+                adversarial = generator_hinge(self.module(augment(fake), *labels).float())
+            if not self.taps:
+                return adversarial, torch.zeros_like(adversarial)
+            with torch.no_grad(), recording(self.module, self.taps) as theirs:
+                self.module(augment(real), *labels)
         return adversarial, perceptual_loss(ours, theirs)
 
     def augmentation(self, n: int, seed: int, part: slice) -> Augment:

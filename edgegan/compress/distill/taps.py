@@ -47,9 +47,9 @@ def recording(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Any
 def blocks(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
     """Return the outputs of the network's outermost blocks that are feature maps, in the order of the calls.
 
-    A block has a parameter of two or more axes, is called once, and gives one tensor of three or more axes that
-    is not of the shape of the network's own output. What is not such, and `nn.Sequential`, is opened, and its
-    children are looked at.
+    A block has a parameter of two or more axes, is called once, and gives one tensor of three or more axes
+    that is not of the shape of the network's own output. What is not such, and `nn.Sequential`, is
+    opened, and its children are looked at.
     """
     names = [name for name, _ in module.named_modules() if name]
     with recording(module, names) as outputs, torch.no_grad():
@@ -81,7 +81,7 @@ def find_taps(student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], 
     """Return up to `limit` taps, in the order of the calls; none where the networks share no feature map.
 
     Of the blocks that both have under one name with maps of one size, the largest (by the teacher's
-    parameters) at each size is taken; places left over go to other blocks, evenly over the depth.
+    parameters) at each size is taken; places left over go to the blocks farthest from those, by order.
     """
     ours, theirs = blocks(student, inputs), blocks(teacher, inputs)
     taps: list[Tap] = []
@@ -93,12 +93,13 @@ def find_taps(student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], 
             places.append(tuple(size for index, size in enumerate(features.shape) if index != axis))
     sizes = [sum(p.numel() for p in teacher.get_submodule(tap.name).parameters()) for tap in taps]
     largest = [
-        max((index for index, other in enumerate(places) if other == place), key=lambda index: sizes[index])
+        max((index for index, other in enumerate(places) if other == place), key=lambda i: (sizes[i], i))
         for place in dict.fromkeys(places)
     ]
     chosen = _spread(sorted(largest), limit)
-    rest = [index for index in range(len(taps)) if index not in chosen]
-    return [taps[index] for index in sorted(chosen + _spread(rest, limit - len(chosen)))]
+    while len(chosen) < min(limit, len(taps)):
+        chosen.append(max(range(len(taps)), key=lambda i: min(abs(i - other) for other in chosen)))
+    return [taps[index] for index in sorted(chosen)]
 
 
 def _channel_axis(a: torch.Size, b: torch.Size) -> int | None:

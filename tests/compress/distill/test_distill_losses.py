@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgegan.compress.distill.augment import Augmentation
+from edgegan.compress.distill.latents import Stream, derive, draw
+from edgegan.compress.distill.losses import Adapters, output_loss, perceptual_loss
+from edgegan.compress.distill.taps import Tap
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+
+CPU = torch.device("cpu")
+
+
+def test_output_loss_is_in_units_of_half_the_range() -> None:
+    ours, theirs = torch.full((2, 3, 4, 4), 64.0), torch.full((2, 3, 4, 4), 192.0)
+    loss = output_loss([ours], [theirs], [Output("image", (3, 4, 4), (0.0, 256.0))])
+    assert float(loss) == pytest.approx(1.0)
+
+
+def test_perceptual_loss_of_equal_features_is_zero_and_of_none_is_one() -> None:
+    features = torch.randn(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert float(perceptual_loss({"a": features}, {"a": features})) == 0
+    assert float(perceptual_loss({"a": 0 * features}, {"a": features})) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (16, 3, 4, 4)), (2, (16, 9, 3))])
+def test_adapters_start_at_the_least_squares_solution(axis: int, shape: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(0)
+    ours = torch.randn(*shape, generator=random)
+    mix = torch.randn(6, 3, generator=random)
+    theirs = (ours.movedim(axis, -1) @ mix.T + 2).movedim(-1, axis)
+    tap = Tap("a", axis, 3, 6)
+    exact = Adapters([tap], {"a": ours}, {"a": theirs})({"a": ours}, {"a": theirs})
+    assert exact.item() < 1e-6
+    noise = {"a": torch.randn(theirs.shape, generator=random)}
+    unrelated = Adapters([tap], {"a": ours}, noise)({"a": ours}, noise)
+    assert 0.9 < unrelated.item() <= 1
+
+
+@given(seed=st.integers(0, 2**40), rows=st.integers(1, 7))
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole(seed: int, rows: int) -> None:
+    images = torch.randn(8, 3, 16, 12, generator=torch.Generator().manual_seed(1))
+    whole = Augmentation.draw(8, seed, part=slice(0, 8), device=CPU)(images)
+    part = Augmentation.draw(8, seed, part=slice(rows, 8), device=CPU)(images[rows:])
+    assert torch.allclose(whole[rows:], part, atol=1e-6)
+
+
+def test_augmentation_moves_by_an_eighth_and_cuts_half() -> None:
+    neutral = torch.tensor([[0.5, 0.5, 0.5, 0.999, 0.0, 0.0, 0.0]])
+    image = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8).expand(1, 3, 8, 8)
+    result = Augmentation(neutral)(image)
+    expected = torch.zeros(3, 8, 8)
+    expected[:, :7, 1:] = image[0, :, 1:, :7]
+    expected[:, :2, :2] = 0
+    assert torch.allclose(result[0], expected, atol=1e-5)
+
+
+def test_augmentation_has_a_gradient() -> None:
+    images = torch.zeros(4, 3, 8, 8, requires_grad=True)
+    Augmentation.draw(4, 0, part=slice(0, 4), device=CPU)(images).sum().backward()
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_draws_depend_on_seed_stream_and_step_alone() -> None:
+    contract = Contract(
+        (Input("z", (4,)), Input("label", (), "int64", Sample("labels", classes=9))),
+        (Output("image", (3, 8, 8)),),
+    )
+    seeds = {derive(seed, stream, step) for seed in (0, 1) for stream in Stream for step in range(20)}
+    assert len(seeds) == 2 * len(Stream) * 20
+    assert derive(7, Stream.TRAIN, 11) == derive(7, Stream.TRAIN, 11) < 2**63
+    whole, half = draw(contract, 6, 5), draw(contract, 6, 5, part=slice(3, 6))
+    assert [tensor.dtype for tensor in whole] == [torch.float32, torch.int64]
+    assert all(np.array_equal(a[3:], b) for a, b in zip(whole, half))
