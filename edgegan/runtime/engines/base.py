@@ -14,7 +14,7 @@ from edgegan.runtime.contract import Arrays
 
 @dataclass(frozen=True)
 class Port:
-    """An input or an output of a model; `shape` includes the batch axis, and holds None where a size is free."""
+    """An input or an output of a model; `shape` includes the batch axis and has None where a size is free."""
 
     dtype: str
     shape: tuple[int | None, ...]

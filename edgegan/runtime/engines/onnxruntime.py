@@ -97,4 +97,4 @@ def _processors() -> int:
 
 def _port(node: Any) -> Port:
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
-    return Port(dtype=_DTYPES.get(node.type, node.type), shape=shape)
+    return Port(dtype=_DTYPES.get(node.type) or node.type, shape=shape)
