@@ -1,17 +1,17 @@
 """Every error that edgegan raises on purpose.
 
-    EdgeganError
-    |-- UserError                what the user gave cannot be used        (exit code 2)
-    |   |-- RecipeError          recipe.yaml: unknown key, bad value, missing file
-    |   |-- ModelError           the module cannot be imported, built or traced
-    |   |-- CheckpointError      weights: wrong shape, needs pickle, NaN
-    |   |-- DataError            images or features that cannot be read
-    |   |-- InputError           arrays that do not fit the contract
-    |   |-- BundleError          a bundle that is damaged, unknown or unsafe
-    |   |-- StorageError         disk full, no permission
-    |   |-- MissingDependency    an optional package is not installed
-    |   `-- StageError           a stage cannot do what was asked of this model
-    `-- ProofError               our own check of a result failed: a bug      (exit code 1)
+EdgeganError
+|-- UserError                what the user gave cannot be used        (exit code 2)
+|   |-- RecipeError          recipe.yaml: unknown key, bad value, missing file
+|   |-- ModelError           the module cannot be imported, built or traced
+|   |-- CheckpointError      weights: wrong shape, needs pickle, NaN
+|   |-- DataError            images or features that cannot be read
+|   |-- InputError           arrays that do not fit the contract
+|   |-- BundleError          a bundle that is damaged, unknown or unsafe
+|   |-- StorageError         disk full, no permission
+|   |-- MissingDependency    an optional package is not installed
+|   `-- StageError           a stage cannot do what was asked of this model
+`-- ProofError               our own check of a result failed: a bug      (exit code 1)
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ class EdgeganError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, next: str | None = None) -> None:
         self.what, self.where, self.next = what, where, next
-        lines = [what]
-        if where:
-            lines.append(f"  where: {where}")
-        if next:
-            lines.append(f"  next:  {next}")
-        super().__init__("\n".join(lines))
+        super().__init__(self._text())
+
+    def placed(self, place: str) -> EdgeganError:
+        """Put `place` before where the error was, unless it is there already, and return the error."""
+        if not (self.where or "").startswith(place):
+            self.where = f"{place}: {self.where}" if self.where else place
+        self.args = (self._text(),)
+        return self
+
+    def _text(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.next:
+            lines.append(f"  next:  {self.next}")
+        return "\n".join(lines)
 
 
 class UserError(EdgeganError):
@@ -70,7 +80,7 @@ class StageError(UserError):
     """A stage cannot do what was asked of this model."""
 
 
-class MissingDependency(UserError):
+class MissingDependency(UserError):  # noqa: N818
     """An optional package is not installed."""
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any
 from edgegan.errors import StorageError
 
 PARTIAL = ".partial-"
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+"""The disk is full, or the file may not be written."""
 
 
 @contextmanager
@@ -23,11 +26,22 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot write: {error.strerror or error}",
-            where=str(path),
-            next="free some space or choose another folder with --out, then run the same command again",
-        ) from error
+        raise _storage_error(error, str(path)) from error
+
+
+def refusal(error: BaseException) -> StorageError | None:
+    """Return a `StorageError` where `error` says that the disk is full or may not be written, else None."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return _storage_error(error, str(error.filename or "") or None)
+    return None
+
+
+def _storage_error(error: OSError, where: str | None) -> StorageError:
+    return StorageError(
+        f"cannot write: {error.strerror or error}",
+        where=where,
+        next="free some space or choose another folder with --out, then run the same command again",
+    )
 
 
 @contextmanager
@@ -92,12 +106,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file: Any) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -38,7 +38,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What passes between stages. The modules are in eval mode and on the CPU; no stage changes them in place."""
+    """What passes between stages. Modules are in eval mode, on the CPU, and never changed in place."""
 
     student: nn.Module
     teacher: nn.Module
@@ -67,6 +67,10 @@ class Stage(ABC):
     """One step that turns a candidate into a new one."""
 
     name: ClassVar[str]
+    parallel: ClassVar[bool] = False
+    """Whether every process that `torchrun` started takes part; otherwise the first runs it alone."""
+    settings: Any
+    """The stage's own kind of `Settings`."""
 
     @abstractmethod
     def requires(self, candidate: Candidate) -> None:

@@ -32,6 +32,7 @@ class Distill(Stage):
     """
 
     name: ClassVar[str] = "distill"
+    parallel: ClassVar[bool] = True
 
     def __init__(self, settings: DistillSettings | None = None) -> None:
         self.settings = settings or DistillSettings()

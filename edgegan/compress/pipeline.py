@@ -1,0 +1,225 @@
+"""Stages in order, each kept in a folder of its own, so that a run goes on where it was broken off."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+import edgegan
+from edgegan.compress import structure
+from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
+from edgegan.errors import EdgeganError, StageError
+from edgegan.files import refusal, sha256, storage_errors, write_json, write_text
+
+KEY, RECORD = "key", "record.json"
+POLL_SECONDS = 0.2
+
+Follow = Callable[[str, bool], Progress]
+"""Called with (stage, whether it is restored) as each stage begins; returns the stage's progress."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage at its place: its folder is `NN-name`, its `key` stands for all that its result rests on."""
+
+    stage: Stage
+    folder: Path
+    key: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stage's result is there, whole, and made by this very step."""
+        return self.started and _whole(self.folder)
+
+    @property
+    def started(self) -> bool:
+        """Whether the folder is this step's: what a broken-off stage left in it may be gone on with."""
+        file = self.folder / KEY
+        return file.is_file() and file.read_text() == self.key
+
+
+class Pipeline(Stage):
+    """Runs stages in order; itself a stage.
+
+    Each stage has a folder in the context's folder. A stage whose folder holds its finished result is not run
+    again. A result counts only for the same stage, settings, seed, edgegan version and earlier stages.
+
+    Under `torchrun` every process runs the stages that are `parallel`; the first alone runs the others and
+    writes, and the rest read its results, from a folder that all of them see.
+
+    Args:
+        stages: in order.
+        origin: stands for what the first candidate is made of.
+        follow: told of each stage as it begins.
+    """
+
+    name: ClassVar[str] = "pipeline"
+    parallel: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        origin: str = "",
+        follow: Follow = lambda stage, restored: lambda done, total: None,
+    ) -> None:
+        self.stages, self.origin, self.follow = tuple(stages), origin, follow
+
+    def steps(self, folder: Path, seed: int) -> list[Step]:
+        """Return the stages with their folders and keys."""
+        steps: list[Step] = []
+        key = self.origin
+        for index, stage in enumerate(self.stages, 1):
+            settings = stage.settings.model_dump(mode="json")
+            content = json.dumps([stage.name, settings, seed, edgegan.__version__, key], sort_keys=True)
+            key = hashlib.sha256(content.encode()).hexdigest()
+            steps.append(Step(stage, folder / f"{index:02d}-{stage.name}", key))
+        return steps
+
+    def requires(self, candidate: Candidate) -> None:
+        """Raise `StageError` where the first stage cannot use the candidate."""
+        for stage in self.stages[:1]:
+            stage.requires(candidate)
+
+    def run(self, candidate: Candidate, context: Context) -> Candidate:
+        """Run, or restore, every stage.
+
+        Raises:
+            StageError: a stage failed; its name, and the layer where that is known, is in `where`.
+            StorageError: the disk is full, or the folder may not be written.
+        """
+        after = candidate
+        for after, _ in self.walk(candidate, context):  # noqa: B007
+            pass
+        return after
+
+    def walk(self, candidate: Candidate, context: Context) -> Iterator[tuple[Candidate, Step]]:
+        """Yield the candidate after each stage, and the stage's step."""
+        steps = self.steps(context.folder, context.seed)
+        if _first_process():
+            _clear_strangers(context.folder, steps)
+        for step in steps:
+            finished = step.finished
+            progress = self.follow(step.stage.name, finished)
+            if not finished:
+                with _named(step.stage.name, candidate):
+                    self._work(candidate, step, replace(context, folder=step.folder, progress=progress))
+            candidate = _restore(candidate, step)
+            yield candidate, step
+
+    def ensures(self, before: Candidate, after: Candidate) -> None:
+        """Hold nothing beyond what each stage has ensured as it ran."""
+
+    def _work(self, candidate: Candidate, step: Step, context: Context) -> None:
+        stage = step.stage
+        if _first_process() and not step.started:
+            with storage_errors(step.folder):
+                shutil.rmtree(step.folder, ignore_errors=True)
+                write_text(step.folder / KEY, step.key)
+        if _first_process() or stage.parallel:
+            _seed(context.seed)
+            stage.requires(candidate)
+            after = stage.run(candidate, context)
+            stage.ensures(candidate, after)
+            if _first_process():
+                _keep(after, step)
+        while not (_first_process() or step.finished):
+            time.sleep(POLL_SECONDS)
+
+
+def _keep(candidate: Candidate, step: Step) -> None:
+    structure.save(candidate.student, step.folder)
+    files = {precision: _relative(path, step) for precision, path in candidate.files.items()}
+    kept = [step.folder / structure.STRUCTURE, step.folder / structure.WEIGHTS, *candidate.files.values()]
+    checksums = {_relative(path, step): sha256(path) for path in kept}
+    record = asdict(candidate.lineage[-1])
+    write_json(step.folder / RECORD, {**record, "files": files, "sha256": checksums})
+
+
+def _relative(path: Path, step: Step) -> str:
+    return Path(os.path.relpath(path, step.folder)).as_posix()
+
+
+def _whole(folder: Path) -> bool:
+    record = folder / RECORD
+    if not record.is_file():
+        return False
+    checksums: dict[str, str] = json.loads(record.read_text())["sha256"]
+    return all((folder / name).is_file() and sha256(folder / name) == sum for name, sum in checksums.items())
+
+
+def _restore(before: Candidate, step: Step) -> Candidate:
+    """Read a finished stage's result: right after it ran too, so that a resumed run gets the very same."""
+    content: dict[str, Any] = json.loads((step.folder / RECORD).read_text())
+    del content["sha256"]
+    files = {precision: (step.folder / name).resolve() for precision, name in content.pop("files").items()}
+    student = structure.load(copy.deepcopy(before.teacher), step.folder).requires_grad_(False)
+    return before.with_record(StageRecord(**content), student=student, files=files)
+
+
+def _clear_strangers(folder: Path, steps: Sequence[Step]) -> None:
+    known = {step.folder.name for step in steps}
+    with storage_errors(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _named(stage: str, candidate: Candidate) -> Iterator[None]:
+    """Put the stage's name, and the layer's where it is known, on whatever goes wrong inside."""
+    try:
+        yield
+    except EdgeganError as error:
+        raise error.placed(f"stage {stage}") from error.__cause__
+    except Exception as error:
+        refused = refusal(error)
+        if refused:
+            raise refused.placed(f"stage {stage}") from error
+        layer = _layer(error, candidate)
+        message = str(error).strip().splitlines() or ["no message"]
+        raise StageError(
+            f"{type(error).__name__}: {message[0]}",
+            where=f"stage {stage}" + (f", layer {layer}" if layer else ""),
+            next="correct the model or the stage's settings; finished stages are kept, and not run again",
+        ) from error
+
+
+def _layer(error: BaseException, candidate: Candidate) -> str | None:
+    """The innermost layer of the student or the teacher whose code the error came through."""
+    found, trace = None, error.__traceback__
+    names = {
+        id(module): name
+        for network in (candidate.teacher, candidate.student)
+        for name, module in network.named_modules()
+    }
+    while trace is not None:
+        module = trace.tb_frame.f_locals.get("self")
+        if isinstance(module, nn.Module) and names.get(id(module)):
+            found = names[id(module)]
+        trace = trace.tb_next
+    return found
