@@ -1,0 +1,84 @@
+"""Estimates with 95% intervals, by bootstrap (Efron and Tibshirani 1993)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import DataError
+
+LEVEL = 0.95
+"""The nominal coverage of every interval."""
+
+_NORMAL_QUANTILE = 1.959963984540054
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95% interval, in the unit of the estimate."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return `{"value", "low", "high"}`, fit for JSON."""
+        return asdict(self)
+
+
+def bootstrap(
+    values: NDArray[Any],
+    statistic: Callable[..., NDArray[Any]] = np.mean,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return `statistic` of independent `values` (N,), with a percentile bootstrap interval.
+
+    `statistic` takes an array and `axis`, as `np.mean` and `np.median` do.
+
+    Raises:
+        DataError: fewer than two values, or NaN or infinity in them.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise DataError(f"an interval needs at least 2 values in one axis, not an array of {values.shape}")
+    if not np.isfinite(values).all():
+        raise DataError("the values hold NaN or infinity: no interval can be given")
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK // len(values))
+    draws = [
+        statistic(values[rng.integers(0, len(values), (min(chunk, resamples - start), len(values)))], axis=1)
+        for start in range(0, resamples, chunk)
+    ]
+    low, high = np.quantile(np.concatenate(draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(statistic(values, axis=0)), float(low), float(high))
+
+
+def normal_interval(value: float, deviation: float, *, lowest: float = -math.inf) -> Interval:
+    """Return `value` with the normal interval of a standard `deviation`, its low end not under `lowest`."""
+    margin = _NORMAL_QUANTILE * deviation
+    return Interval(float(value), float(max(lowest, value - margin)), float(value + margin))
+
+
+def interleaved_ratio(numerators: NDArray[Any], denominators: NDArray[Any], *, seed: int = 0) -> Interval:
+    """Return the median of the ratios of two interleaved series, with its bootstrap interval.
+
+    Both have shape (turns,): entry `i` of each was measured in turn `i`, so that what slows the machine
+    for a while slows both and leaves their ratio alone.
+
+    Raises:
+        DataError: the lengths differ, there are fewer than two turns, or a value is not positive and finite.
+    """
+    a, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if a.shape != b.shape:
+        raise DataError(f"interleaved series must be equally long, not {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all() and (a > 0).all() and (b > 0).all()):
+        raise DataError("a ratio needs values that are positive and finite")
+    return bootstrap(a / b, np.median, seed=seed)
