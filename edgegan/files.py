@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +71,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; when the block ends well it takes `path`'s place."""
+    """Give a temporary folder beside `path`; when the block ends well it takes `path`'s place.
+
+    On Linux and macOS a crash at any moment leaves the old folder or the new one. Where two folders cannot be
+    exchanged in one step, a crash in between leaves the old one in `.partial-*/old`.
+    """
+    path = Path(os.path.realpath(path))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
@@ -77,15 +84,43 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with storage_errors(path):
             yield temporary
             os.chmod(temporary, 0o755)
-            if path.exists():
-                old = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
-                os.replace(path, old / "old")
-                os.replace(temporary, path)
-                shutil.rmtree(old)
-            else:
-                os.replace(temporary, path)
+            _sync(temporary)
+            _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put `new` in `path`'s place; what was there ends up in `new`, or is gone."""
+    if not path.exists():
+        os.replace(new, path)
+    elif not _exchange(new, path):
+        old = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
+        os.replace(path, old / "old")
+        os.replace(new, path)
+        shutil.rmtree(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two paths in one step; return whether the system could."""
+    names = os.fsencode(a), os.fsencode(b)
+    swap = 2
+    try:
+        if sys.platform == "linux":
+            here = -100
+            return ctypes.CDLL(None).renameat2(here, names[0], here, names[1], swap) == 0
+        if sys.platform == "darwin":
+            return ctypes.CDLL(None).renamex_np(*names, swap) == 0
+    except AttributeError:
+        return False
+    return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from edgegan.errors import InputError
 
 Arrays = dict[str, NDArray[Any]]
 
+RESERVED = ("n", "seed")
+"""Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """How an input is drawn: `normal`, `uniform` in [low, high), or `labels` in 0..classes-1."""
+    """How an input is drawn: standard `normal`, `uniform` from low to high, or `labels` in 0..classes-1."""
 
     kind: Literal["normal", "uniform", "labels"]
     low: float = -1.0
@@ -35,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Input:
-    """An input: `shape` is that of one sample, without the batch axis."""
+    """An input: `shape` is that of one sample, without the batch axis. Labels are int64, all else float32."""
 
     name: str
     shape: tuple[int, ...]
@@ -88,18 +91,17 @@ class Contract:
         for spec in self.inputs:
             array = arrays[spec.name]
             if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
-                raise InputError(f"input {spec.name!r} must have shape (N, *{spec.shape}), not {array.shape}")
+                expected = ", ".join(map(str, ("N", *spec.shape)))
+                raise InputError(f"input {spec.name!r} must have shape ({expected}), not {array.shape}")
             if array.dtype != spec.dtype:
                 raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
-            classes = spec.sample.classes
-            if spec.sample.kind == "labels" and classes and array.size and not (
-                0 <= array.min() and array.max() < classes
-            ):
-                raise InputError(f"input {spec.name!r} must be in 0..{classes - 1}")
+            if spec.sample.kind == "labels" and not _all_in(array, spec.sample.classes or 0):
+                raise InputError(f"input {spec.name!r} must be in 0..{(spec.sample.classes or 0) - 1}")
             if spec.dtype == "float32" and not np.isfinite(array).all():
                 raise InputError(f"input {spec.name!r} holds NaN or infinity")
-        if len({len(array) for array in arrays.values()}) != 1:
-            raise InputError("all inputs must have the same batch size")
+        sizes = {name: len(array) for name, array in arrays.items()}
+        if len(set(sizes.values())) != 1 or 0 in sizes.values():
+            raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain data, fit for JSON."""
@@ -113,63 +115,100 @@ class Contract:
             InputError: a field is unknown, missing or of the wrong form.
         """
         try:
+            unknown = sorted(set(data) - {"inputs", "outputs"})
+            if unknown:
+                raise InputError(f"the contract is not well formed: unknown field {unknown[0]!r}")
             contract = cls(
-                inputs=tuple(
-                    Input(
-                        **{
-                            **spec,
-                            "shape": tuple(spec["shape"]),
-                            "sample": Sample(**spec.get("sample", {"kind": "normal"})),
-                        }
-                    )
-                    for spec in data["inputs"]
-                ),
-                outputs=tuple(
-                    Output(
-                        **{
-                            **spec,
-                            "shape": tuple(spec["shape"]),
-                            "range": tuple(spec.get("range", (-1.0, 1.0))),
-                        }
-                    )
-                    for spec in data["outputs"]
-                ),
+                inputs=tuple(_input(spec) for spec in data["inputs"]),
+                outputs=tuple(_output(spec) for spec in data["outputs"]),
             )
-        except (TypeError, KeyError, AttributeError) as error:
+            contract._validate()
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise InputError(f"the contract is not well formed: {error}") from error
-        contract._validate()
         return contract
 
     def _validate(self) -> None:
         if not self.inputs or not self.outputs:
             raise InputError("a contract needs at least one input and one output")
         names = [spec.name for spec in (*self.inputs, *self.outputs)]
+        for name in names:
+            if not isinstance(name, str) or not name or name in RESERVED:
+                raise InputError(f"{name!r} cannot name an input or output: use text other than {RESERVED}")
         if len(set(names)) != len(names):
             raise InputError(f"the contract's names must differ from each other: {names}")
         for spec in (*self.inputs, *self.outputs):
-            if not all(isinstance(size, int) and size > 0 for size in spec.shape):
+            if not all(_is_integer(size) and size > 0 for size in spec.shape):
                 raise InputError(f"{spec.name!r}: every size in {spec.shape} must be a positive integer")
         for spec in self.inputs:
-            if spec.sample.kind not in ("normal", "uniform", "labels"):
-                raise InputError(f"{spec.name!r}: sample kind {spec.sample.kind!r} is not normal, uniform or labels")
-            if spec.dtype not in ("float32", "int64"):
-                raise InputError(f"{spec.name!r}: dtype {spec.dtype!r} is not float32 or int64")
-            if (spec.sample.kind == "labels") != (spec.dtype == "int64"):
-                raise InputError(f"{spec.name!r}: labels are int64, and int64 inputs are labels")
-            if spec.sample.kind == "labels" and (spec.sample.classes or 0) < 1:
-                raise InputError(f"{spec.name!r}: labels need classes: 1 or more")
+            _validate_input(spec)
         for spec in self.outputs:
-            low, high = spec.range
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise InputError(f"{spec.name!r}: range {spec.range} must be two finite numbers, lowest first")
-            if spec.layout == "CHW" and (len(spec.shape) != 3 or spec.shape[0] not in (1, 3)):
-                raise InputError(f"{spec.name!r}: layout CHW needs a shape (1 or 3, height, width), not {spec.shape}")
+            _validate_output(spec)
+
+
+def _input(data: Mapping[str, Any]) -> Input:
+    sample = Sample(**data.get("sample", {"kind": "normal"}))
+    return Input(**{**data, "shape": tuple(data["shape"]), "sample": sample})
+
+
+def _output(data: Mapping[str, Any]) -> Output:
+    low, high = data.get("range", (-1.0, 1.0))
+    return Output(**{**data, "shape": tuple(data["shape"]), "range": (low, high)})
+
+
+def _validate_input(spec: Input) -> None:
+    kind, classes = spec.sample.kind, spec.sample.classes
+    if kind not in ("normal", "uniform", "labels"):
+        raise InputError(f"{spec.name!r}: sample kind {kind!r} is not normal, uniform or labels")
+    if spec.dtype not in ("float32", "int64"):
+        raise InputError(f"{spec.name!r}: dtype {spec.dtype!r} is not float32 or int64")
+    if (kind == "labels") != (spec.dtype == "int64"):
+        raise InputError(f"{spec.name!r}: labels are int64, and int64 inputs are labels")
+    if kind == "labels" and not (_is_integer(classes) and 0 < classes < 2**63):
+        raise InputError(f"{spec.name!r}: labels need classes: 1 or more, not {classes}")
+    if kind != "labels" and classes is not None:
+        raise InputError(f"{spec.name!r}: only labels have classes")
+    if not _is_range(spec.sample.low, spec.sample.high):
+        raise InputError(f"{spec.name!r}: low and high must be two finite numbers, lowest first")
+
+
+def _validate_output(spec: Output) -> None:
+    if not _is_range(*spec.range):
+        raise InputError(f"{spec.name!r}: range {spec.range} must be two finite numbers, lowest first")
+    if spec.layout not in ("CHW", ""):
+        raise InputError(f"{spec.name!r}: layout {spec.layout!r} is not 'CHW' (images) or '' (anything else)")
+    if spec.layout == "CHW" and (len(spec.shape) != 3 or spec.shape[0] not in (1, 3)):
+        raise InputError(f"{spec.name!r}: layout CHW needs shape (1 or 3, height, width), not {spec.shape}")
+
+
+def _is_integer(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_range(low: Any, high: Any) -> bool:
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (low, high))
+    return numbers and math.isfinite(low) and math.isfinite(high) and low < high
+
+
+def _all_in(array: NDArray[Any], classes: int) -> bool:
+    return array.size == 0 or (array.min() >= 0 and array.max() < classes)
 
 
 def to_uint8(images: NDArray[Any], value_range: Sequence[float]) -> NDArray[np.uint8]:
-    """Map float NCHW images of `value_range` to uint8 NHWC, rounding half to even; uint8 NHWC passes through."""
+    """Map float NCHW images of `value_range` to uint8 NHWC, rounding half to even.
+
+    Values past the range are clipped. Images that are uint8 (N, H, W, C) already pass through.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
     if images.dtype == np.uint8:
         return images
+    if not np.isfinite(images).all():
+        raise InputError(
+            "the images hold NaN or infinity",
+            next="check the model's weights; in FP16, a value past 65504 overflows",
+        )
     low, high = value_range
-    scaled = (images.astype(np.float32) - low) * (255.0 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+    clipped = np.clip(images.astype(np.float32), np.float32(low), np.float32(high))
+    scaled = (clipped - np.float32(low)) * np.float32(255.0 / (high - low))
+    return np.ascontiguousarray(np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1))

@@ -1,0 +1,244 @@
+"""Read, verify and write a bundle: the folder that an app loads, as README.md beside this file specifies it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgegan.errors import BundleError, InputError
+from edgegan.files import atomic_folder
+from edgegan.runtime.contract import Contract
+from edgegan.runtime.manifest import (
+    FILE_NAME,
+    LARGEST_FILE,
+    LARGEST_MANIFEST,
+    FileEntry,
+    Manifest,
+    check_name,
+    check_precision,
+)
+from edgegan.runtime.onnx_file import external_tensors
+
+_AGAIN = "get the bundle again from where it came, or make it again with edgegan compress"
+_FLAGS = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _flag, 0)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder whose manifest has been checked, and every file against it."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Bundle:
+        """Verify a bundle: its manifest, that each listed file is there unchanged, and that nothing else is.
+
+        Raises:
+            BundleError: any of what README.md forbids.
+        """
+        folder = Path(os.path.realpath(folder))
+        if not folder.is_dir():
+            raise BundleError(
+                "there is no such folder", where=str(folder), next="give the folder of a bundle"
+            )
+        if not os.path.lexists(folder / FILE_NAME):
+            raise BundleError(
+                f"the folder holds no {FILE_NAME}, so it is not a bundle",
+                where=str(folder),
+                next="give the folder that edgegan compress named as the bundle",
+            )
+        try:
+            bundle = cls(folder, Manifest.from_bytes(_read(folder / FILE_NAME, LARGEST_MANIFEST)))
+        except BundleError as error:
+            raise BundleError(error.what, where=str(folder / FILE_NAME), next=error.next) from error
+        present = set(_walk(folder, bundle.manifest.files))
+        for name in bundle.manifest.files:
+            if name not in present:
+                raise BundleError(f"the file {name!r} is missing", where=str(folder), next=_AGAIN)
+        models = set(bundle.manifest.models.values())
+        for name in bundle.manifest.files:
+            content = bundle.read(name)
+            if name in models:
+                _check_model(content, str(folder / name))
+        return bundle
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file, those that were hashed and no others.
+
+        Raises:
+            BundleError: the file is not in the manifest, or is not the one that the manifest describes.
+        """
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise BundleError(f"the bundle has no file {name!r}", where=str(self.folder))
+        path = self.folder / name
+        content = _read(path, entry.bytes)
+        if len(content) != entry.bytes:
+            what = f"the file was changed: it is not {entry.bytes} bytes long, as the manifest says"
+            raise BundleError(what, where=str(path), next=_AGAIN)
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            what = "the file was changed: its SHA-256 is not the manifest's"
+            raise BundleError(what, where=str(path), next=_AGAIN)
+        return content
+
+    def model(self, precision: str | None = None) -> bytes:
+        """Return the ONNX model of `precision`, by default the bundle's default.
+
+        Raises:
+            InputError: the bundle has no such model.
+            BundleError: see `read`.
+        """
+        chosen = self.manifest.default if precision is None else precision
+        if chosen not in self.manifest.models:
+            raise InputError(
+                f"the bundle has no model {chosen!r}",
+                where=str(self.folder),
+                next=f"choose one of {', '.join(sorted(self.manifest.models))}",
+            )
+        return self.read(self.manifest.models[chosen])
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    name: str,
+    contract: Contract,
+    models: Mapping[str, Path],
+    default: str,
+    lineage: list[dict[str, Any]],
+    figures: dict[str, Any],
+    extra_files: Mapping[str, Path],
+) -> Bundle:
+    """Write a bundle in one step: after a crash there is the one that was at `folder` before, or the new one.
+
+    Args:
+        folder: where it goes; a bundle that is there is replaced, and nothing else ever is.
+        name: what the model is called.
+        contract: of every model.
+        models: precision to ONNX file; in the bundle it is `model.<precision>.onnx`.
+        default: the precision that `Generator.load` takes.
+        lineage: one record for each stage, in order.
+        figures: what was measured.
+        extra_files: path in the bundle to file, such as `samples.png`.
+
+    Returns:
+        The bundle, opened and verified.
+
+    Raises:
+        InputError: `folder` is in use for something else, or a file cannot be read.
+        BundleError: what was given cannot be in a bundle.
+        StorageError: the bundle cannot be written.
+    """
+    _check_free(folder)
+    for precision in models:
+        check_precision(precision)
+    named = {precision: f"model.{precision}.onnx" for precision in models}
+    sources = {**{named[precision]: path for precision, path in models.items()}, **extra_files}
+    if len(sources) != len(models) + len(extra_files):
+        raise InputError("an extra file has the name of a model", where=", ".join(sorted(extra_files)))
+    with atomic_folder(folder) as partial:
+        manifest = Manifest(
+            name=name,
+            created_by=f"edgegan {version('edgegan')}",
+            contract=contract,
+            models=named,
+            default=default,
+            lineage=lineage,
+            figures=figures,
+            files={target: _copy(source, partial, target) for target, source in sources.items()},
+        )
+        (partial / FILE_NAME).write_bytes(manifest.to_bytes())
+        verified = Bundle.open(partial)
+    return Bundle(Path(os.path.realpath(folder)), verified.manifest)
+
+
+def _check_free(folder: Path) -> None:
+    if not os.path.lexists(folder) or (folder / FILE_NAME).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(
+            "the bundle would replace something that is not a bundle",
+            where=str(folder),
+            next="choose another folder, or empty this one",
+        )
+
+
+def _copy(source: Path, partial: Path, name: str) -> FileEntry:
+    check_name(name)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror or error}", where=str(source)) from error
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"the file is larger than {LARGEST_FILE} bytes", where=str(source))
+    if name.endswith(".onnx"):
+        _check_model(content, str(source))
+    target = partial / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _walk(folder: Path, listed: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Yield the names of all files, and refuse what is not in `listed` before looking into it."""
+    try:
+        with os.scandir(folder / prefix) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError as error:
+        raise BundleError(
+            f"the folder cannot be read: {error.strerror}", where=str(folder / prefix)
+        ) from error
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_symlink():
+            what = f"{name!r} is a link; a bundle holds plain files only"
+            raise BundleError(what, where=entry.path, next=_AGAIN)
+        if entry.is_dir() and any(file.startswith(f"{name}/") for file in listed):
+            yield from _walk(folder, listed, f"{name}/")
+        elif name in listed:
+            yield name
+        elif name != FILE_NAME:
+            raise BundleError(
+                f"{name!r} is not in the manifest",
+                where=entry.path,
+                next="move it out of the bundle's folder; notes and other files go beside it",
+            )
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Return the bytes of a plain file, one more than `most` at the most, without following a link."""
+    try:
+        handle = os.open(path, _FLAGS)
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise BundleError(f"the file cannot be read: {reason}", where=str(path), next=_AGAIN) from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BundleError("it is not a plain file", where=str(path), next=_AGAIN)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(handle)
+
+
+def _check_model(content: bytes, where: str) -> None:
+    try:
+        external = external_tensors(content)
+    except ValueError as error:
+        raise BundleError(f"it is not an ONNX model: {error}", where=where, next=_AGAIN) from error
+    if external:
+        raise BundleError(
+            f"the model keeps the tensor {external[0]!r} in another file; a bundle's models are whole",
+            where=where,
+            next="export it with external_data=False",
+        )

@@ -1,0 +1,206 @@
+"""The generator of a bundle, ready to make images."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import InputError, ModelError
+from edgegan.runtime.bundle import Bundle
+from edgegan.runtime.contract import Arrays, Contract, Input, Output, to_uint8
+from edgegan.runtime.engines.base import Engine, Port
+
+_AT_ONCE = 16
+"""Samples that go through the engine together; more are run in turns, so that memory stays bounded."""
+
+
+class Generator:
+    """A model and its contract: latents in, images out.
+
+        with Generator.load("bundle") as generator:
+            images = generator(n=4, seed=0, label=3)
+
+    Args:
+        engine: a loaded model; `close` closes it.
+        contract: what the model takes and gives.
+
+    Raises:
+        ModelError: the model's inputs and outputs are not those of the contract.
+    """
+
+    def __init__(self, engine: Engine, contract: Contract) -> None:
+        _check_ports(engine, contract)
+        self.engine = engine
+        self.contract = contract
+
+    @classmethod
+    def load(
+        cls, bundle: str | Path, *, precision: str | None = None, threads: int | None = None
+    ) -> Generator:
+        """Verify a bundle and load a model of it on ONNX Runtime.
+
+        Args:
+            bundle: the folder.
+            precision: which of its models, such as "fp32"; by default the bundle's default.
+            threads: threads of the engine; by default one for each processor that this process may use.
+
+        Raises:
+            BundleError: the bundle is damaged, of an unknown schema, or unsafe.
+            InputError: it has no model of this precision.
+            ModelError: the engine cannot load the model, or the model does not fit the contract.
+            MissingDependency: onnxruntime is not installed.
+        """
+        from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+        opened = Bundle.open(bundle)
+        try:
+            return cls(OnnxRuntimeEngine(opened.model(precision), threads=threads), opened.manifest.contract)
+        except ModelError as error:
+            raise ModelError(error.what, where=str(opened.folder), next=error.next) from error
+
+    def __call__(self, /, n: int | None = None, seed: int = 0, **inputs: Any) -> Any:
+        """Make `n` samples; the same arguments give the same samples.
+
+        Args:
+            n: how many; by default as many as the inputs given hold, or 1.
+            seed: inputs that are not given are drawn from it as the contract says, 0 or more. The first
+                samples of a larger `n` are those of a smaller one, but for rounding in the engine.
+            inputs: by the contract's names: an array of shape (n, *shape), or one value for all where the
+                shape of a sample is (), as in `label=3`.
+
+        Returns:
+            The only output, or a dictionary of all outputs by name. An image is uint8 (n, height, width,
+            channels); any other output is float32 (n, *shape).
+
+        Raises:
+            InputError: the arguments do not fit the contract.
+            ModelError: the model failed, or gave what the contract does not promise.
+        """
+        outputs = self.outputs(n, seed, **inputs)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def outputs(self, /, n: int | None = None, seed: int = 0, **inputs: Any) -> Arrays:
+        """Make `n` samples as a call does, and return all outputs by name, even where there is one."""
+        try:
+            arrays = self._inputs(n, seed, inputs)
+            count = len(next(iter(arrays.values())))
+            turns = [
+                self._run({name: array[start : start + _AT_ONCE] for name, array in arrays.items()})
+                for start in range(0, count, _AT_ONCE)
+            ]
+            return {name: np.concatenate([turn[name] for turn in turns]) for name in turns[0]}
+        except MemoryError as error:
+            raise InputError(f"{n} samples do not fit in memory", next="ask for fewer at a time") from error
+
+    def close(self) -> None:
+        """Free the engine; the generator cannot be called again."""
+        self.engine.close()
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _inputs(self, n: int | None, seed: int, given: dict[str, Any]) -> Arrays:
+        specs = {spec.name: spec for spec in self.contract.inputs}
+        for name in given:
+            if name not in specs:
+                raise InputError(f"the model has no input {name!r}", next=_suggestion(name, list(specs)))
+        values = {name: _array(specs[name], value) for name, value in given.items() if value is not None}
+        if n is None:
+            n = next((len(array) for array in values.values() if array.ndim), 1)
+        missing = [name for name in specs if name not in values]
+        drawn = self.contract.sample(n, seed) if missing else {}
+        arrays = {name: drawn[name] if name in missing else _for_all(values[name], n) for name in specs}
+        self.contract.check_inputs(arrays)
+        if len(arrays[next(iter(arrays))]) != n:
+            raise InputError(f"the inputs hold {len(arrays[next(iter(arrays))])} samples, not n = {n}")
+        return arrays
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        results = self.engine(inputs)
+        n = len(next(iter(inputs.values())))
+        return {spec.name: _output(spec, results[spec.name], n) for spec in self.contract.outputs}
+
+
+def _array(spec: Input, value: Any) -> NDArray[Any]:
+    """Return `value` in the input's dtype, where no information is lost by kind: no floats for labels."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"input {spec.name!r} is not an array: {error}") from error
+    kinds = "iu" if spec.dtype == "int64" else "iuf"
+    if array.dtype.kind not in kinds:
+        raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
+    return array.astype(spec.dtype)
+
+
+def _for_all(array: NDArray[Any], n: int) -> NDArray[Any]:
+    return np.full(n, array) if array.ndim == 0 else array
+
+
+def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
+    if array.shape not in [(n, *shape) for shape in _shapes(spec, array.dtype.name)]:
+        raise ModelError(
+            f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says"
+        )
+    if spec.layout == "CHW":
+        return to_uint8(array, spec.range)
+    return array.astype(np.float32)
+
+
+def _shapes(spec: Output, dtype: str) -> list[tuple[int, ...]]:
+    """Return the shapes that one sample of an output of this dtype may have."""
+    if spec.layout != "CHW":
+        return [spec.shape]
+    channels, height, width = spec.shape
+    if dtype == "uint8":
+        return [(height, width, channels)]
+    return [spec.shape] if dtype.startswith("float") else []
+
+
+def _check_ports(engine: Engine, contract: Contract) -> None:
+    for kind, specs, ports in (
+        ("inputs", contract.inputs, engine.inputs),
+        ("outputs", contract.outputs, engine.outputs),
+    ):
+        names = sorted(spec.name for spec in specs)
+        if names != sorted(ports):
+            raise ModelError(f"the model's {kind} are {sorted(ports)}, the contract's {names}")
+    for spec in contract.inputs:
+        port = engine.inputs[spec.name]
+        if port.dtype != spec.dtype or not _fits(port, spec.shape) or port.shape[0] is not None:
+            raise ModelError(
+                f"the model's input {spec.name!r} is {port.dtype} {_text(port.shape)}, "
+                f"the contract's {spec.dtype} {_text((None, *spec.shape))}",
+                next="export the model with the contract's shapes and a free batch axis (N)",
+            )
+    for spec in contract.outputs:
+        port = engine.outputs[spec.name]
+        if not any(_fits(port, shape) for shape in _shapes(spec, port.dtype)):
+            raise ModelError(
+                f"the model's output {spec.name!r} is {port.dtype} {_text(port.shape)}, "
+                f"the contract's {_text((None, *spec.shape))}",
+                next="export the model with the contract's shapes; images are float NCHW or uint8 NHWC",
+            )
+
+
+def _fits(port: Port, shape: tuple[int, ...]) -> bool:
+    """Tell whether a sample of `shape` fits the port, as far as its sizes are known."""
+    sizes = port.shape[1:]
+    known = all(mine in (None, size) for mine, size in zip(sizes, shape))
+    return len(port.shape) == len(shape) + 1 and known
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("N" if size is None else str(size) for size in shape) + ")"
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]!r}?" if close else f"the inputs are {', '.join(names)}"

@@ -1,0 +1,210 @@
+"""`manifest.json` of a bundle, as specified in README.md beside this file."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+from edgegan.errors import BundleError, InputError
+from edgegan.runtime.contract import Contract
+
+FILE_NAME = "manifest.json"
+SCHEMA = 1
+LARGEST_MANIFEST = 4 << 20
+LARGEST_FILE = (2 << 30) - 1
+
+_KEYS = ("schema", "name", "created_by", "contract", "models", "default", "lineage", "figures", "files")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}(?<!\.)")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_PRECISION = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest says of one file: 64 hexadecimal digits, and its size."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that has been checked; `files` names every file of the bundle but the manifest."""
+
+    name: str
+    created_by: str
+    contract: Contract
+    models: dict[str, str]
+    """Precision to file name."""
+    default: str
+    lineage: list[dict[str, Any]]
+    figures: dict[str, Any]
+    files: dict[str, FileEntry]
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as it is written.
+
+        Raises:
+            InputError: the lineage or the figures hold what JSON cannot: NaN, infinity, an object of Python.
+        """
+        try:
+            text = json.dumps(
+                {"schema": SCHEMA, **asdict(self)}, indent=2, allow_nan=False, ensure_ascii=False
+            )
+            return (text + "\n").encode()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the manifest cannot be written as JSON: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Manifest:
+        """Read and check a manifest.
+
+        Raises:
+            BundleError: it is not JSON as this schema allows it, or its schema is not known.
+        """
+        data = _parse(content)
+        _check_keys(data)
+        _text(data["name"], "name")
+        _text(data["created_by"], "created_by")
+        lineage, figures = data["lineage"], data["figures"]
+        if not isinstance(lineage, list) or not all(isinstance(record, dict) for record in lineage):
+            refuse("'lineage' must be a list of objects")
+        if not isinstance(figures, dict):
+            refuse("'figures' must be an object")
+        files = _files(data["files"])
+        return cls(
+            name=data["name"],
+            created_by=data["created_by"],
+            contract=_contract(data["contract"]),
+            models=_models(data["models"], data["default"], files),
+            default=data["default"],
+            lineage=lineage,
+            figures=figures,
+            files=files,
+        )
+
+
+def refuse(what: str, *, next: str | None = None) -> NoReturn:
+    """Raise the `BundleError` of a manifest that cannot be used."""
+    raise BundleError(
+        f"the manifest is not valid: {what}",
+        where=FILE_NAME,
+        next=next or "get the bundle again from where it came; a bundle is not edited by hand",
+    )
+
+
+def check_name(name: Any) -> None:
+    """Raise `BundleError` where `name` is not a plain relative path, with "/" between its parts."""
+    if not isinstance(name, str) or not name or len(name) > 200:
+        refuse(f"{name!r:.80} is not a file name of 1 to 200 characters")
+    if "\\" in name:
+        refuse(f"the path {name!r} holds a backslash")
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        refuse(f"the path {name!r} is absolute")
+    parts = name.split("/")
+    if ".." in parts:
+        refuse(f"the path {name!r} leaves the folder")
+    if len(parts) > _DEEPEST:
+        refuse(f"the path {name!r} is deeper than {_DEEPEST}")
+    for part in parts:
+        if not _PART.fullmatch(part) or _DEVICES.fullmatch(part):
+            refuse(f"the path {name!r} holds the name {part!r}, which is not safe on every system")
+    if name.casefold() == FILE_NAME:
+        refuse("'files' lists the manifest itself")
+
+
+def check_precision(precision: Any) -> None:
+    """Raise `BundleError` where `precision` cannot name a model."""
+    if not isinstance(precision, str) or not _PRECISION.fullmatch(precision):
+        refuse(f"{precision!r:.80} cannot name a model: use lower-case letters and digits, as in 'int8'")
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    if len(content) > LARGEST_MANIFEST:
+        refuse(f"it is larger than {LARGEST_MANIFEST >> 20} MiB")
+    try:
+        data = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError as error:
+        raise BundleError("the manifest is not valid: it is nested too deeply", where=FILE_NAME) from error
+    except ValueError as error:
+        raise BundleError(f"the manifest is not valid JSON: {error}", where=FILE_NAME) from error
+    if not isinstance(data, dict):
+        refuse("it must be an object")
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise ValueError(f"the key {key!r} occurs twice")
+        data[key] = value
+    return data
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _check_keys(data: dict[str, Any]) -> None:
+    schema = data.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
+        refuse(
+            f"its schema is {schema!r:.80}, and this edgegan reads schema {SCHEMA}",
+            next="pip install --upgrade edgegan, or make the bundle again with this version",
+        )
+    for key in _KEYS:
+        if key not in data:
+            refuse(f"the key {key!r} is missing")
+    for key in data:
+        if key not in _KEYS:
+            refuse(f"the key {key!r:.80} is unknown")
+
+
+def _text(value: Any, key: str) -> None:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 200:
+        refuse(f"{key!r} must be 1 to 200 printable characters")
+
+
+def _contract(data: Any) -> Contract:
+    try:
+        return Contract.from_dict(data)
+    except InputError as error:
+        refuse(error.what)
+
+
+def _files(data: Any) -> dict[str, FileEntry]:
+    if not isinstance(data, dict):
+        refuse("'files' must be an object")
+    folded: dict[str, str] = {}
+    for name, entry in data.items():
+        check_name(name)
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            refuse(f"{other!r} and {name!r} are one file on systems that ignore case")
+        if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
+            refuse(f"the entry of {name!r} must hold 'sha256' and 'bytes', and nothing else")
+        if not isinstance(entry["sha256"], str) or not _DIGEST.fullmatch(entry["sha256"]):
+            refuse(f"the sha256 of {name!r} must be 64 lower-case hexadecimal digits")
+        if type(entry["bytes"]) is not int or not 0 <= entry["bytes"] <= LARGEST_FILE:
+            refuse(f"the bytes of {name!r} must be a whole number from 0 to {LARGEST_FILE}")
+    return {name: FileEntry(**entry) for name, entry in data.items()}
+
+
+def _models(data: Any, default: Any, files: dict[str, FileEntry]) -> dict[str, str]:
+    if not isinstance(data, dict) or not data:
+        refuse("'models' must be an object with at least one model")
+    for precision, name in data.items():
+        check_precision(precision)
+        if not isinstance(name, str) or name not in files:
+            refuse(f"the model {precision!r} is the file {name!r:.80}, which 'files' does not list")
+        if not name.endswith(".onnx"):
+            refuse(f"the model {precision!r} must be a file that ends in .onnx, not {name!r}")
+    if not isinstance(default, str) or default not in data:
+        refuse(f"the default {default!r:.80} is not one of the models {sorted(data)}")
+    return data
