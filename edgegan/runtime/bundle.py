@@ -1,4 +1,4 @@
-"""Read, verify and write a bundle: the folder that an app loads, as README.md beside this file specifies it."""
+"""Read, verify and write a bundle: the folder that an app loads. README.md here is its specification."""
 
 from __future__ import annotations
 

@@ -114,6 +114,8 @@ class Generator:
         values = {name: _array(specs[name], value) for name, value in given.items() if value is not None}
         if n is None:
             n = next((len(array) for array in values.values() if array.ndim), 1)
+        if n < 1:
+            raise InputError(f"the number of samples must be 1 or more, not {n}")
         missing = [name for name in specs if name not in values]
         drawn = self.contract.sample(n, seed) if missing else {}
         arrays = {name: drawn[name] if name in missing else _for_all(values[name], n) for name in specs}
