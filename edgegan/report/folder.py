@@ -1,0 +1,202 @@
+"""Reading a run folder, whatever part of it is there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import UserError
+
+REPAIR = "delete this file and run the same edgegan compress command again"
+
+Losses = dict[str, list[float]]
+"""Column to its values; `step` is the horizontal axis."""
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """One stage's folder; `record` is None where the stage has not finished."""
+
+    folder: str
+    record: dict[str, Any] | None
+    losses: Losses | None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run folder holds. `gaps` says, by part, why that part is missing."""
+
+    path: Path
+    run: dict[str, Any]
+    figures: dict[str, Any]
+    lint: list[dict[str, Any]] | None
+    stages: list[StageFolder]
+    samples: dict[str, NDArray[np.uint8]]
+    shipped: str | None
+    """The precision that the bundle loads by default."""
+    gaps: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """What the recipe is called."""
+        return str(self.run.get("name") or self.run.get("recipe") or self.path.name)
+
+    @property
+    def command(self) -> str | None:
+        """The command that made the run."""
+        return _command(self.run)
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+        UserError: it is no run folder, the run has not finished, or a file of it is damaged.
+    """
+    if not path.is_dir():
+        raise UserError("there is no such run folder", where=str(path), next="edgegan compress RECIPE")
+    if not (path / "run.json").is_file():
+        raise UserError(
+            "this is not a run folder: it has no run.json",
+            where=str(path),
+            next="edgegan compress RECIPE, then edgegan report on the run folder that it names",
+        )
+    run = _object(path / "run.json")
+    stages = [_stage(folder) for folder in sorted((path / "stages").glob("*")) if folder.is_dir()]
+    if not (path / "figures.json").is_file():
+        _unfinished(path, run, stages)
+    figures = _object(path / "figures.json")
+    _check_rows(figures, path / "figures.json")
+    gaps: dict[str, str] = {}
+    samples = _samples(path / "samples", [str(row.get("name")) for row in figures["rows"]], gaps)
+    return RunFolder(path, run, figures, _lint(path, gaps), stages, samples, _shipped(path), gaps)
+
+
+def _unfinished(path: Path, run: dict[str, Any], stages: list[StageFolder]) -> NoReturn:
+    done = [stage.folder for stage in stages if stage.record]
+    finished = f"finished stages: {', '.join(done)}" if done else "no stage has finished"
+    raise UserError(
+        f"the run has not finished: it has no figures.json yet ({finished})",
+        where=str(path),
+        next=f"{_command(run) or 'the same edgegan compress command again'}   (goes on where it stopped)",
+    )
+
+
+def _command(run: dict[str, Any]) -> str | None:
+    command = run.get("command")
+    if isinstance(command, list):
+        return shlex.join(map(str, command))
+    return str(command) if command else None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path.name}: {error}", where=str(path), next=REPAIR) from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = _json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path.name} must hold a JSON object", where=str(path), next=REPAIR)
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a figure")
+
+
+def _check_rows(figures: dict[str, Any], path: Path) -> None:
+    rows = figures.get("rows")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise UserError("figures.json has no rows", where=str(path), next=REPAIR)
+
+
+def _lint(path: Path, gaps: dict[str, str]) -> list[dict[str, Any]] | None:
+    if not (path / "lint.json").is_file():
+        gaps["lint"] = "the run folder has no lint.json"
+        return None
+    content = _json(path / "lint.json")
+    findings = content.get("findings", []) if isinstance(content, dict) else content
+    return [finding for finding in findings if isinstance(finding, dict)]
+
+
+def _shipped(path: Path) -> str | None:
+    manifest = path / "bundle" / "manifest.json"
+    return _object(manifest).get("default") if manifest.is_file() else None
+
+
+def _stage(folder: Path) -> StageFolder:
+    record = folder / "record.json"
+    return StageFolder(folder.name, _object(record) if record.is_file() else None, _losses(folder))
+
+
+def _losses(folder: Path) -> Losses | None:
+    for path, read in ((folder / "losses.csv", _csv_rows), (folder / "losses.jsonl", _jsonl_rows)):
+        if path.is_file():
+            try:
+                return _columns(read(path.read_text(encoding="utf-8")))
+            except ValueError:
+                return None
+    return None
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _jsonl_rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _columns(rows: list[dict[str, Any]]) -> Losses | None:
+    if len(rows) < 2:
+        return None
+    columns = {
+        key: [float(row[key]) for row in rows]
+        for key in rows[0]
+        if all(_is_number(row.get(key)) for row in rows)
+    }
+    columns.setdefault("step", [float(index) for index in range(len(rows))])
+    return columns if len(columns) > 1 else None
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        return False
+
+
+def _samples(folder: Path, names: list[str], gaps: dict[str, str]) -> dict[str, NDArray[np.uint8]]:
+    found = {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    samples = {}
+    for name in names:
+        if name not in found:
+            gaps[f"samples/{name}"] = f"no samples/{name}.npz in the run folder"
+            continue
+        images = _images(found[name])
+        if images is None:
+            gaps[f"samples/{name}"] = f"samples/{name}.npz holds no uint8 images (N, H, W, 1 or 3)"
+        else:
+            samples[name] = images
+    return samples
+
+
+def _images(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images = archive["images"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3) and images.size
+    return images if fits else None

@@ -1,0 +1,111 @@
+"""How figures are written: one place for the page, the terminal and the READMEs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+MISSING = "–"
+TIMES = "×"
+
+
+def count(value: float) -> str:
+    """Write a count with an SI prefix: `415.2 M`, `1.3 k`, `87`."""
+    return _prefixed(value, ("", "k", "M", "G", "T", "P")).rstrip()
+
+
+def size(n_bytes: float) -> str:
+    """Write a file size in decimal units: `9.4 MB`, `812 B`."""
+    return _prefixed(n_bytes, ("B", "kB", "MB", "GB", "TB"))
+
+
+def _prefixed(value: float, units: tuple[str, ...]) -> str:
+    index = 0
+    while abs(value) >= (999.95 if index else 999.5) and index < len(units) - 1:
+        value /= 1000
+        index += 1
+    return f"{value:.1f} {units[index]}" if index else f"{value:.0f} {units[0]}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Write a number with `digits` significant digits and no exponent: `1.23`, `0.00123`, `1235`."""
+    return f"{value:.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    if not value:
+        return 0
+    rounded = float(f"{value:.{digits - 1}e}")
+    return min(9, max(0, digits - 1 - math.floor(math.log10(abs(rounded)))))
+
+
+def milliseconds(value: float) -> str:
+    """Write a latency: `1.23 ms`."""
+    return f"{number(value)} ms"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio: `4.1×`, `23×`."""
+    return f"{number(value, 2)}{TIMES}"
+
+
+def seconds(value: float) -> str:
+    """Write a duration: `0.42 s`, `12 s`, `3 min 20 s`, `1 h 5 min`."""
+    if value < 10:
+        return f"{number(value, 2)} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(value / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def interval_parts(interval: Mapping[str, float], *, digits: int = 3, scale: float = 1.0) -> tuple[str, str]:
+    """Write a value and its bounds: `("4.1", "[3.9, 4.3]")`.
+
+    Args:
+        interval: `value`, `low` and `high`.
+        digits: significant digits of the value; more where the bounds are too close for these.
+        scale: a factor on all three, for another unit.
+    """
+    value, low, high = (interval[key] * scale for key in ("value", "low", "high"))
+    decimals = _decimals(value, digits)
+    if high > low:
+        decimals = min(9, max(decimals, math.ceil(-math.log10((high - low) / 2))))
+    return f"{value:.{decimals}f}", f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def interval(interval: Mapping[str, float]) -> str:
+    """Write a value with its bounds: `6.21 [6.05, 6.36]`."""
+    return " ".join(interval_parts(interval))
+
+
+def speedup_parts(interval: Mapping[str, float]) -> tuple[str, str]:
+    """Write a speed-up and its bounds: `("4.1×", "[3.9, 4.3]")`."""
+    value, bounds = interval_parts(interval, digits=2)
+    return value + TIMES, bounds
+
+
+def plain(value: object) -> str:
+    """Write any setting or figure of a record on one line: numbers short, lists by commas."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, Mapping):
+        if set(value) == {"value", "low", "high"}:
+            return interval(value)
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    return str(value)
+
+
+def _float(value: float) -> str:
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    return f"{value:.4g}"

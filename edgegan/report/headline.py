@@ -1,0 +1,102 @@
+"""What a run achieved, in four figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgegan.report import format
+from edgegan.report.view import failure, is_full, quality_key, row_label
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One figure: large, what it is, and what stands behind it."""
+
+    figure: str
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The figures of the row that ships, against the full model."""
+
+    label: str
+    items: list[Item]
+
+
+def shipped_row(rows: Sequence[Row], precision: str | None) -> Row | None:
+    """Return the row that the bundle loads by default; the last exported file where no bundle says which."""
+    files = [row for row in rows if not is_full(row) and not row.get("stage")] or [
+        row for row in rows if not is_full(row)
+    ]
+    named = [row for row in files if precision and row.get("precision") == precision]
+    return (named or files or [None])[-1]
+
+
+def headline(figures: Mapping[str, Any], precision: str | None = None) -> Headline | None:
+    """Sum up the row that ships against the full model; None where one of the two is not there."""
+    rows: Sequence[Row] = figures["rows"]
+    full = next((row for row in rows if is_full(row)), None)
+    row = shipped_row(rows, precision)
+    if full is None or row is None:
+        return None
+    items = [
+        _times_less(full, row, "macs", ("fewer MACs", "more MACs"), format.count),
+        _times_less(full, row, "file_bytes", ("smaller file", "larger file"), format.size),
+        _speed(full, row, figures.get("protocol") or {}),
+        _quality(full, row, rows),
+    ]
+    return Headline(row_label(row), items)
+
+
+def _times_less(full: Row, row: Row, key: str, words: tuple[str, str], write: Any) -> Item:
+    before, after = full.get(key), row.get(key)
+    if not before or not after:
+        return _gap(row, key, words[0])
+    detail = f"{write(before)} → {write(after)}"
+    if after > before:
+        return Item(format.ratio(after / before), words[1], detail)
+    return Item(format.ratio(before / after), words[0], detail)
+
+
+def _speed(full: Row, row: Row, protocol: Mapping[str, Any]) -> Item:
+    speedup = row.get("speedup")
+    if speedup is None:
+        return _gap(row, "speedup", "faster")
+    figure, bounds = format.speedup_parts(speedup)
+    detail = bounds
+    if full.get("latency_ms_p50") is not None and row.get("latency_ms_p50") is not None:
+        before, after = (format.number(each["latency_ms_p50"]) for each in (full, row))
+        detail += f", {before} → {after} ms"
+    what = "the speed" if speedup["value"] < 1 else "faster"
+    batch = protocol.get("batch")
+    return Item(figure, what if batch is None else f"{what} at batch {batch}", detail)
+
+
+def _quality(full: Row, row: Row, rows: Sequence[Row]) -> Item:
+    key = quality_key(rows, "fid")
+    if key is None:
+        return _paired(row)
+    what = key.upper().replace("_", "-").replace("K", "k")
+    if row.get(key) is None or full.get(key) is None:
+        return _gap(row if row.get(key) is None else full, key, what)
+    (before, low), (after, high) = (format.interval_parts(each[key]) for each in (full, row))
+    return Item(f"{before} → {after}", what, f"{low} → {high}")
+
+
+def _paired(row: Row) -> Item:
+    what = "dB PSNR to the full model"
+    if row.get("psnr_db") is None:
+        return _gap(row, "psnr_db", what)
+    figure, bounds = format.interval_parts(row["psnr_db"])
+    return Item(figure, what, bounds)
+
+
+def _gap(row: Row, key: str, what: str) -> Item:
+    reason = failure(row, key)
+    return Item("failed" if reason else format.MISSING, what, reason or "not measured")

@@ -1,0 +1,133 @@
+"""What each stage did, summarised from its record for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgegan.report import format
+from edgegan.report.folder import StageFolder
+
+Pairs = list[tuple[str, str]]
+
+LONG_LIST = 8
+LONG_TABLE = 12
+SPELLINGS = {
+    "cpu": "CPU", "db": "dB", "fid": "FID", "gib": "GiB", "macs": "MACs", "mib": "MiB", "onnx": "ONNX",
+    "os": "OS", "psnr": "PSNR", "ram": "RAM", "ssim": "SSIM",
+}  # fmt: skip
+BEFORE_AFTER = (("before", "after"), ("from", "to"))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of what changed; `share` is after / before in percent where both are counts."""
+
+    label: str
+    text: str
+    share: int | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A titled list of changes; a long one is folded on the page."""
+
+    title: str
+    lines: list[Change]
+
+    @property
+    def folded(self) -> bool:
+        """Whether the page folds the list until it is asked for."""
+        return len(self.lines) > LONG_TABLE
+
+
+@dataclass
+class StageView:
+    """A stage as the page shows it."""
+
+    title: str
+    seconds: str
+    settings: Pairs = field(default_factory=list)
+    facts: Pairs = field(default_factory=list)
+    changes: list[Changes] = field(default_factory=list)
+    proof: Pairs = field(default_factory=list)
+    finished: bool = True
+
+
+def lineage(stages: list[StageFolder]) -> list[StageView]:
+    """Summarise the stages of a run in their order."""
+    return [_view(stage) for stage in stages]
+
+
+def _view(stage: StageFolder) -> StageView:
+    record = stage.record
+    if record is None:
+        return StageView(stage.folder, format.MISSING, finished=False)
+    changed = record.get("changed") or {}
+    view = StageView(str(record.get("stage") or stage.folder), _seconds(record.get("seconds")))
+    view.settings = flat(record.get("settings") or {}, str)
+    view.proof = flat(record.get("proof") or {})
+    for key, value in changed.items():
+        if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
+            view.changes.append(
+                Changes(words(key), [_change(str(name), item) for name, item in value.items()])
+            )
+        else:
+            view.facts.append((words(key), _change(key, value).text))
+    return view
+
+
+def _seconds(value: Any) -> str:
+    return format.MISSING if value is None else format.seconds(float(value))
+
+
+def words(key: str) -> str:
+    """Write a key as words: `held_out_psnr_db` becomes `held out PSNR dB`."""
+    return " ".join(SPELLINGS.get(word, word) for word in key.split("_"))
+
+
+def flat(mapping: Mapping[str, Any], spell: Callable[[str], str] = words) -> Pairs:
+    """List a nested mapping's leaves as (path, text); long lists by their length."""
+    pairs = []
+    for key, value in mapping.items():
+        name = spell(str(key))
+        if isinstance(value, Mapping) and not {"value", "low", "high"} <= set(value) and not _is_step(value):
+            joint = "." if spell is str else " · "
+            pairs += [(f"{name}{joint}{path}", text) for path, text in flat(value, spell)]
+        else:
+            pairs.append((name, _change(name, value).text))
+    return pairs
+
+
+def _change(label: str, value: Any) -> Change:
+    if not _is_step(value):
+        return Change(label, _short(value))
+    names = _step_names(value)
+    before, after = (value[name] for name in names)
+    others = {key: item for key, item in value.items() if key not in names}
+    aside = f" ({format.plain(others)})" if others else ""
+    return Change(label, f"{_short(before)} → {_short(after)}{aside}", _share(before, after))
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(_step_names(value))
+
+
+def _step_names(value: Mapping[str, Any]) -> tuple[str, ...]:
+    return next((names for names in BEFORE_AFTER if set(names) <= set(value)), ())
+
+
+def _share(before: Any, after: Any) -> int | None:
+    counts = all(isinstance(item, int | float) and not isinstance(item, bool) for item in (before, after))
+    return round(100 * after / before) if counts and before > 0 and 0 <= after <= before else None
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) > LONG_LIST:
+        return f"{len(value)} entries"
+    if isinstance(value, Mapping) and len(value) > LONG_LIST:
+        return f"{len(value)} entries"
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 100_000:
+        return format.count(value)
+    return format.plain(value)

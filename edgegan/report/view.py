@@ -1,0 +1,238 @@
+"""The rows of `figures.json` as a table of texts, with every gap explained in a note."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Literal
+
+from edgegan.report import format
+
+Row = Mapping[str, Any]
+Texts = tuple[str, str]
+"""What a cell says, and the smaller text beneath it: an interval, or nothing."""
+
+OF_FEATURES = ("fid", "kid", "precision", "recall")
+OF_LATENCY = ("speedup", "end_to_end_ms_p50", "peak_rss_mib", "load_ms")
+OF_COMPARISON = ("speedup", "psnr_db", "ssim")
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the key of the figure in a row, its title, and how a value is written."""
+
+    key: str
+    title: str
+    group: str
+    write: Callable[[Row, Any], Texts]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; `note` is the number of the note that explains a missing or failed figure."""
+
+    text: str
+    detail: str = ""
+    kind: Literal["value", "missing", "failed"] = "value"
+    note: int | None = None
+
+
+@dataclass(frozen=True)
+class RowView:
+    """One row; `notes` are the numbers of the notes that hold for the row as a whole."""
+
+    name: str
+    label: str
+    file: str
+    stage: bool
+    notes: tuple[int, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass
+class TableView:
+    """Columns, rows, and the notes that they point to (numbered from 1)."""
+
+    columns: list[Column]
+    rows: list[RowView]
+    notes: list[str]
+    absent: list[str]
+    """For figures that no row has: one sentence each that says why."""
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """The columns' groups from left to right, with how many columns each spans."""
+        return [
+            (title, len(list(group))) for title, group in groupby(self.columns, lambda column: column.group)
+        ]
+
+
+@dataclass
+class _Notes:
+    texts: list[str] = field(default_factory=list)
+
+    def number(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def quality_key(rows: Sequence[Row], metric: str) -> str | None:
+    """Return the rows' key of a metric with its protocol's suffix (`fid_10k`); None where no row has it."""
+    pattern = re.compile(rf"{metric}_\d+[km]?")
+    for row in rows:
+        for key in (*row, *row.get("failed", {})):
+            if pattern.fullmatch(key):
+                return key
+    return None
+
+
+def failure(row: Row, key: str) -> str | None:
+    """Return why the figure `key` of a row failed; a failure of `latency` holds for `latency_ms_p50` too."""
+    failed = row.get("failed") or {}
+    family = "latency" if key in OF_LATENCY else key
+    for name, reason in failed.items():
+        if key == name or family == name or key.startswith(f"{name}_") or name.startswith(f"{family}_"):
+            return str(reason)
+    return None
+
+
+def table_view(figures: Mapping[str, Any], keys: Sequence[str] | None = None) -> TableView:
+    """Lay out `figures` (the content of figures.json) as texts.
+
+    Args:
+        figures: `protocol` and `rows`.
+        keys: the columns wanted, by key or by metric (`fid`); all by default.
+    """
+    rows: list[Row] = figures["rows"]
+    wanted = [column for column in _columns(rows) if keys is None or _metric(column.key) in keys]
+    present = [column for column in wanted if any(_has(row, column.key) for row in rows)]
+    notes = _Notes()
+    views = [_row_view(row, present, notes) for row in rows]
+    lacking = [
+        _name(metric)
+        for metric in OF_FEATURES
+        if (not keys or metric in keys) and not quality_key(rows, metric)
+    ]
+    lacking += [
+        column.title for column in wanted if column not in present and _metric(column.key) in OF_FEATURES
+    ]
+    others = [
+        column.title for column in wanted if column not in present and _metric(column.key) not in OF_FEATURES
+    ]
+    return TableView(present, views, notes.texts, _absent(lacking, others, figures.get("protocol") or {}))
+
+
+def row_label(row: Row) -> str:
+    """Return what a row is called."""
+    return str(row.get("label") or row.get("name") or format.MISSING)
+
+
+def is_full(row: Row) -> bool:
+    """Tell whether a row is the full model."""
+    return row.get("name") == "full"
+
+
+def _row_view(row: Row, columns: list[Column], notes: _Notes) -> RowView:
+    label = row_label(row)
+    own = [f"{label}: {warning}" for warning in row.get("warnings") or []]
+    shown = {column.key for column in columns}
+    for name, reason in (row.get("failed") or {}).items():
+        if not any(failure({"failed": {name: reason}}, key) for key in shown):
+            own.append(f"{label}, {name}: failed: {reason}")
+    return RowView(
+        name=str(row.get("name", "")),
+        label=label,
+        file=str(row.get("file") or ""),
+        stage=bool(row.get("stage")),
+        notes=tuple(notes.number(text) for text in own),
+        cells=tuple(_cell(row, column, notes) for column in columns),
+    )
+
+
+def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
+    value = row.get(column.key)
+    if value is not None:
+        text, detail = column.write(row, value)
+        return Cell(text, detail)
+    reason = failure(row, column.key)
+    if reason is not None:
+        return Cell("failed", kind="failed", note=notes.number(f"failed: {reason}"))
+    if is_full(row) and _metric(column.key) in OF_COMPARISON:
+        return Cell(BASELINE, kind="missing")
+    return Cell(
+        format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} not measured for this row")
+    )
+
+
+def _has(row: Row, key: str) -> bool:
+    return row.get(key) is not None or failure(row, key) is not None
+
+
+def _metric(key: str) -> str:
+    return re.sub(r"_\d+[km]?$", "", key)
+
+
+def _absent(of_features: list[str], others: list[str], protocol: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    if of_features:
+        reason = "no row holds them"
+        if not protocol.get("features"):
+            reason = "the recipe names no feature extractor"
+        elif not protocol.get("reference"):
+            reason = "the recipe names no reference statistics"
+        sentences.append(f"{', '.join(of_features)}: not measured, {reason}.")
+    if others:
+        sentences.append(f"{', '.join(others)}: not measured, no row holds them.")
+    return sentences
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    quality = [
+        _quality_column(metric, key)
+        for metric in OF_FEATURES
+        if (key := quality_key(rows, metric)) is not None
+    ]
+    return [
+        Column("params", "params", "size", lambda _, value: (format.count(value), "")),
+        Column("macs", "MACs", "size", lambda _, value: (format.count(value), "")),
+        Column("file_bytes", "file", "size", lambda _, value: (format.size(value), "")),
+        Column("latency_ms_p50", "p50", "latency, ms", _median),
+        Column("latency_ms_p90", "p90", "latency, ms", _number),
+        Column("latency_ms_p99", "p99", "latency, ms", _number),
+        Column("speedup", "speed-up", "latency, ms", lambda _, value: format.speedup_parts(value)),
+        Column("end_to_end_ms_p50", "end to end p50", "latency, ms", _number),
+        *quality,
+        Column("psnr_db", "PSNR, dB", "quality", lambda _, value: _interval(value)),
+        Column("ssim", "SSIM", "quality", lambda _, value: _interval(value)),
+        Column("peak_rss_mib", "memory, MiB", "process", _number),
+        Column("load_ms", "load, ms", "process", _number),
+    ]
+
+
+def _quality_column(metric: str, key: str) -> Column:
+    scale, unit = (1e3, f", {format.TIMES}10⁻³") if metric == "kid" else (1.0, "")
+    title = _name(metric) + key.removeprefix(metric).replace("_", "-") + unit
+    return Column(key, title, "quality", lambda _, value: _interval(value, scale=scale))
+
+
+def _name(metric: str) -> str:
+    return metric.upper() if metric in ("fid", "kid") else metric
+
+
+def _number(_: Row, value: Any) -> Texts:
+    return format.number(value), ""
+
+
+def _median(row: Row, value: Any) -> Texts:
+    spread = row.get("latency_cv")
+    return format.number(value), "" if spread is None else f"cv {format.number(100 * spread, 2)}%"
+
+
+def _interval(value: Any, scale: float = 1.0) -> Texts:
+    if not isinstance(value, Mapping):
+        return format.number(value * scale), ""
+    return format.interval_parts(value, scale=scale)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from edgegan.report.headline import headline, shipped_row
+
+
+def shown(result):
+    return [(item.figure, item.what, item.detail) for item in result.items]
+
+
+def test_sums_up_the_row_that_ships(figures):
+    result = headline(figures, "int8")
+    assert result.label == "INT8"
+    assert shown(result) == [
+        ("10×", "fewer MACs", "415.2 M → 41.2 M"),
+        ("33×", "smaller file", "33.1 MB → 1.0 MB"),
+        ("6.0×", "faster at batch 1", "[5.8, 6.3], 9.81 → 1.62 ms"),
+        ("6.21 → 6.98", "FID-10k", "[6.05, 6.36] → [6.81, 7.14]"),
+    ]
+
+
+def test_the_bundles_default_ships(figures):
+    assert headline(figures, "fp32").label == "FP32"
+    assert shipped_row(figures["rows"], None)["name"] == "int8"
+    assert shipped_row(figures["rows"][:2], None)["name"] == "prune"
+
+
+def test_a_failed_figure_is_said(figures):
+    items = headline(figures, "fp16").items
+    assert items[2].figure == "failed"
+    assert "cast on each side" in items[2].detail
+
+
+def test_worse_is_said(figures):
+    figures["rows"][4]["file_bytes"] = 2 * figures["rows"][0]["file_bytes"]
+    figures["rows"][4]["speedup"] = {"value": 0.8, "low": 0.7, "high": 0.9}
+    items = headline(figures, "int8").items
+    assert (items[1].figure, items[1].what) == ("2.0×", "larger file")
+    assert (items[2].figure, items[2].what) == ("0.80×", "the speed at batch 1")
+
+
+def test_psnr_where_there_is_no_fid(figures):
+    for row in figures["rows"]:
+        del row["fid_10k"]
+    item = headline(figures, "int8").items[3]
+    assert (item.figure, item.what, item.detail) == ("23.7", "dB PSNR to the full model", "[23.6, 23.9]")
+
+
+def test_nothing_to_compare(figures):
+    assert headline({"rows": figures["rows"][:1]}) is None
+    assert headline({"rows": figures["rows"][1:]}) is None

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from made_run import RECORDS
+
+from edgegan.report.folder import StageFolder
+from edgegan.report.lineage import lineage, words
+
+
+def views():
+    return lineage([StageFolder(name, record, None) for name, record in RECORDS.items()])
+
+
+def test_widths_before_and_after():
+    prune = views()[0]
+    (widths,) = prune.changes
+    assert widths.title == "widths"
+    assert not widths.folded
+    line = widths.lines[0]
+    assert (line.label, line.text, line.share) == ("linear", "4096 → 1280", 31)
+    assert prune.facts == [("MACs", "415.2 M → 41.2 M"), ("params", "8.3 M → 912.3 k")]
+    assert prune.seconds == "4.2 s"
+
+
+def test_settings_keep_the_recipes_keys():
+    distill = views()[1]
+    assert distill.settings[:3] == [("steps", "20000"), ("batch", "64"), ("losses.output", "10")]
+
+
+def test_proof_in_words():
+    assert views()[1].proof == [("held out PSNR dB", "12.4 → 24.1 (samples 256)"), ("warnings", "none")]
+    assert views()[3].proof[0] == ("largest difference · fp32", "1.10e-06")
+
+
+def test_long_lists_are_folded_or_counted():
+    assert views()[2].changes[0].folded
+    kept = {"stage": "prune", "changed": {"kept": {"a": list(range(72)), "b": [1, 2]}}}
+    lines = lineage([StageFolder("01-prune", kept, None)])[0].changes[0].lines
+    assert [line.text for line in lines] == ["72 entries", "1, 2"]
+
+
+def test_an_unfinished_stage_is_shown_as_such():
+    (view,) = lineage([StageFolder("02-distill", None, None)])
+    assert (view.title, view.seconds, view.finished) == ("02-distill", "–", False)
+
+
+def test_words():
+    assert words("peak_rss_mib") == "peak rss MiB"
