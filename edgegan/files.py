@@ -123,6 +123,13 @@ def _exchange(a: Path, b: Path) -> bool:
     return False
 
 
+def remove_partials(folder: Path) -> None:
+    """Delete what writers that were killed left under `folder`; nobody else may be writing there."""
+    with storage_errors(folder):
+        for path in list(folder.rglob(f"{PARTIAL}*")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     with atomic_path(path) as temporary:

@@ -137,7 +137,7 @@ def _array(spec: Input, value: Any) -> NDArray[Any]:
     except ValueError as error:
         raise InputError(f"input {spec.name!r} is not an array: {error}") from error
     kinds = "iu" if spec.dtype == "int64" else "iuf"
-    if array.dtype.kind not in kinds:
+    if array.size and array.dtype.kind not in kinds:
         raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
     return array.astype(spec.dtype)
 
@@ -151,9 +151,12 @@ def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
         raise ModelError(
             f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says"
         )
-    if spec.layout == "CHW":
+    if spec.layout != "CHW":
+        return array.astype(np.float32)
+    try:
         return to_uint8(array, spec.range)
-    return array.astype(np.float32)
+    except InputError as error:
+        raise ModelError(f"output {spec.name!r}: {error.what}", next=error.next) from error
 
 
 def _shapes(spec: Output, dtype: str) -> list[tuple[int, ...]]:

@@ -1,0 +1,98 @@
+"""`edgegan generate`: make images with a bundle."""
+
+from __future__ import annotations
+
+import io
+import time
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from edgegan.errors import InputError
+from edgegan.files import write_bytes
+from edgegan.runtime import Contract, Generator
+from edgegan.runtime.contract import Arrays
+from edgegan.runtime.grid import image_grid, write_png
+
+_SUFFIXES = (".png", ".npz", ".npy")
+
+
+def generate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
+    n: Annotated[int, typer.Option("--n", help="How many samples, 1 or more.")] = 16,
+    seed: Annotated[int, typer.Option(help="What the inputs are drawn from, 0 or more.")] = 0,
+    label: Annotated[
+        int | None, typer.Option(help="The label of all samples; drawn from the seed where it is not given.")
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.png: the images as a grid. FILE.npz: all outputs by name. FILE.npy: the only output."
+        ),
+    ] = Path("grid.png"),
+    json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
+) -> None:
+    """Make samples with BUNDLE and write them to a file. The same seed gives the same samples."""
+    if out.suffix not in _SUFFIXES:
+        raise InputError(
+            f"cannot write {out.suffix or 'a file without a suffix'}",
+            where=str(out),
+            next=f"give --out a name that ends in {', '.join(_SUFFIXES)}",
+        )
+    with Generator.load(bundle) as generator:
+        labels = _labels(generator.contract, label)
+        started = time.perf_counter()
+        outputs = generator.outputs(n, seed, **labels)
+        seconds = time.perf_counter() - started
+        _write(out, outputs, generator.contract)
+        engine = generator.engine.name
+    if not json:
+        typer.echo(f"wrote {n} samples to {out} ({engine}, {seconds:.2f} s)")
+        return
+    made = {
+        "out": str(out),
+        "n": n,
+        "seed": seed,
+        "label": label,
+        "outputs": {
+            name: {"shape": value.shape, "dtype": value.dtype.name} for name, value in outputs.items()
+        },
+        "engine": engine,
+        "seconds": round(seconds, 6),
+    }
+    typer.echo(dumps(made, indent=2))
+
+
+def _labels(contract: Contract, label: int | None) -> dict[str, int]:
+    if label is None:
+        return {}
+    names = [spec.name for spec in contract.inputs if spec.sample.kind == "labels" and spec.shape == ()]
+    if len(names) != 1:
+        raise InputError(
+            f"--label needs a generator with one label input, and this one has {len(names)}",
+            next="leave --label out, or call edgegan.runtime.Generator with labels by name",
+        )
+    return {names[0]: label}
+
+
+def _write(out: Path, outputs: Arrays, contract: Contract) -> None:
+    if out.suffix == ".png":
+        images = [outputs[spec.name] for spec in contract.outputs if spec.layout == "CHW"]
+        if not images:
+            raise InputError("the generator makes no images", where=str(out), next="give --out FILE.npz")
+        write_png(out, image_grid(images[0]))
+        return
+    content = io.BytesIO()
+    if out.suffix == ".npz":
+        arrays: dict[str, Any] = dict(outputs)
+        np.savez(content, **arrays)
+    elif len(outputs) == 1:
+        np.save(content, next(iter(outputs.values())), allow_pickle=False)
+    else:
+        raise InputError(
+            f"the generator has {len(outputs)} outputs", where=str(out), next="give --out FILE.npz"
+        )
+    write_bytes(out, content.getvalue())
