@@ -1,3 +1,140 @@
-"""edgegan compresses trained GANs for edge devices, proves what it cost, and deploys them."""
+"""edgegan compresses trained GANs for edge devices, proves what it cost, and deploys them.
+
+Everything public is here, and is imported when it is first used: `edgegan.Generator` needs numpy and an
+engine, `edgegan.compress_generator` needs the extra `compress`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgegan.compress.distill import Distill, DistillSettings
+    from edgegan.compress.export import Export, ExportSettings
+    from edgegan.compress.lint import Finding, lint
+    from edgegan.compress.load import load_module
+    from edgegan.compress.pipeline import Pipeline
+    from edgegan.compress.prune import Prune, PruneSettings
+    from edgegan.compress.quantize import Quantize, QuantizeSettings
+    from edgegan.compress.stage import Candidate, Context, Stage, StageRecord
+    from edgegan.compressor import Follower, Run, compress_generator
+    from edgegan.errors import (
+        BundleError,
+        CheckpointError,
+        DataError,
+        EdgeganError,
+        InputError,
+        MissingDependency,
+        ModelError,
+        ProofError,
+        RecipeError,
+        StageError,
+        StorageError,
+        UserError,
+    )
+    from edgegan.measure.latency import Latency, measure_latency
+    from edgegan.recipe import Recipe
+    from edgegan.report import write_report
+    from edgegan.runtime.bundle import Bundle, write_bundle
+    from edgegan.runtime.contract import Contract, Input, Output, Sample
+    from edgegan.runtime.generator import Generator
+    from edgegan.train.features import train_features
+    from edgegan.train.run import train_teacher
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "edgegan.compress.distill": ("Distill", "DistillSettings"),
+    "edgegan.compress.export": ("Export", "ExportSettings"),
+    "edgegan.compress.lint": ("Finding", "lint"),
+    "edgegan.compress.load": ("load_module",),
+    "edgegan.compress.pipeline": ("Pipeline",),
+    "edgegan.compress.prune": ("Prune", "PruneSettings"),
+    "edgegan.compress.quantize": ("Quantize", "QuantizeSettings"),
+    "edgegan.compress.stage": ("Candidate", "Context", "Stage", "StageRecord"),
+    "edgegan.compressor": ("Follower", "Run", "compress_generator"),
+    "edgegan.errors": (
+        "BundleError",
+        "CheckpointError",
+        "DataError",
+        "EdgeganError",
+        "InputError",
+        "MissingDependency",
+        "ModelError",
+        "ProofError",
+        "RecipeError",
+        "StageError",
+        "StorageError",
+        "UserError",
+    ),
+    "edgegan.measure.latency": ("Latency", "measure_latency"),
+    "edgegan.recipe": ("Recipe",),
+    "edgegan.report": ("write_report",),
+    "edgegan.runtime.bundle": ("Bundle", "write_bundle"),
+    "edgegan.runtime.contract": ("Contract", "Input", "Output", "Sample"),
+    "edgegan.runtime.generator": ("Generator",),
+    "edgegan.train.features": ("train_features",),
+    "edgegan.train.run": ("train_teacher",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Candidate",
+    "CheckpointError",
+    "Context",
+    "Contract",
+    "DataError",
+    "Distill",
+    "DistillSettings",
+    "EdgeganError",
+    "Export",
+    "ExportSettings",
+    "Finding",
+    "Follower",
+    "Generator",
+    "Input",
+    "InputError",
+    "Latency",
+    "MissingDependency",
+    "ModelError",
+    "Output",
+    "Pipeline",
+    "ProofError",
+    "Prune",
+    "PruneSettings",
+    "Quantize",
+    "QuantizeSettings",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "Sample",
+    "Stage",
+    "StageError",
+    "StageRecord",
+    "StorageError",
+    "UserError",
+    "__version__",
+    "compress_generator",
+    "lint",
+    "load_module",
+    "measure_latency",
+    "train_features",
+    "train_teacher",
+    "write_bundle",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'edgegan' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

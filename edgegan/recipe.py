@@ -165,6 +165,10 @@ class Recipe(_Data):
         """Return the path of a file that the recipe names."""
         return self.folder / name
 
+    def where(self, *location: str | int) -> str | None:
+        """Return "file, line N" of an entry, as ("stages", 0); None for a recipe that was not read."""
+        return self._source.where(location)
+
     def require_files(self) -> None:
         """Raise `RecipeError` where a file that compression needs is missing, naming all that are."""
         named: list[tuple[Location, str]] = [(("model", "checkpoint"), self.model.checkpoint)]
@@ -221,7 +225,7 @@ def _placer(source: RecipeSource, profile: str | None, base: Location) -> Callab
         full = (*base, *location)
         inside = full[2:] if full[:1] == ("stages",) else full
         overridden = ("profiles", profile or "", *inside)
-        return overridden if source.line(overridden) else full
+        return overridden if len(inside) > 1 and source.line(overridden) else full
 
     return place
 

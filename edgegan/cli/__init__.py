@@ -1,0 +1,79 @@
+"""The command `edgegan`: one verb a file, each imported when it is called."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from edgegan import __version__
+from edgegan.cli.failures import reported
+
+VERBS = {
+    "compress": ("compress", "Compress a recipe's generator, measure the result and bundle it."),
+    "lint": ("lint", "Say what will not prune, quantize or deploy well, before any training."),
+    "report": ("report", "Write a run's page, report.html."),
+    "generate": ("generate", "Make images with a bundle."),
+    "inspect": ("inspect", "Show what a bundle holds, how it was made, and its figures."),
+    "train": ("train", "Train a recipe's teacher."),
+    "train-features": ("train_features", "Train a feature extractor on labelled images."),
+}
+"""Verb to (its file, and function, in this folder; one line of help)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; ends in `SystemExit`, with 0, 1 (our bug), 2 (a user's mistake) or 130 (Ctrl-C)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in words if not word.startswith("-")), None)
+    with reported(words):
+        app = _app(verb, words)
+    app(args=words, prog_name="edgegan")
+
+
+def _app(verb: str | None, words: Sequence[str]) -> typer.Typer:
+    """Return the command, with `verb` as it is and the other verbs as their lines of help."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Compress trained GANs for edge devices, prove what it cost, and deploy them.",
+    )
+    app.callback()(_options)
+    for name, (file, summary) in VERBS.items():
+        called = name == verb
+        app.command(name, help=None if called else summary)(_loaded(file, words) if called else _stub)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgegan {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Take the options that stand before a verb."""
+
+
+def _stub() -> None:
+    """Stand for a verb that was not called."""
+
+
+def _loaded(file: str, words: Sequence[str]) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(importlib.import_module(f"edgegan.cli.{file}"), file)
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        with reported(words, as_json=bool(options.get("json"))):
+            return function(*arguments, **options)
+
+    return guarded

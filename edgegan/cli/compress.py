@@ -1,0 +1,50 @@
+"""`edgegan compress`: the main job."""
+
+from __future__ import annotations
+
+import json as json_
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+
+def compress(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's folder, as recipes/cifar10.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Whose overrides to apply; by default the recipe's first.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/<recipe>.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Compress a recipe's generator, measure the result and bundle it.
+
+    A run that was stopped, however it was, goes on where it was when the same command is given again.
+    """
+    console = Console(quiet=json or os.environ.get("RANK", "0") != "0")
+    with console.status("loading"):
+        from edgegan.cli.display import Display
+        from edgegan.compressor import compress_generator
+
+    with Display(console) as display:
+        run = compress_generator(recipe, profile=profile, out=out, until=until, follower=display)
+    result: dict[str, Any] = {
+        "run": str(run.folder),
+        "stages": list(run.stages),
+        "bundle": str(run.bundle) if run.bundle else None,
+        "report": str(run.report) if run.report else None,
+        "figures": run.figures,
+    }
+    if json:
+        typer.echo(json_.dumps(result))
+        return
+    if run.figures:
+        from edgegan.report.table import rows_table
+
+        console.print(rows_table(run.figures))
+    for name in ("run", "bundle", "report"):
+        if result[name]:
+            console.print(f"{name}: {result[name]}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,67 @@
+"""What a command prints when it fails, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from edgegan.errors import EdgeganError, MissingDependency
+from edgegan.files import refusal
+
+EXTRAS = {
+    "onnxruntime": ("onnxruntime", "PIL"),
+    "measure": ("scipy", "psutil"),
+    "compress": (
+        *("torch", "torchao", "torch_pruning", "neural_compressor", "lightning_fabric", "tensorboard"),
+        *("onnx", "onnxscript", "pydantic", "yaml", "safetensors", "jinja2", "matplotlib"),
+    ),
+}
+"""The extra that installs each optional package."""
+INTERRUPTED = 130
+
+
+@contextmanager
+def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
+    """Turn what goes wrong inside into a message of one screen and `SystemExit`.
+
+    Args:
+        words: of the command, without its name: what Ctrl-C says to type again.
+        as_json: print the error as JSON on standard output, in place of the message on standard error.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = f"stopped; go on with:  {shlex.join(['edgegan', *words])}"
+        print(f"\n{message}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except EdgeganError as error:
+        raise SystemExit(_show(error, as_json)) from None
+    except Exception as error:
+        known = refusal(error) or _missing(error)
+        if known:
+            raise SystemExit(_show(known, as_json)) from None
+        traceback.print_exc()
+        bug = EdgeganError(
+            f"{type(error).__name__}: {error}",
+            next="this is a bug in edgegan: please report it, with the lines above",
+        )
+        raise SystemExit(_show(bug, as_json)) from None
+
+
+def _missing(error: Exception) -> MissingDependency | None:
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+    return MissingDependency(package, extra=extra, purpose="this command") if extra else None
+
+
+def _show(error: EdgeganError, as_json: bool) -> int:
+    if as_json:
+        content = {"type": type(error).__name__, "what": error.what, "where": error.where, "next": error.next}
+        print(json.dumps({"error": content}))
+    else:
+        print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

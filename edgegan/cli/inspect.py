@@ -1,0 +1,53 @@
+"""`edgegan inspect`: what a bundle holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+
+def inspect(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, as runs/cifar10/bundle.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Show what a bundle holds, how it was made, and its figures; every file is verified first."""
+    from edgegan.runtime.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
+    if json:
+        typer.echo(manifest.to_bytes().decode(), nl=False)
+        return
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{manifest.name}, made by {manifest.created_by}; {len(manifest.files)} files, all as they were"
+    )
+    for spec in manifest.contract.inputs:
+        console.print(f"takes   {spec.name}: {spec.dtype} {_shape(spec.shape)}, {spec.sample.kind}")
+    for spec in manifest.contract.outputs:
+        low, high = spec.range
+        console.print(
+            f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.layout}".rstrip()
+        )
+    for precision, name in manifest.models.items():
+        chosen = "  (default)" if precision == manifest.default else ""
+        console.print(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
+    for record in manifest.lineage:
+        console.print(f"stage   {record['stage']}: {_settings(record['settings'])}")
+    if manifest.figures.get("rows"):
+        from edgegan.report.table import rows_table
+
+        Console().print(rows_table(manifest.figures))
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(["N", *map(str, shape)]) + ")"
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "no settings"

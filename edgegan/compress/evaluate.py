@@ -1,0 +1,283 @@
+"""The rows of `figures.json`: what each model of a run costs, and how good its outputs are.
+
+Every model is measured as an ONNX file on one engine. Each row is kept as soon as it is measured, so that a
+broken-off evaluation goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+import edgegan
+from edgegan.compress.export import export_onnx
+from edgegan.compress.inception import extractor_of
+from edgegan.compress.macs import Cost, count
+from edgegan.compress.stage import Candidate, Progress
+from edgegan.errors import EdgeganError
+from edgegan.files import atomic_path, sha256, write_json, write_text
+from edgegan.measure import quality
+from edgegan.measure.features import Reference
+from edgegan.measure.latency import measure_latency
+from edgegan.measure.machine import machine
+from edgegan.recipe import Recipe
+from edgegan.runtime.contract import Contract
+
+SEED = 1
+"""Of the latents that models are compared on: not the run's own, which stages may have learned from."""
+SAMPLES_WITHOUT_QUALITY = 1000
+SHOWN = 64
+MOST_THREADS = 4
+SECONDS = 3.0
+FULL = "full"
+
+Follow = Callable[[str], Progress]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row to be: an ONNX file, and the module that it was made of."""
+
+    name: str
+    label: str
+    stage: str | None
+    path: Path
+    precision: str
+    cost: Cost
+
+
+def models_of(
+    teacher: nn.Module,
+    after: Sequence[tuple[str, str, nn.Module]],
+    final: Candidate,
+    folder: Path,
+    *,
+    origin: str,
+) -> list[Model]:
+    """Return the models of a run: the full one, the student after each stage that changed it, the exports.
+
+    The last changed student has no row of its own where the FP32 export is that student.
+
+    Args:
+        teacher: the full model.
+        after: (stage, key, student) for each stage, in order; the key stands for the student.
+        final: the last candidate, with the exported files.
+        folder: where files of models that were not exported go.
+        origin: stands for the teacher.
+    """
+    contract = final.contract
+    path = _exported(teacher, contract, folder / f"{FULL}.onnx", origin)
+    models = [Model(FULL, "full model", None, path, "fp32", count(teacher, contract))]
+    changed = [
+        entry
+        for entry, before in zip(after, [teacher, *(s for *_, s in after)])
+        if not _same(entry[2], before)
+    ]
+    last = changed[-1][0] if changed else None
+    for index, (stage, key, student) in enumerate(changed):
+        if index == len(changed) - 1 and "fp32" in final.files:
+            continue
+        name = stage if stage not in {model.name for model in models} else f"{stage}-{index + 1}"
+        path = _exported(student, contract, folder / f"{name}.onnx", key)
+        models.append(Model(name, f"after {stage}", stage, path, "fp32", count(student, contract)))
+    cost = count(final.student, contract)
+    for precision in sorted(final.files, key=("fp32", "fp16", "int8").index):
+        label = precision.upper() + (f" (after {last})" if precision == "fp32" and last else "")
+        models.append(Model(precision, label, None, final.files[precision], precision, cost))
+    return models
+
+
+def _same(a: nn.Module, b: nn.Module) -> bool:
+    mine, theirs = a.state_dict(), b.state_dict()
+    return mine.keys() == theirs.keys() and all(
+        mine[key].shape == theirs[key].shape and bool((mine[key] == theirs[key]).all()) for key in mine
+    )
+
+
+def _exported(module: nn.Module, contract: Contract, path: Path, key: str) -> Path:
+    mark = path.with_suffix(".key")
+    key = f"{key} {edgegan.__version__}"
+    if not (path.is_file() and mark.is_file() and mark.read_text() == key):
+        mark.unlink(missing_ok=True)
+        export_onnx(module, contract, path)
+        write_text(mark, key)
+    return path
+
+
+class Evaluation:
+    """Measures the models of a run, the first of them being the full one.
+
+    Args:
+        recipe: its contract and its quality.
+        models: the full model first.
+        run: the run folder.
+
+    Raises:
+        DataError: the extractor or the reference is absent, damaged, or they don't belong together.
+    """
+
+    def __init__(self, recipe: Recipe, models: Sequence[Model], run: Path) -> None:
+        self.recipe, self.models, self.run_folder = recipe, list(models), run
+        self.folder = run / "evaluation"
+        self.contract = recipe.contract
+        self.threads = min(MOST_THREADS, _processors())
+        wanted = recipe.quality
+        self.samples = wanted.samples if wanted else SAMPLES_WITHOUT_QUALITY
+        self.extractor = extractor_of(recipe, threads=self.threads)
+        self.reference = (
+            Reference.load(recipe.path(wanted.reference), self.extractor)
+            if wanted and wanted.reference and self.extractor
+            else None
+        )
+        self.reference_name = self._reference_name()
+        self.checksums = {model.name: sha256(model.path) for model in self.models}
+        self.kept: set[Path] = set()
+
+    def run(self, follow: Follow = lambda step: lambda done, total: None) -> dict[str, Any]:
+        """Measure every model and return the content of `figures.json`; a failed figure has its reason.
+
+        Args:
+            follow: called with "quality" and "latency" as these begin; returns their progress.
+        """
+        qualities = self._qualities(follow("quality"))
+        latencies = self._latencies(follow("latency"))
+        for file in self.folder.glob("*.json"):
+            if file not in self.kept:
+                file.unlink()
+        rows = [self._row(model, qualities[model.name], latencies[model.name]) for model in self.models]
+        return {"protocol": self._protocol(), "rows": rows}
+
+    def _protocol(self) -> dict[str, Any]:
+        return {
+            "engine": f"onnxruntime {metadata.version('onnxruntime')} CPU",
+            "threads": self.threads,
+            "batch": 1,
+            "samples": self.samples,
+            "paired_samples": quality.paired_samples(self.contract, self.samples),
+            "seed": SEED,
+            "latency_seconds": SECONDS,
+            "features": self.extractor.name if self.extractor else None,
+            "reference": self.reference_name,
+            "machine": machine(),
+        }
+
+    def _reference_name(self) -> str | None:
+        if self.reference is None or self.recipe.quality is None or self.recipe.quality.reference is None:
+            return None
+        file = self.recipe.path(self.recipe.quality.reference)
+        return f"{file.name} {sha256(file)[:8]} ({self.reference.statistics.n} images)"
+
+    def _row(self, model: Model, scores: dict[str, Any], latency: dict[str, Any]) -> dict[str, Any]:
+        failed = dict(scores["failed"])
+        if "failed" in latency:
+            failed["latency"] = latency["failed"]
+        costs = {key: value for key, value in latency.items() if key not in ("failed", "warnings")}
+        return {
+            "name": model.name,
+            "label": model.label,
+            "stage": model.stage,
+            "file": model.path.name,
+            "precision": model.precision,
+            "params": model.cost.params,
+            "macs": model.cost.macs,
+            "file_bytes": model.path.stat().st_size,
+            **costs,
+            **scores["figures"],
+            "warnings": [*latency["warnings"], *scores["warnings"]],
+            "failed": failed,
+        }
+
+    def _qualities(self, progress: Progress) -> dict[str, dict[str, Any]]:
+        total = len(self.models) * self.samples
+        found: dict[str, dict[str, Any]] = {}
+        for index, model in enumerate(self.models):
+            cache = self._cache("quality", self._quality_key(model))
+            samples = self.run_folder / "samples" / f"{model.name}.npz"
+            if not (cache.is_file() and (samples.is_file() or self.contract.outputs[0].layout != "CHW")):
+                base = index * self.samples
+                content = self._quality(
+                    model, samples, lambda done, _, base=base: progress(base + done, total)
+                )
+                write_json(cache, content)
+            found[model.name] = json.loads(cache.read_text())
+            progress((index + 1) * self.samples, total)
+        return found
+
+    def _quality(self, model: Model, samples: Path, progress: Progress) -> dict[str, Any]:
+        try:
+            outputs = self._collect(model, self.reference is not None, progress)
+            full = None if model.name == FULL else self._full
+        except EdgeganError as error:
+            samples.unlink(missing_ok=True)
+            return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}
+        if model.name == FULL:
+            self.__dict__.setdefault("_full", outputs)
+        if outputs.kept.dtype == np.uint8:
+            with atomic_path(samples) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, images=outputs.kept[:SHOWN])
+        scores = quality.score(
+            outputs, full, self.reference, samples=self.samples, wanted=self.reference is not None
+        )
+        return {"figures": scores.figures, "failed": scores.failed, "warnings": scores.warnings}
+
+    @cached_property
+    def _full(self) -> quality.Outputs:
+        return self._collect(self.models[0], False, lambda done, total: None)
+
+    def _collect(self, model: Model, features: bool, progress: Progress) -> quality.Outputs:
+        return quality.collect(
+            model.path,
+            self.contract,
+            samples=self.samples,
+            seed=SEED,
+            extractor=self.extractor if features else None,
+            threads=self.threads,
+            progress=progress,
+        )
+
+    def _quality_key(self, model: Model) -> list[Any]:
+        return [
+            self.checksums[model.name],
+            self.checksums[self.models[0].name],
+            self.contract.to_dict(),
+            self.samples,
+            SEED,
+            self.extractor.sha256 if self.extractor else None,
+            self.reference_name,
+        ]
+
+    def _latencies(self, progress: Progress) -> dict[str, dict[str, Any]]:
+        names = {model.name: self.checksums[model.name] for model in self.models}
+        cache = self._cache("latency", [names, self.threads, SECONDS, machine()])
+        if not cache.is_file():
+            measured = measure_latency(
+                {model.name: model.path for model in self.models},
+                self.contract,
+                baseline=self.models[0].name,
+                threads=self.threads,
+                seconds=SECONDS,
+                progress=progress,
+            )
+            write_json(cache, {name: latency.to_dict() for name, latency in measured.items()})
+        content: dict[str, dict[str, Any]] = json.loads(cache.read_text())
+        return content
+
+    def _cache(self, kind: str, key: Any) -> Path:
+        content = json.dumps([key, edgegan.__version__, metadata.version("onnxruntime")], sort_keys=True)
+        path = self.folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+        self.kept.add(path)
+        return path
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

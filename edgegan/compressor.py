@@ -1,0 +1,259 @@
+"""The main job, end to end: a recipe in; a bundle, its figures and a page out."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edgegan
+from edgegan.compress.evaluate import Evaluation, Model, models_of
+from edgegan.compress.lint import Finding, lint
+from edgegan.compress.load import load_module
+from edgegan.compress.lock import locked
+from edgegan.compress.pipeline import Pipeline
+from edgegan.compress.stage import Candidate, Context, Progress
+from edgegan.compress.stages import build_stages
+from edgegan.errors import ModelError, RecipeError
+from edgegan.files import remove_partials, sha256, storage_errors, write_json, write_text
+from edgegan.measure.machine import machine
+from edgegan.recipe import ModelSpec, Recipe
+from edgegan.recipe_source import did_you_mean
+
+RESULTS = ("figures.json", "report.html", "bundle", "samples")
+PREFERRED = ("int8", "fp32", "fp16")
+"""What a bundle runs by default: the first of these that was exported."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left; `figures`, `bundle` and `report` are None where it was told to stop before them."""
+
+    folder: Path
+    stages: tuple[str, ...]
+    figures: dict[str, Any] | None = None
+    bundle: Path | None = None
+    report: Path | None = None
+
+
+class Follower:
+    """Told of what a run does; this one keeps quiet."""
+
+    def findings(self, findings: Sequence[Finding]) -> None:
+        """Take what lint found."""
+
+    def begin(self, step: str, index: int, count: int, restored: bool) -> Progress:
+        """Take note that step `index` of `count` begins, or is restored; return its progress."""
+        return lambda done, total: None
+
+
+def compress_generator(
+    recipe: Recipe | str | Path,
+    *,
+    profile: str | None = None,
+    out: str | Path | None = None,
+    until: str | None = None,
+    follower: Follower | None = None,
+) -> Run:
+    """Compress the generator of `recipe`, and measure and bundle the result.
+
+    A run that was broken off goes on where it was: stages that finished are not run again, and the result is,
+    bit for bit, that of an unbroken run. Run folders can be moved: a stage may be run on another machine.
+    Under `torchrun` all processes distil, and the first does the rest.
+
+    Args:
+        recipe: its folder, or a recipe that was read (then without `profile`).
+        profile: whose overrides to apply; by default the recipe's first.
+        out: the run folder; by default `runs/<name>`, with `-<profile>` where that is not the first.
+        until: the stage to stop after; by default all of it is done.
+        follower: told of each step.
+
+    Raises:
+        RecipeError: the recipe is not well formed, or names missing files.
+        ModelError: the generator cannot be built, or lint found that it cannot be compressed.
+        CheckpointError: its weights cannot be used.
+        StageError: a stage failed; the run can be gone on with.
+        StorageError: the disk is full, the folder may not be written, or another process is writing it.
+    """
+    read = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, profile)
+    stages = build_stages(read)
+    names = [stage.name for stage in stages]
+    if until is not None and until not in names:
+        raise RecipeError(
+            f"the recipe has no stage {until!r}{did_you_mean(until, names)}",
+            next=f"its stages: {', '.join(names)}",
+        )
+    read.require_files()
+    folder = Path(out) if out is not None else default_folder(read)
+    job = _Job(read, folder, follower or Follower(), until, len(stages))
+    with locked(folder) if _first_process() else nullcontext():
+        return job.run(stages, _command(recipe, read, profile, out, until))
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Return where a run goes unless told otherwise: each profile but the first has a folder of its own."""
+    first = next(iter(recipe.profiles), None)
+    return Path("runs") / (recipe.name if recipe.profile == first else f"{recipe.name}-{recipe.profile}")
+
+
+def _command(recipe: Any, read: Recipe, profile: str | None, out: Any, until: str | None) -> list[str]:
+    source = read.folder if isinstance(recipe, Recipe) else recipe
+    given = {"--profile": profile, "--out": out, "--until": until}
+    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    return ["edgegan", "compress", str(source), *options]
+
+
+class _Job:
+    def __init__(
+        self, recipe: Recipe, folder: Path, follower: Follower, until: str | None, n_stages: int
+    ) -> None:
+        self.recipe, self.folder, self.follower, self.until = recipe, folder, follower, until
+        self.count = n_stages + (0 if until else 4)
+        self.index = 0
+
+    def run(self, stages: Sequence[Any], command: list[str]) -> Run:
+        candidate, origin = _first_candidate(self.recipe)
+        if _first_process():
+            remove_partials(self.folder)
+            self._describe(command)
+            self._lint(candidate)
+        pipeline = Pipeline(stages, origin=origin, follow=self._begin)
+        context = Context(self.folder / "stages", self.recipe.seed)
+        if _first_process() and not all(
+            step.finished for step in pipeline.steps(context.folder, context.seed)
+        ):
+            self._drop_results()
+        after: list[tuple[str, str, Any]] = []
+        final = candidate
+        for final, step in pipeline.walk(candidate, context):
+            after.append((step.stage.name, step.key, final.student))
+            if step.stage.name == self.until:
+                break
+        names = tuple(name for name, *_ in after)
+        if self.until or not _first_process():
+            return Run(self.folder, names)
+        models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
+        figures = Evaluation(self.recipe, models, self.folder).run(self._begin)
+        write_json(self.folder / "figures.json", figures)
+        bundle = self._bundle(final, figures, models) if final.files else None
+        return Run(self.folder, names, figures, bundle, self._report())
+
+    def _begin(self, step: str, restored: bool = False) -> Progress:
+        self.index += 1
+        return self.follower.begin(step, self.index, self.count, restored)
+
+    def _describe(self, command: list[str]) -> None:
+        """Write `run.json`, with the time of the first start of this very recipe, and the resolved recipe."""
+        resolved, file = self.recipe.to_yaml(), self.folder / "recipe.yaml"
+        same = file.is_file() and file.read_text(encoding="utf-8") == resolved
+        before = _read_json(self.folder / "run.json") if same else {}
+        started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+        content = {
+            "name": self.recipe.name,
+            "description": self.recipe.description,
+            "profile": self.recipe.profile,
+            "seed": self.recipe.seed,
+            "command": command,
+            "edgegan": edgegan.__version__,
+            "started": started,
+            "machine": machine(),
+        }
+        write_text(file, resolved)
+        write_json(self.folder / "run.json", content)
+
+    def _lint(self, candidate: Candidate) -> None:
+        findings = lint(candidate.teacher, candidate.contract)
+        write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
+        self.follower.findings(findings)
+        errors = [finding for finding in findings if finding.level == "error"]
+        if errors:
+            raise ModelError(
+                "; ".join(f"{error.what}: {error.why}" for error in errors),
+                where=", ".join(error.layer for error in errors if error.layer) or None,
+                next=errors[0].next,
+            )
+
+    def _drop_results(self) -> None:
+        with storage_errors(self.folder):
+            for name in RESULTS:
+                path = self.folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _bundle(self, final: Candidate, figures: dict[str, Any], models: Sequence[Model]) -> Path:
+        from edgegan.runtime.bundle import write_bundle
+
+        self._begin("bundle")
+        default = next(precision for precision in PREFERRED if precision in final.files)
+        folder = self.folder / "bundle"
+        grid = self._grid(default)
+        write_bundle(
+            folder,
+            name=self.recipe.name,
+            contract=final.contract,
+            models=final.files,
+            default=default,
+            lineage=[asdict(record) for record in final.lineage],
+            figures=figures,
+            extra_files={"samples.png": grid} if grid else {},
+        )
+        return folder
+
+    def _grid(self, row: str) -> Path | None:
+        from edgegan.runtime.grid import image_grid, write_png
+
+        samples = self.folder / "samples" / f"{row}.npz"
+        if not samples.is_file():
+            return None
+        path = samples.with_name("samples.png")
+        with np.load(samples) as file:
+            write_png(path, image_grid(file["images"]))
+        return path
+
+    def _report(self) -> Path:
+        from edgegan.report import write_report
+
+        self._begin("report")
+        return write_report(self.folder)
+
+
+def _first_candidate(recipe: Recipe) -> tuple[Candidate, str]:
+    """Return the candidate before any stage, and what stands for all that it is made of."""
+    teacher = load_module(recipe.model, recipe.folder)
+    discriminator = load_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
+    specs = [_identity(spec, recipe.folder) for spec in (recipe.model, recipe.discriminator) if spec]
+    content = json.dumps([specs, recipe.contract.to_dict()], sort_keys=True)
+    student = copy.deepcopy(teacher)
+    candidate = Candidate(student, teacher, recipe.contract, discriminator)
+    return candidate, hashlib.sha256(content.encode()).hexdigest()
+
+
+def _identity(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """What a module rests on, without where it lies: its description, and its files by content."""
+    source = folder / spec.callable.rpartition(":")[0]
+    return {
+        **spec.model_dump(mode="json"),
+        "checkpoint": sha256(folder / spec.checkpoint),
+        "source": sha256(source) if source.suffix == ".py" else None,
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"

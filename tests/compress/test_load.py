@@ -1,0 +1,248 @@
+"""Modules from a recipe: what is loaded, and what each mistake is told."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from edgegan.compress.load import build_module, load_module
+from edgegan.errors import CheckpointError, ModelError
+from edgegan.recipe import ModelSpec
+
+SOURCE = """
+from torch import nn
+from layers import block
+
+class Generator(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.body = block(2, width)
+        self.norm = nn.BatchNorm1d(width)
+    def forward(self, z):
+        return self.norm(self.body(z))
+
+def make(width):
+    return Generator(width)
+
+def fail():
+    raise RuntimeError("no such luck")
+
+def wrong():
+    return 3
+
+answer = 42
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.py").write_text(SOURCE)
+    (tmp_path / "layers.py").write_text("from torch import nn\nblock = nn.Linear\n")
+    save_file(state(), tmp_path / "weights.safetensors")
+    return tmp_path
+
+
+def state(width: int = 4) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    norm = {f"norm.{name}": torch.rand(width, generator=generator) for name in ("weight", "bias")}
+    running = {f"norm.running_{name}": torch.rand(width, generator=generator) for name in ("mean", "var")}
+    body = {"body.weight": torch.rand(width, 2, generator=generator), "body.bias": torch.zeros(width)}
+    return {**body, **norm, **running, "norm.num_batches_tracked": torch.tensor(7)}
+
+
+def spec(
+    callable: str = "model.py:Generator", checkpoint: str = "weights.safetensors", **more: Any
+) -> ModelSpec:
+    return ModelSpec(callable=callable, checkpoint=checkpoint, **more)
+
+
+def test_the_module_has_the_checkpoints_weights_and_is_frozen(folder: Path) -> None:
+    module = load_module(spec(), folder)
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+    for name, value in state().items():
+        torch.testing.assert_close(module.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_function_and_its_arguments_will_do(folder: Path) -> None:
+    save_file(state(6), folder / "six.safetensors")
+    module = load_module(spec("model.py:make", "six.safetensors", arguments={"width": 6}), folder)
+    assert module.state_dict()["body.weight"].shape == (6, 2)
+
+
+def test_a_package_will_do(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "linear.pt")
+    arguments = {"in_features": 2, "out_features": 3}
+    assert isinstance(
+        load_module(spec("torch.nn:Linear", "linear.pt", arguments=arguments), tmp_path), nn.Linear
+    )
+
+
+def test_a_checkpoint_with_key_prefix_and_half_precision(folder: Path) -> None:
+    content = {"epoch": 3, "ema": {f"module.{name}": value.half() for name, value in state().items()}}
+    torch.save(content, folder / "run.pt")
+    module = load_module(spec(checkpoint="run.pt", key="ema", prefix="module."), folder)
+    assert module.state_dict()["body.weight"].dtype == torch.float32
+    torch.testing.assert_close(
+        module.state_dict()["body.weight"], state()["body.weight"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_counters_of_batches_may_be_missing(folder: Path) -> None:
+    weights = state()
+    del weights["norm.num_batches_tracked"]
+    save_file(weights, folder / "old.safetensors")
+    load_module(spec(checkpoint="old.safetensors"), folder)
+
+
+def test_two_folders_with_a_file_of_one_name_are_apart(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.py").write_text("from torch import nn\nclass Generator(nn.Module):\n    pass\n")
+    assert hasattr(build_module(spec(), folder), "body")
+    assert not hasattr(build_module(spec(), other), "body")
+
+
+@pytest.mark.parametrize(
+    ("callable", "arguments", "what", "next"),
+    [
+        ("absent.py:Generator", {}, "there is no file", None),
+        (
+            "no_such_package.model:Generator",
+            {},
+            "ModuleNotFoundError: No module named 'no_such_package'",
+            "install",
+        ),
+        ("broken.py:Generator", {}, "SyntaxError", "install"),
+        ("raises.py:Generator", {}, "ZeroDivisionError", "install"),
+        ("model.py:Generatr", {}, "did you mean 'Generator'", "Generator"),
+        ("model.py:answer", {}, "not a class or a function", None),
+        ("model.py:wrong", {}, "gave int, not a torch.nn.Module", None),
+        ("model.py:fail", {}, "no such luck", None),
+        ("model.py:Generator", {"widht": 3}, "'widht'", "(width=4)"),
+        ("model.py:Generator", {"width": "x"}, "model.py:Generator cannot be called", None),
+    ],
+)
+def test_what_cannot_be_built_is_refused(
+    folder: Path, callable: str, arguments: dict[str, Any], what: str, next: str | None
+) -> None:
+    (folder / "broken.py").write_text("def f(:\n")
+    (folder / "raises.py").write_text("\n1 / 0\n")
+    with pytest.raises(ModelError) as caught:
+        load_module(spec(callable, arguments=arguments), folder)
+    assert what in caught.value.what
+    assert next is None or next in (caught.value.next or "")
+    assert len(str(caught.value).splitlines()) < 8
+
+
+@pytest.mark.parametrize(("file", "line"), [("broken.py", 1), ("raises.py", 2)])
+def test_the_users_own_line_is_named(folder: Path, file: str, line: int) -> None:
+    (folder / "broken.py").write_text("def f(:\n")
+    (folder / "raises.py").write_text("\n1 / 0\n")
+    with pytest.raises(ModelError) as caught:
+        build_module(spec(f"{file}:Generator"), folder)
+    assert caught.value.where == f"{folder / file}, line {line}"
+
+
+def refused(folder: Path, **more: Any) -> CheckpointError:
+    with pytest.raises(CheckpointError) as caught:
+        load_module(spec(**more), folder)
+    assert len(str(caught.value).splitlines()) < 16
+    return caught.value
+
+
+def test_a_wrong_shape_names_the_layer_and_both_shapes(folder: Path) -> None:
+    error = refused(folder, arguments={"width": 5})
+    assert "body.weight: the checkpoint has (4, 2), the module (5, 2)" in error.what
+
+
+def test_missing_and_unexpected_weights_are_named(folder: Path) -> None:
+    weights = state()
+    weights["extra.weight"] = weights.pop("body.bias")
+    save_file(weights, folder / "odd.safetensors")
+    error = refused(folder, checkpoint="odd.safetensors")
+    assert "not in the checkpoint: body.bias" in error.what
+    assert "not in the module: extra.weight" in error.what
+
+
+def test_a_prefix_is_found(folder: Path) -> None:
+    save_file({f"module.{name}": value for name, value in state().items()}, folder / "ddp.safetensors")
+    assert "prefix: 'module.'" in (refused(folder, checkpoint="ddp.safetensors").next or "")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    weights = state()
+    weights["body.weight"][1, 0] = value
+    save_file(weights, folder / "nan.safetensors")
+    assert "'body.weight' holds NaN or infinity" in refused(folder, checkpoint="nan.safetensors").what
+
+
+def test_a_checkpoint_that_needs_pickle_is_told_how_to_convert_it(folder: Path) -> None:
+    module = build_module(spec(), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(module), "__reduce__", lambda self: (print, ("executed",)))
+        torch.save(module, folder / "whole.pt")
+    error = refused(folder, checkpoint="whole.pt")
+    assert "needs pickle" in error.what
+    assert "whole.safetensors" in (error.next or "")
+
+
+def test_the_conversion_that_the_message_gives_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(nn.Linear(2, 3), folder / "whole.pt")
+    arguments = {"in_features": 2, "out_features": 3}
+    error = refused(folder, callable="torch.nn:Linear", checkpoint="whole.pt", arguments=arguments)
+    command = re.search(r'python -c "(.*)"', error.next or "")
+    assert command
+    monkeypatch.chdir(folder)
+    exec(command[1], {})
+    load_module(spec("torch.nn:Linear", "whole.safetensors", arguments=arguments), folder)
+
+
+@pytest.mark.parametrize("name", ["bad.safetensors", "bad.pt", "bad.pkl", "zero.pt", "zero.safetensors"])
+def test_a_damaged_checkpoint_is_refused(folder: Path, name: str) -> None:
+    (folder / "bad.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{]      ")
+    (folder / "bad.pt").write_bytes(b"PK\x03\x04 but no archive")
+    (folder / "bad.pkl").write_bytes(pickle.dumps({"a": print}))
+    (folder / "zero.pt").touch()
+    (folder / "zero.safetensors").touch()
+    assert str(folder / name) == refused(folder, checkpoint=name).where
+
+
+def test_a_missing_checkpoint_is_refused(folder: Path) -> None:
+    assert "missing" in refused(folder, checkpoint="absent.pt").what
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "what", "next"),
+    [
+        ({"ema": {"a": torch.ones(1)}, "epoch": 3}, {}, "more than weights", "`key: ema`"),
+        ({"ema": {"a": torch.ones(1)}}, {"key": "emma"}, "did you mean 'ema'", "ema"),
+        (torch.ones(3), {"key": "ema"}, "no entry 'ema'", ""),
+        (torch.ones(3), {}, "no named weights", ""),
+        (state(), {"prefix": "module."}, "begins with the prefix 'module.'", "body.weight"),
+    ],
+)
+def test_the_wrong_entry_is_refused(
+    folder: Path, content: Any, more: dict[str, str], what: str, next: str
+) -> None:
+    torch.save(content, folder / "odd.pt")
+    error = refused(folder, checkpoint="odd.pt", **more)
+    assert what in error.what
+    assert next in (error.next or "")
+
+
+def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
+    [file] = [
+        file for file in (shared / "generators" / "ttsgan_running").iterdir() if "LICENSE" not in file.name
+    ]
+    (tmp_path / "empty.py").write_text("from torch import nn\nclass Empty(nn.Module):\n    pass\n")
+    error = refused(tmp_path, callable="empty.py:Empty", checkpoint=str(file), key="gen_state_dict")
+    assert "not in the module:" in error.what
