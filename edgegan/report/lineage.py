@@ -64,18 +64,44 @@ def _view(stage: StageFolder) -> StageView:
     record = stage.record
     if record is None:
         return StageView(stage.folder, format.MISSING, finished=False)
-    changed = record.get("changed") or {}
+    changed = dict(record.get("changed") or {})
+    if "widths" in changed:
+        changed.pop("kept", None)
+        changed["widths"] = {layer: _from_pair(pair) for layer, pair in changed["widths"].items()}
     view = StageView(str(record.get("stage") or stage.folder), _seconds(record.get("seconds")))
     view.settings = flat(record.get("settings") or {}, str)
-    view.proof = flat(record.get("proof") or {})
+    view.proof = flat(_side_by_side(record.get("proof") or {}))
     for key, value in changed.items():
         if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
             view.changes.append(
                 Changes(words(key), [_change(str(name), item) for name, item in value.items()])
             )
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            view.changes.append(Changes(words(key), [_entry(item) for item in value]))
         else:
             view.facts.append((words(key), _change(key, value).text))
     return view
+
+
+def _from_pair(pair: Any) -> Any:
+    return {"before": pair[0], "after": pair[1]} if isinstance(pair, list) and len(pair) == 2 else pair
+
+
+def _side_by_side(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn figures before and figures after into figures before and after."""
+    before, after = proof.get("before"), proof.get("after")
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping) and before.keys() == after.keys()):
+        return dict(proof)
+    others = {key: value for key, value in proof.items() if key not in ("before", "after")}
+    return {**{key: {"before": before[key], "after": after[key]} for key in before}, **others}
+
+
+def _entry(item: Mapping[str, Any]) -> Change:
+    """Write one entry of a list of what was done: `layer`, and the rest beside it."""
+    others = (
+        format.plain(value) for key, value in item.items() if key != "layer" and value not in ("", None)
+    )
+    return Change(str(item.get("layer", "")), ": ".join(others))
 
 
 def _seconds(value: Any) -> str:

@@ -34,7 +34,7 @@ class FittingTable(Table):
         for index in kept:
             self.add_column(_title(view.columns[index]), justify="right", no_wrap=True)
         for row in view.rows:
-            label = Text(row.label).append(_marks(row.notes), style="yellow")
+            label = Text(row.label).append(f" {_marks(row.notes)}" if row.notes else "", style="yellow")
             self.add_row(label, *(_text(row.cells[index]) for index in kept))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -84,7 +84,7 @@ def _title(column: Column) -> str:
 
 
 def _caption(view: TableView) -> Text | None:
-    lines = [f"{number}  {note}" for number, note in enumerate(view.notes, 1)] + view.absent
+    lines = [f"{_raised(number)} {note}" for number, note in enumerate(view.notes, 1)] + view.absent
     return Text("\n".join(lines), style="dim") if lines else None
 
 
@@ -101,7 +101,11 @@ def _joined(cell: Cell) -> str:
 
 
 def _marks(notes: tuple[int, ...]) -> str:
-    return "".join(f" ({number})" for number in notes)
+    return " ".join(map(_raised, notes))
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _superscripts(notes: tuple[int, ...]) -> str:

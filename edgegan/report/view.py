@@ -16,6 +16,7 @@ Texts = tuple[str, str]
 
 OF_FEATURES = ("fid", "kid", "precision", "recall")
 OF_LATENCY = ("speedup", "end_to_end_ms_p50", "peak_rss_mib", "load_ms")
+OF_QUALITY = (*OF_FEATURES, "psnr_db", "ssim")
 OF_COMPARISON = ("speedup", "psnr_db", "ssim")
 BASELINE = "baseline"
 
@@ -91,9 +92,11 @@ def quality_key(rows: Sequence[Row], metric: str) -> str | None:
 
 
 def failure(row: Row, key: str) -> str | None:
-    """Return why the figure `key` of a row failed; a failure of `latency` holds for `latency_ms_p50` too."""
+    """Return why the figure `key` of a row failed; `latency` and `quality` failed hold for all of theirs."""
     failed = row.get("failed") or {}
     family = "latency" if key in OF_LATENCY else key
+    if "quality" in failed and _metric(key) in OF_QUALITY:
+        return str(failed["quality"])
     for name, reason in failed.items():
         if key == name or family == name or key.startswith(f"{name}_") or name.startswith(f"{family}_"):
             return str(reason)

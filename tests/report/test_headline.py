@@ -19,7 +19,7 @@ def test_sums_up_the_row_that_ships(figures):
 
 
 def test_the_bundles_default_ships(figures):
-    assert headline(figures, "fp32").label == "FP32"
+    assert headline(figures, "fp32").label == "FP32 (after distill)"
     assert shipped_row(figures["rows"], None)["name"] == "int8"
     assert shipped_row(figures["rows"][:2], None)["name"] == "prune"
 

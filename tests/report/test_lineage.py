@@ -12,12 +12,14 @@ def views():
 
 def test_widths_before_and_after():
     prune = views()[0]
-    (widths,) = prune.changes
+    widths, whole = prune.changes
+    assert [line.text for line in whole.lines] == ["the output layer", "the label embedding"]
     assert widths.title == "widths"
     assert not widths.folded
     line = widths.lines[0]
     assert (line.label, line.text, line.share) == ("linear", "4096 → 1280", 31)
-    assert prune.facts == [("MACs", "415.2 M → 41.2 M"), ("params", "8.3 M → 912.3 k")]
+    assert prune.facts == []
+    assert prune.proof[:2] == [("params", "8.3 M → 912.3 k"), ("MACs", "415.2 M → 41.2 M")]
     assert prune.seconds == "4.2 s"
 
 
@@ -32,7 +34,9 @@ def test_proof_in_words():
 
 
 def test_long_lists_are_folded_or_counted():
-    assert views()[2].changes[0].folded
+    (rewrites,) = views()[2].changes
+    assert rewrites.folded
+    assert (rewrites.lines[0].label, rewrites.lines[0].text) == ("blocks.0.norm", "fold norm: into the conv")
     kept = {"stage": "prune", "changed": {"kept": {"a": list(range(72)), "b": [1, 2]}}}
     lines = lineage([StageFolder("01-prune", kept, None)])[0].changes[0].lines
     assert [line.text for line in lines] == ["72 entries", "1, 2"]

@@ -72,7 +72,8 @@ def test_sections_ids_and_alternative_texts(run_folder):
     assert page.headings[0] == ("h1", "cifar10")
     assert len(page.ids) == len(set(page.ids))
     assert [image["alt"] for image in page.images] == [
-        "12 samples of full model", "12 samples of after prune", "12 samples of FP32", "12 samples of FP16",
+        "12 samples of full model", "12 samples of after prune",
+        "12 samples of FP32 (after distill)", "12 samples of FP16",
         "12 samples of INT8",
     ]  # fmt: skip
 

@@ -17,7 +17,12 @@ def texts(svg):
 def test_points_carry_their_intervals(figures):
     data = plot.tradeoff(figures)
     assert data.title == "FID-10k"
-    assert [point.label for point in data.points] == ["full model", "after prune", "FP32", "INT8"]
+    assert [point.label for point in data.points] == [
+        "full model",
+        "after prune",
+        "FP32 (after distill)",
+        "INT8",
+    ]
     assert data.left_out == ["FP16"]
     assert data.baseline is None
     full, _, _, int8 = data.points
@@ -31,7 +36,7 @@ def test_psnr_where_there_is_no_fid(figures):
         del row["fid_10k"]
     data = plot.tradeoff(figures)
     assert data.title == "PSNR to the full model, dB"
-    assert [point.label for point in data.points] == ["after prune", "FP32", "INT8"]
+    assert [point.label for point in data.points] == ["after prune", "FP32 (after distill)", "INT8"]
     assert data.baseline == 9.81
     assert data.left_out == ["FP16"]
     assert "PSNR to the full model, dB (higher is better)" in texts(plot.tradeoff_svg(data, plot.WIDE))
@@ -47,7 +52,7 @@ def test_nothing_to_plot(figures):
 def test_svg_names_every_point_and_follows_the_pages_colours(figures, size):
     svg = plot.tradeoff_svg(plot.tradeoff(figures), size)
     shown = texts(svg)
-    assert {"full model", "after prune", "FP32", "INT8"} <= set(shown)
+    assert {"full model", "after prune", "FP32 (after distill)", "INT8"} <= set(shown)
     assert "var(--accent)" in svg
     assert "var(--ink)" in svg
     assert "#0102" not in svg

@@ -97,3 +97,5 @@ def test_a_failure_holds_for_its_family_only():
     assert failure(row, "latency_ms_p90") == "crashed"
     assert failure(row, "kid_10k") is None
     assert failure({}, "fid_10k") is None
+    assert failure({"failed": {"quality": "crashed"}}, "psnr_db") == "crashed"
+    assert failure({"failed": {"quality": "crashed"}}, "macs") is None
