@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from edgegan.errors import DataError
 from edgegan.measure.arrays import check_features, check_same_width
@@ -82,15 +83,16 @@ def fid_interval(
     if resamples < 2:
         raise DataError(f"an interval needs at least 2 resamples, not {resamples}")
     statistics = Statistics.of(features)
-    value = fid(statistics, reference)
-    factor, trace = _factor(reference.covariance), float(np.trace(reference.covariance))
     centred = np.asarray(features, dtype=np.float64) - statistics.mean
     shift = statistics.mean - reference.mean
     rng = np.random.default_rng(seed)
     draws = []
-    for _ in range(resamples):
-        mean, covariance = _resampled(centred, rng)
-        draws.append(_distance(shift + mean, factor, trace, covariance))
+    with threadpool_limits(1, user_api="blas"):  # many small products: threads cost more than they save
+        value = fid(statistics, reference)
+        factor, trace = _factor(reference.covariance), float(np.trace(reference.covariance))
+        for _ in range(resamples):
+            mean, covariance = _resampled(centred, rng)
+            draws.append(_distance(shift + mean, factor, trace, covariance))
     return normal_interval(value, float(np.std(draws, ddof=1)), lowest=0.0)
 
 
