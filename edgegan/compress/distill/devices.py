@@ -21,7 +21,7 @@ def launch(settings: DistillSettings) -> Fabric:
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bf16" if native else "fp32"
     fabric = Fabric(
-        accelerator="auto" if torch.cuda.is_available() else "cpu",
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=local,
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
@@ -37,7 +37,7 @@ def arithmetic(settings: DistillSettings) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic, torch.get_float32_matmul_precision()
     cudnn.benchmark, cudnn.deterministic = not settings.deterministic, settings.deterministic
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if torch.cuda.is_available() else before[2])
     try:
         with torch.random.fork_rng():
             yield

@@ -57,6 +57,12 @@ class Distillation:
         self.taps = self._find_taps(example)
         self.adapters = self._adapters(example)
         self.critic = self._critic(candidate.discriminator, example)
+        if not (settings.output or self.taps or self.critic):
+            raise StageError(
+                "there is nothing to learn from: every loss is off or has nothing to compare",
+                where="distill",
+                next="set distill.output to 1 in the recipe",
+            )
         if fabric.world_size > 1:
             share_statistics(self.student)
         learning_mode(self.student)
@@ -80,12 +86,9 @@ class Distillation:
         self.rows = _read_rows(folder / LOSSES, done)
         progress(done, settings.steps)
         for step in range(done, settings.steps):
-            torch.manual_seed(
-                derive(self.seed, Stream.TORCH, step * self.fabric.world_size + self.fabric.global_rank)
-            )
             self._step(step)
             done = step + 1
-            keep = done % settings.checkpoint_every == 0 and done < settings.steps
+            keep = done % settings.checkpoint_interval == 0 and done < settings.steps
             if keep or done % LOG_EVERY == 0 or done == settings.steps:
                 self._log(done, folder / LOSSES)
             if keep:
@@ -106,8 +109,10 @@ class Distillation:
         settings = self.settings
         names = [tap.name for tap in self.taps]
         inputs = self.draw(Stream.TRAIN, step, self.part)
+        self._same_noise(step)
         with self.fabric.autocast(), torch.no_grad(), recording(self.teacher, names) as theirs:
             target = outputs_of(self.teacher(*inputs))
+        self._same_noise(step)
         with self.fabric.autocast(), recording(self.student, names) as ours:
             output = outputs_of(self.student(*inputs))
         losses: dict[str, Tensor] = {}
@@ -128,6 +133,11 @@ class Distillation:
         decay = min(settings.ema, (step + 1) / (step + 10))
         get_ema_multi_avg_fn(decay)(self.averaged, list(self.student.parameters()), step)
         self.window.append({name: loss.detach() for name, loss in losses.items()})
+
+    def _same_noise(self, step: int) -> None:
+        """Let networks that add noise of their own draw the same in this step, in a resumed run too."""
+        index = step * self.fabric.world_size + self.fabric.global_rank
+        torch.manual_seed(derive(self.seed, Stream.TORCH, index))
 
     def _judge(
         self, critic: Critic, step: int, inputs: Sequence[Tensor], real: Tensor, fake: Tensor

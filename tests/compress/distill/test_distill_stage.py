@@ -128,6 +128,36 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path: Path) -> None:
     assert "distill.learning_rate" in caught.value.next
 
 
+def test_a_distillation_with_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="nothing to learn from"):
+        distill(small_candidate(discriminator=False), tmp_path, output=0, features=0)
+
+
+class Noisy(torch.nn.Module):
+    """A generator that adds noise of its own at each call."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return self.inner(z + torch.randn_like(z), label)
+
+
+def test_networks_with_noise_of_their_own_draw_the_same(tmp_path: Path) -> None:
+    candidate = small_candidate(discriminator=False)
+    noisy = dataclasses.replace(
+        candidate,
+        student=Noisy(copy.deepcopy(candidate.teacher)).eval(),
+        teacher=Noisy(candidate.teacher).eval(),
+    )
+    for norm in noisy.teacher.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+    distill(noisy, tmp_path, steps=1, features=0, learning_rate=1e-9)
+    assert losses(tmp_path)[0]["output"] < 1e-5
+
+
 def test_networks_that_do_not_fit_are_refused() -> None:
     candidate = small_candidate()
     narrow = dataclasses.replace(
