@@ -4,23 +4,128 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import onnx
 import torch
+from pydantic import Field
 from torch import nn
 
 from edgegan.compress import onnx_graph
+from edgegan.compress.agreement import agreement
 from edgegan.compress.inputs import example
-from edgegan.errors import ModelError
+from edgegan.compress.rewrite import fold_batch_norm, rewrite, tabulate_conditional_norm
+from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.errors import ModelError, ProofError, StageError
 from edgegan.runtime.contract import Contract
 
 Precision = Literal["fp32", "fp16"]
+REWRITES = (fold_batch_norm, tabulate_conditional_norm)
+BATCHES = (1, 8)
+LARGEST_FP32_DIFFERENCE = 1e-4
+PSNR_FLOOR_DB = {"fp16": 40.0, "int8": 15.0}
+"""Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
+22 dB and more in INT8."""
+
+
+class ExportSettings(Settings):
+    """What to export."""
+
+    precisions: tuple[Precision, ...] = Field(default=("fp32", "fp16"), min_length=1)
+    """The files to write; that of INT8 comes from the stage `quantize`."""
+    uint8_output: bool = False
+    """Image outputs are uint8 (N, H, W, C), made in the graph, in all files."""
+    opset: int = Field(default=20, ge=18, le=24)
+    """The ONNX operator set."""
+
+
+class Export(Stage):
+    """Writes the student as ONNX files, and checks these and the INT8 file against the student."""
+
+    name: ClassVar[str] = "export"
+
+    def __init__(self, settings: ExportSettings | None = None) -> None:
+        self.settings = settings or ExportSettings()
+
+    def requires(self, candidate: Candidate) -> None:
+        """Raise `StageError` where the student's weights are not all finite."""
+        for name, tensor in candidate.student.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise StageError(
+                    "the weights are not finite",
+                    where=f"export: {name}",
+                    next="go back to the last checkpoint whose weights are finite",
+                )
+
+    def run(self, candidate: Candidate, context: Context) -> Candidate:
+        """Write `model.fp32.onnx` and `model.fp16.onnx` into the stage's folder.
+
+        BatchNorm is folded and conditional norms are made tables first, which changes no output. With
+        `uint8_output`, an INT8 file of an earlier stage is written anew as `model.int8.onnx`.
+
+        Raises:
+            ModelError: the student cannot be exported.
+        """
+        started = time.monotonic()
+        contract, settings = candidate.contract, self.settings
+        graph, changes = rewrite(candidate.student, contract, REWRITES)
+        model = to_onnx(graph, contract, opset=settings.opset)
+        files = dict(candidate.files)
+        for precision in settings.precisions:
+            files[precision] = context.folder / f"model.{precision}.onnx"
+            _write(model, contract, files[precision], precision, settings.uint8_output)
+        if settings.uint8_output and "int8" in files:
+            quantized = onnx.load(files["int8"])
+            files["int8"] = context.folder / "model.int8.onnx"
+            onnx_graph.save(onnx_graph.with_uint8_outputs(quantized, contract), files["int8"])
+        proof: dict[str, Any] = {}
+        for done, (precision, path) in enumerate(files.items()):
+            context.progress(done + 1, len(files) + 1)
+            proof[precision] = agreement(path, candidate.student, contract, batches=BATCHES)
+            proof[precision]["file_bytes"] = path.stat().st_size
+        context.progress(len(files) + 1, len(files) + 1)
+        record = StageRecord(
+            stage=self.name,
+            settings=settings.model_dump(mode="json"),
+            changed={
+                "files": {precision: path.name for precision, path in files.items()},
+                "opset": settings.opset,
+                "rewrites": [asdict(change) for change in changes],
+            },
+            proof=proof,
+            seconds=round(time.monotonic() - started, 2),
+        )
+        return candidate.with_record(record, files=files)
+
+    def ensures(self, before: Candidate, after: Candidate) -> None:
+        """Raise `ProofError` where a file is further from the student than its precision allows."""
+        for precision, figures in after.lineage[-1].proof.items():
+            reason = self._fault(precision, figures)
+            if reason:
+                raise ProofError(
+                    f"the {precision} file {reason}",
+                    where=f"export: {after.files[precision].name}",
+                    next="leave this precision out of `precisions`, or the worst layers out of `quantize`",
+                )
+
+    def _fault(self, precision: str, figures: dict[str, Any]) -> str | None:
+        if not figures["finite"]:
+            return "gives NaN, infinity or another shape"
+        difference, psnr = figures["max_difference"], figures["psnr_db"]
+        if precision == "fp32":
+            largest = 1.001 / 255 if self.settings.uint8_output else LARGEST_FP32_DIFFERENCE
+            if difference > largest:
+                return f"differs from the student by {difference:.3g} of the range (at most {largest:.3g})"
+        elif psnr < PSNR_FLOOR_DB[precision]:
+            return f"is {psnr} dB from the student (at least {PSNR_FLOOR_DB[precision]})"
+        return None
 
 
 def export_onnx(
@@ -46,7 +151,12 @@ def export_onnx(
         ModelError: the module cannot be exported, or its batch axis is fixed.
         StorageError: the file cannot be written.
     """
-    model = to_onnx(module, contract, opset=opset)
+    _write(to_onnx(module, contract, opset=opset), contract, path, precision, uint8_output)
+
+
+def _write(
+    model: onnx.ModelProto, contract: Contract, path: Path, precision: Precision, uint8_output: bool
+) -> None:
     if precision == "fp16":
         model = onnx_graph.to_half(model)
     if uint8_output:

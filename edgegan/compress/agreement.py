@@ -1,0 +1,55 @@
+"""How far an exported file's outputs are from its module's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgegan.compress.inputs import example
+from edgegan.runtime.contract import Contract, to_uint8
+from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+PERFECT_DB = 200.0
+"""The PSNR that stands for equal outputs, which have none."""
+
+
+def agreement(
+    path: Path, module: nn.Module, contract: Contract, *, batches: tuple[int, ...] = (1, 8), seed: int = 0
+) -> dict[str, Any]:
+    """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
+
+    Where an output is uint8 in the file, the module's is made so by `to_uint8`.
+
+    Returns:
+        `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak
+        signal-to-noise ratio over all values, with the range as peak (equal outputs count as 200 dB);
+        `finite`; `batches`. Several outputs count as one: the worst of each figure.
+    """
+    worst = {"max_difference": 0.0, "psnr_db": PERFECT_DB, "finite": True, "batches": list(batches)}
+    squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
+    with OnnxRuntimeEngine(path, threads=1) as engine:
+        for batch in batches:
+            actual = engine(contract.sample(batch, seed))
+            with torch.no_grad():
+                results = module(*example(contract, batch, seed))
+            results = results if isinstance(results, (tuple, list)) else (results,)
+            for spec, result in zip(contract.outputs, results, strict=True):
+                expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
+                if got.dtype == np.uint8:
+                    expected, width = to_uint8(expected, spec.range), 255.0
+                if got.shape != expected.shape or not np.isfinite(got).all():
+                    worst |= {"finite": False, "max_difference": None, "psnr_db": None}
+                    return worst
+                difference = (got.astype(np.float64) - expected.astype(np.float64)) / width
+                worst["max_difference"] = max(worst["max_difference"], float(np.abs(difference).max()))
+                squares[spec.name].append(np.square(difference).ravel())
+    for values in squares.values():
+        error = float(np.concatenate(values).mean())
+        worst["psnr_db"] = min(worst["psnr_db"], -10 * np.log10(max(error, 10 ** (-PERFECT_DB / 10))))
+    worst["psnr_db"] = round(float(worst["psnr_db"]), 2)
+    return worst

@@ -1,0 +1,5 @@
+"""Static INT8: annotated by our quantizer, calibrated by neural-compressor, run by ONNX Runtime."""
+
+from edgegan.compress.quantize.stage import Quantize, QuantizeSettings
+
+__all__ = ["Quantize", "QuantizeSettings"]

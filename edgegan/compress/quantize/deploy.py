@@ -1,0 +1,160 @@
+"""From the exported Q/DQ model to the file that ships: what ONNX Runtime runs fastest, and no more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import Sequential
+from onnx_ir.passes.common import (
+    DeduplicateInitializersPass,
+    NameFixPass,
+    RemoveUnusedNodesPass,
+    ShapeInferencePass,
+    TopologicalSortPass,
+)
+
+from edgegan.compress.onnx_graph import tidy
+
+MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten")
+LAYERS = ("Conv", "Gemm", "MatMul")
+
+
+def deploy(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
+    """Return `model` ready to ship: the same function, in the form that ONNX Runtime's x64 kernels like best.
+
+    Args:
+        model: the exported Q/DQ model.
+        layers: the names of its layers (Conv, Gemm, MatMul), in the order of the graph; the nodes take them.
+    """
+    edited = ShapeInferencePass()(ir.from_proto(model)).model
+    _name_layers(edited.graph, layers)
+    _move_bytes(edited.graph)
+    _repeat_by_gather(edited.graph)
+    _quantize_biases(edited.graph)
+    _merge_lookups(edited.graph)
+    Sequential(RemoveUnusedNodesPass(), DeduplicateInitializersPass(), TopologicalSortPass(), NameFixPass())(
+        edited
+    )
+    return tidy(ir.to_proto(edited))
+
+
+def _name_layers(graph: ir.Graph, layers: Sequence[str]) -> None:
+    nodes = [node for node in graph if node.op_type in LAYERS]
+    if len(nodes) == len(layers):
+        for node, layer in zip(nodes, layers):
+            node.name = layer
+
+
+def _move_bytes(graph: ir.Graph) -> None:
+    """Write DequantizeLinear, move, QuantizeLinear of equal levels as the move alone."""
+    for node in list(graph):
+        if node.op_type not in MOVES or len(node.outputs[0].consumers()) != 1:
+            continue
+        before, after = _producer(node.inputs[0]), node.outputs[0].consumers()[0]
+        if before is None or before.op_type != "DequantizeLinear" or after.op_type != "QuantizeLinear":
+            continue
+        if all(_same(a, b) for a, b in zip(before.inputs[1:], after.inputs[1:], strict=True)):
+            node.replace_input_with(0, before.inputs[0])
+            node.outputs[0].dtype = ir.DataType.UINT8
+            after.outputs[0].replace_all_uses_with(node.outputs[0])
+            graph.remove(after, safe=True)
+
+
+def _repeat_by_gather(graph: ir.Graph) -> None:
+    """Write nearest-neighbour enlargement as two look-ups, along rows and pixels with channels last.
+
+    ONNX Runtime's Resize goes byte by byte there, and Gather copies whole pixels and rows.
+    """
+    for node in list(graph):
+        if node.op_type != "Resize" or node.attributes.get_string("mode") != "nearest":
+            continue
+        scales = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        size = node.inputs[0].shape if node.inputs[0] else None
+        if scales is None or len(scales) != 4 or (scales != scales.astype(int)).any() or size is None:
+            continue
+        if tuple(scales[:2]) != (1, 1) or not all(isinstance(length, int) for length in size[2:]):
+            continue
+        steps = [ir.node("Transpose", [node.inputs[0]], {"perm": [0, 2, 3, 1]})]
+        for axis in (2, 1):
+            length, times = int(size[axis + 1]), int(scales[axis + 1])  # pyright: ignore[reportArgumentType]
+            index = _add_constant(graph, f"repeat_{length}_{times}", np.arange(length * times) // times)
+            steps.append(ir.node("Gather", [steps[-1].outputs[0], index], {"axis": axis}))
+        steps.append(ir.node("Transpose", [steps[-1].outputs[0]], {"perm": [0, 3, 1, 2]}))
+        graph.insert_before(node, steps)
+        node.outputs[0].replace_all_uses_with(steps[-1].outputs[0])
+        graph.remove(node, safe=True)
+
+
+def _quantize_biases(graph: ir.Graph) -> None:
+    """Store the bias of each layer with quantized input and weight as int32, in the units of the products."""
+    for node in list(graph):
+        if node.op_type not in ("Conv", "Gemm") or len(node.inputs) < 3:
+            continue
+        sources = [_producer(value) for value in node.inputs[:2]]
+        bias = _constant(node.inputs[2])
+        if bias is None or any(source is None or source.op_type != "DequantizeLinear" for source in sources):
+            continue
+        scale = np.float32(1)
+        for source in sources:
+            scale = scale * np.asarray(_constant(source.inputs[1] if source else None), np.float32)
+        levels = np.clip(np.rint(bias.astype(np.float64) / scale), -(2**31), 2**31 - 1).astype(np.int32)
+        values = [
+            _add_constant(graph, f"{node.name}.bias_levels", levels),
+            _add_constant(graph, f"{node.name}.bias_scale", np.broadcast_to(scale, levels.shape).copy()),
+        ]
+        read = ir.node("DequantizeLinear", values, {"axis": 0})
+        graph.insert_before(node, read)
+        node.replace_input_with(2, read.outputs[0])
+
+
+def _merge_lookups(graph: ir.Graph) -> None:
+    """Read all tables with one row a label by a single Gather, and split what it gives along the channels."""
+    lookups: dict[tuple[object, ...], list[ir.Node]] = defaultdict(list)
+    for node in graph:
+        if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 0:
+            continue
+        table = _constant(node.inputs[0])
+        if table is not None and table.ndim >= 2 and table.dtype == np.float32:
+            lookups[(node.inputs[1], len(table), *table.shape[2:])].append(node)
+    for (index, *_), nodes in lookups.items():
+        if len(nodes) < 2:
+            continue
+        tables = [np.asarray(_constant(node.inputs[0])) for node in nodes]
+        merged = _add_constant(graph, f"{index.name}_tables", np.concatenate(tables, axis=1))  # pyright: ignore
+        sizes = np.array([table.shape[1] for table in tables])
+        row = ir.node("Gather", [merged, index], {"axis": 0})  # pyright: ignore[reportArgumentType]
+        parts = ir.node(
+            "Split",
+            [row.outputs[0], _add_constant(graph, f"{index.name}_channels", sizes)],  # pyright: ignore
+            {"axis": 1},
+            num_outputs=len(nodes),
+        )
+        graph.insert_before(nodes[0], [row, parts])
+        for node, part in zip(nodes, parts.outputs):
+            node.outputs[0].replace_all_uses_with(part)
+            graph.remove(node, safe=True)
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    return value.producer() if value is not None else None
+
+
+def _constant(value: ir.Value | None) -> NDArray[np.generic] | None:
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return tensor.numpy() if tensor is not None else None
+
+
+def _same(a: ir.Value | None, b: ir.Value | None) -> bool:
+    return a is b or np.array_equal(np.asarray(_constant(a)), np.asarray(_constant(b)))
+
+
+def _add_constant(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    if name not in graph.initializers:
+        value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+        graph.register_initializer(value)
+    return graph.initializers[name]
