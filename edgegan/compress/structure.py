@@ -5,6 +5,7 @@ A pruned model is written with `save`, and read with `load` into a fresh module 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -101,6 +102,19 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"the weights cannot be read: {error}", where=str(folder / WEIGHTS)) from error
     return fresh_module.eval()
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """Return a deep copy in eval mode, without parametrizations; `module` itself is left as it is."""
+    computed = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    copied = copy.deepcopy(module, computed).eval()
+    remove_parametrizations(copied)
+    return copied
 
 
 def remove_parametrizations(module: nn.Module) -> None:

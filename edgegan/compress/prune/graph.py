@@ -1,0 +1,242 @@
+"""Which channels belong together: torch-pruning's dependency graph, as plain data.
+
+DepGraph, Fang et al. 2023 (arXiv:2301.12900). The graph is built in a child process under limits of time and
+memory, since some models make the tracer hang.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
+from torch_pruning.ops import OPTYPE
+
+from edgegan.compress.inputs import example
+from edgegan.compress.limits import limited
+from edgegan.runtime.contract import Contract
+
+SECONDS = 60.0
+GIBIBYTES = 4.0
+
+Side = Literal["inputs", "outputs"]
+Axis = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One side of one layer: for each of the group's channels, its positions there."""
+
+    layer: str
+    side: Side
+    positions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that must go or stay together in all `slots`; `root` is the layer that makes them."""
+
+    root: str
+    channels: int
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The prunable groups, in the order of the model's layers, and why each other layer stays whole."""
+
+    prunable: tuple[Group, ...]
+    whole: dict[str, str]
+
+
+def find_groups(module: nn.Module, contract: Contract) -> Groups:
+    """Trace `module`, which must hold no parametrizations.
+
+    Raises:
+        ModelError: it cannot be traced, or not within 60 seconds and 4 GiB.
+    """
+    found = limited(
+        lambda: _trace(module, contract),
+        "the model's dependency graph cannot be built",
+        seconds=SECONDS,
+        gibibytes=GIBIBYTES,
+    )
+    layers = dict(module.named_modules())
+    order = {name: index for index, name in enumerate(layers)}
+    prunable: list[Group] = []
+    whole: dict[str, str] = {}
+    claimed: set[tuple[str, Side, int]] = set()
+    for entry in sorted(found, key=lambda entry: order[entry["root"]]):
+        group = _to_group(entry, layers)
+        if isinstance(group, str):
+            whole[entry["root"]] = group
+            continue
+        places: set[tuple[str, Side, int]] = {
+            (slot.layer, slot.side, place) for slot in group.slots for one in slot.positions for place in one
+        }
+        if places & claimed:
+            whole[group.root] = "its channels belong to another group as well"
+            continue
+        claimed |= places
+        prunable.append(group)
+    return Groups(tuple(prunable), whole)
+
+
+def axes(layer: nn.Module, side: Side) -> list[Axis] | None:
+    """Return the tensors of `layer` and their axis that run over the channels of `side`.
+
+    A norm without tensors has the pseudo-tensor `num_features`. None: this kind cannot lose channels.
+    """
+    if isinstance(layer, _ConvNd):
+        return _convolution_axes(layer, side)
+    if isinstance(layer, nn.Linear):
+        return [("weight", 1)] if side == "inputs" else [("weight", 0), *_present(layer, "bias")]
+    if isinstance(layer, nn.Embedding):
+        return [("weight", 1)]
+    if isinstance(layer, _NormBase):
+        return _present(layer, "weight", "bias", "running_mean", "running_var") or [("num_features", 0)]
+    if isinstance(layer, nn.PReLU):
+        return [("weight", 0)] if layer.num_parameters > 1 else []
+    return None
+
+
+def width(layer: nn.Module, side: Side) -> int | None:
+    """Return how many channels `layer` has on `side`; None where it holds nothing that runs over them."""
+    for name, axis in axes(layer, side) or []:
+        value = getattr(layer, name)
+        return value.shape[axis] if isinstance(value, Tensor) else value
+    return None
+
+
+def _convolution_axes(layer: _ConvNd, side: Side) -> list[Axis] | None:
+    if layer.groups > 1:
+        depthwise = layer.groups == layer.in_channels == layer.out_channels
+        return [("weight", 0), *_present(layer, "bias")] if depthwise else None
+    outputs = 1 if isinstance(layer, _ConvTransposeNd) else 0
+    return [("weight", 1 - outputs)] if side == "inputs" else [("weight", outputs), *_present(layer, "bias")]
+
+
+def _present(layer: nn.Module, *names: str) -> list[Axis]:
+    return [(name, 0) for name in names if getattr(layer, name, None) is not None]
+
+
+def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
+    with torch.enable_grad():
+        module.requires_grad_(True)
+        graph = torch_pruning.DependencyGraph().build_dependency(
+            module, example(contract, 1, 0), forward_fn=_forward, verbose=False
+        )
+    _map_pixel_shuffles(graph)
+    names = {layer: name for name, layer in module.named_modules()}
+    roots = (_ConvNd, nn.Linear)
+    entries: list[dict[str, Any]] = []
+    visited: set[nn.Module] = set()
+    for layer in [layer for layer in graph.module2node if isinstance(layer, roots)]:
+        if layer in visited:
+            continue
+        visited.add(layer)
+        entries.append(_entry(graph, layer, names, visited))
+    return entries
+
+
+def _forward(module: nn.Module, inputs: Any) -> Any:
+    """End every output in an operation of its own, so that the output is a node even after a bare layer."""
+    outputs = module(*inputs)
+    return [output * 1.0 for output in (outputs if isinstance(outputs, (tuple, list)) else [outputs])]
+
+
+def _map_pixel_shuffles(graph: Any) -> None:
+    """Teach the graph that channel c after PixelShuffle(s) comes from channels c*s*s to (c+1)*s*s - 1."""
+    for node in graph.module2node.values():
+        if not type(node.grad_fn).__name__.startswith("PixelShuffleBackward"):
+            continue
+        factor = node.grad_fn._saved_upscale_factor**2
+        for source in node.inputs:
+            for dependency in source.dependencies:
+                if dependency.target is node:
+                    dependency.index_mapping[0] = _FlattenIndexMapping(stride=factor, reverse=True)
+            for dependency in node.dependencies:
+                if dependency.target is source:
+                    dependency.index_mapping[0] = _FlattenIndexMapping(stride=factor, reverse=False)
+
+
+def _entry(
+    graph: Any, layer: nn.Module, names: dict[nn.Module, str], visited: set[nn.Module]
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"root": names[layer], "units": [], "blocked": None}
+    width = graph.get_pruner_of_module(layer).get_out_channels(layer)
+    try:
+        together = _follow(graph, layer, list(range(width)))
+        for item in together:
+            target = item.dep.target.module
+            if item.dep.target.type == OPTYPE.OUTPUT:
+                entry["blocked"] = "its channels are the model's output"
+            elif isinstance(target, nn.Parameter):
+                entry["blocked"] = f"its channels meet the bare parameter {graph._param_to_name[target]!r}"
+            elif target in names and graph.is_out_channel_pruning_fn(item.dep.handler):
+                visited.add(target)
+        if entry["blocked"] is None:
+            entry["units"] = _units(graph, layer, names, together, width)
+    except Exception as error:
+        entry["blocked"] = f"torch-pruning cannot follow its channels ({type(error).__name__}: {error})"
+    return entry
+
+
+def _units(
+    graph: Any, layer: nn.Module, names: dict[nn.Module, str], together: Any, width: int
+) -> list[dict[str, list[int]]]:
+    """Return, for each set of channels that go together, their positions by "side of layer"."""
+    if all(set(item.root_idxs) == set(range(width)) for item in together):
+        units: list[dict[str, list[int]]] = [{} for _ in range(width)]
+        for item in together:
+            for position, root in zip(item.idxs, item.root_idxs):
+                _place(units[root], graph, names, item, [position])
+        return units
+    units, own, done = [], f"outputs {names[layer]}", set()
+    for channel in range(width):
+        if channel not in done:
+            unit: dict[str, list[int]] = {}
+            for item in _follow(graph, layer, [channel]):
+                _place(unit, graph, names, item, item.idxs)
+            done.update(unit[own])
+            units.append(unit)
+    return units
+
+
+def _follow(graph: Any, layer: nn.Module, channels: list[int]) -> Any:
+    return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels)
+
+
+def _place(
+    unit: dict[str, list[int]], graph: Any, names: dict[nn.Module, str], item: Any, positions: list[int]
+) -> None:
+    name = names.get(item.dep.target.module)
+    if name is not None:
+        side = "outputs" if graph.is_out_channel_pruning_fn(item.dep.handler) else "inputs"
+        unit.setdefault(f"{side} {name}", []).extend(positions)
+
+
+def _to_group(entry: dict[str, Any], layers: dict[str, nn.Module]) -> Group | str:
+    units: list[dict[str, list[int]]] = entry["units"]
+    if entry["blocked"]:
+        return entry["blocked"]
+    if len(units) < 2:
+        return "its channels are all tied to each other"
+    slots: list[Slot] = []
+    for place in dict.fromkeys(place for unit in units for place in unit):
+        side, name = place.split(" ", 1)
+        found = axes(layers[name], cast(Side, side))
+        if found is None:
+            return f"its channels meet {name!r}, a {type(layers[name]).__name__}, which needs all of them"
+        positions = tuple(tuple(sorted(set(unit.get(place, [])))) for unit in units)
+        flat = [position for one in positions for position in one]
+        size = width(layers[name], cast(Side, side))
+        if len(set(flat)) != len(flat) or (size is not None and max(flat) >= size):
+            return f"its channels do not line up with those of {name!r}"
+        slots.append(Slot(name, cast(Side, side), positions))
+    return Group(entry["root"], len(units), tuple(slots))
