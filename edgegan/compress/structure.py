@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -113,6 +114,9 @@ def plain_copy(module: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     copied = copy.deepcopy(module, computed).eval()
+    for layer in copied.modules():
+        if parametrize.is_parametrized(layer):
+            _own_class(layer)
     remove_parametrizations(copied)
     return copied
 
@@ -136,6 +140,17 @@ def parametrized(module: nn.Module) -> list[str]:
         for name, layer in module.named_modules()
         if parametrize.is_parametrized(layer) or _norm_hooks(layer)
     ]
+
+
+def _own_class(layer: nn.Module) -> None:
+    """Give a copied parametrized layer a class of its own.
+
+    A copy shares the class that torch made for the original, and removing the parametrization from one takes
+    the property from that class, and so breaks the other.
+    """
+    shared = type(layer)
+    body = {key: value for key, value in vars(shared).items() if key not in ("__dict__", "__weakref__")}
+    layer.__class__ = cast(type[nn.Module], type(shared.__name__, shared.__bases__, body))
 
 
 def _forget_old_checkpoints(layer: nn.Module) -> None:

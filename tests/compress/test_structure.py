@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from edgegan.compress.structure import (
     load,
     parametrized,
+    plain_copy,
     remove_parametrizations,
     resize,
     save,
@@ -75,6 +76,19 @@ def test_parametrizations_are_removed_without_changing_the_output(wrap, tmp_path
     torch.testing.assert_close(module(x), before, rtol=0, atol=1e-6)
     save(module, tmp_path)
     assert torch.equal(load(fresh, tmp_path)(x), module(x))
+
+
+def test_a_plain_copy_leaves_the_module_parametrized() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(spectral_norm(nn.Linear(4, 6)), spectral_norm(nn.Linear(6, 4))).eval()
+    x = torch.randn(3, 4)
+    before = module(x)
+    for _ in range(2):
+        copied = plain_copy(module)
+        assert parametrized(copied) == []
+        torch.testing.assert_close(copied(x), before, rtol=0, atol=1e-6)
+        assert torch.equal(module(x), before)
+    assert parametrized(module) == ["0", "1"]
 
 
 def test_tied_parameters_stay_tied() -> None:

@@ -20,7 +20,7 @@ from edgegan.compress.prune.importance import Kind, scores
 from edgegan.compress.prune.select import Scope, Selection, select
 from edgegan.compress.prune.surgery import cut, kept_positions, mask, pruned_shapes
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
-from edgegan.errors import ModelError, ProofError, StageError
+from edgegan.errors import ProofError, StageError
 from edgegan.runtime.contract import Contract
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -70,7 +70,8 @@ class Prune(Stage):
                 raise StageError(
                     f"skip names {name!r}, which is no layer of the model", next=f"perhaps: {near}"
                 )
-        _check_outputs(candidate.student, candidate.contract, StageError)
+        if misfit := _misfit(candidate.student, candidate.contract):
+            raise StageError(misfit, where="prune")
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
         """Return a candidate whose student is narrower.
@@ -108,7 +109,8 @@ class Prune(Stage):
 
         It is checked anew, on other samples, from what the record says was kept.
         """
-        _check_outputs(after.student, before.contract, ProofError)
+        if misfit := _misfit(after.student, before.contract):
+            raise ProofError(misfit, where="prune")
         record = after.lineage[-1]
         masked = mask(structure.plain_copy(before.student), record.changed["kept"])
         for proof in (record.proof, _difference(after.student, masked, before.contract, seed=1)):
@@ -201,18 +203,15 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
     return outputs if isinstance(outputs, (tuple, list)) else [outputs]
 
 
-def _check_outputs(module: nn.Module, contract: Contract, error: type[StageError] | type[ProofError]) -> None:
+def _misfit(module: nn.Module, contract: Contract) -> str | None:
+    """Say how the model's outputs do not fit the contract, or None where they do."""
     try:
         outputs = _run(module, example(contract, 2, seed=0))
-    except Exception as failure:
-        what = f"the model does not run on the contract's inputs: {_first_line(failure)}"
-        raise ModelError(what) from failure
+    except Exception as error:
+        return f"the model does not run on the contract's inputs ({_first_line(error)})"
     found = [tuple(output.shape[1:]) for output in outputs]
     wanted = [spec.shape for spec in contract.outputs]
-    if found != wanted:
-        raise error(
-            f"the model gives outputs of shape {found}, and the contract says {wanted}", where="prune"
-        )
+    return None if found == wanted else f"the model gives outputs of {found}; the contract says {wanted}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,39 @@
+import os
+import time
+
+import pytest
+import torch
+
+from edgegan.compress.limits import limited
+from edgegan.errors import ModelError
+
+
+def test_the_result_comes_back_and_the_work_is_done_elsewhere() -> None:
+    torch.randn(64, 64) @ torch.randn(64, 64)
+    convolved = limited(lambda: torch.ones(1, 1, 9, 9).mean().item(), "it", seconds=20, gibibytes=1)
+    assert convolved == 1.0
+    assert limited(os.getpid, "it", seconds=20, gibibytes=1) != os.getpid()
+
+
+def test_an_exception_is_told() -> None:
+    with pytest.raises(ModelError, match="the graph: KeyError: 'x'"):
+        limited(lambda: {}["x"], "the graph", seconds=20, gibibytes=1)
+
+
+def test_work_that_hangs_is_ended() -> None:
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"more than 0\.5 seconds"):
+        limited(lambda: time.sleep(60), "the graph", seconds=0.5, gibibytes=1)
+    assert time.monotonic() - started < 10
+
+
+def test_work_that_eats_memory_is_ended() -> None:
+    with pytest.raises(ModelError, match="too much memory"):
+        limited(lambda: len(bytearray(2**31)), "the graph", seconds=20, gibibytes=0.5)
+    with pytest.raises(ModelError, match="allocate"):
+        limited(lambda: torch.zeros(2**30).sum().item(), "the graph", seconds=20, gibibytes=0.5)
+
+
+def test_a_process_that_dies_is_told() -> None:
+    with pytest.raises(ModelError, match="its process died"):
+        limited(lambda: os._exit(3), "the graph", seconds=20, gibibytes=1)
