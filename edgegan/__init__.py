@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgegan.version import __version__
+
 if TYPE_CHECKING:
     from edgegan.compress.distill import Distill, DistillSettings
     from edgegan.compress.export import Export, ExportSettings
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
     from edgegan.runtime.generator import Generator
     from edgegan.train.features import train_features
     from edgegan.train.run import train_teacher
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "edgegan.compress.distill": ("Distill", "DistillSettings"),

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-import edgegan
 from edgegan.compress.evaluate import Evaluation, Model, models_of
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
@@ -29,6 +28,7 @@ from edgegan.files import remove_partials, sha256, storage_errors, write_json, w
 from edgegan.measure.machine import machine
 from edgegan.recipe import ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
+from edgegan.version import __version__
 
 RESULTS = ("figures.json", "report.html", "bundle", "samples")
 PREFERRED = ("int8", "fp32", "fp16")
@@ -164,7 +164,7 @@ class _Job:
             "profile": self.recipe.profile,
             "seed": self.recipe.seed,
             "command": command,
-            "edgegan": edgegan.__version__,
+            "edgegan": __version__,
             "started": started,
             "machine": machine(),
         }

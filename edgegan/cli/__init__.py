@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from edgegan import __version__
 from edgegan.cli.failures import reported
+from edgegan.version import __version__
 
 VERBS = {
     "compress": ("compress", "Compress a recipe's generator, measure the result and bundle it."),
     "lint": ("lint", "Say what will not prune, quantize or deploy well, before any training."),
-    "report": ("report", "Write a run's page, report.html."),
-    "generate": ("generate", "Make images with a bundle."),
-    "inspect": ("inspect", "Show what a bundle holds, how it was made, and its figures."),
+    "report": ("report", "Write RUN/report.html: what a run achieved, on one page that needs no network."),
+    "generate": ("generate", "Make samples with BUNDLE and write them to a file."),
+    "inspect": ("inspect", "Show what a bundle holds, how it was made, and its figures; verified first."),
     "train": ("train", "Train a recipe's teacher."),
     "train-features": ("train_features", "Train a feature extractor on labelled images."),
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from edgegan.cli.console import output
 
 
 def compress(
@@ -24,7 +25,7 @@ def compress(
 
     A run that was stopped, however it was, goes on where it was when the same command is given again.
     """
-    console = Console(quiet=json or os.environ.get("RANK", "0") != "0")
+    console = output(quiet=json or os.environ.get("RANK", "0") != "0")
     with console.status("loading"):
         from edgegan.cli.display import Display
         from edgegan.compressor import compress_generator

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from edgegan.cli.console import output
+
 
 def inspect(
     bundle: Annotated[
@@ -15,7 +17,7 @@ def inspect(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Show what a bundle holds, how it was made, and its figures; every file is verified first."""
+    """Show what a bundle holds, how it was made, and its figures; verified first."""
     from edgegan.runtime.bundle import Bundle
 
     opened = Bundle.open(bundle)
@@ -42,7 +44,7 @@ def inspect(
     if manifest.figures.get("rows"):
         from edgegan.report.table import rows_table
 
-        Console().print(rows_table(manifest.figures))
+        output().print(rows_table(manifest.figures))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

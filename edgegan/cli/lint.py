@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from edgegan.cli.console import output
 
 
 def lint(
@@ -31,7 +32,7 @@ def lint(
     if json:
         typer.echo(json_.dumps([asdict(finding) for finding in findings]))
     else:
-        show_findings(Console(), findings)
+        show_findings(output(), findings)
         if not findings:
             typer.echo("nothing stands in the way")
     if any(finding.level == "error" for finding in findings):

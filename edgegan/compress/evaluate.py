@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import edgegan
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
 from edgegan.compress.macs import Cost, count
@@ -32,6 +31,7 @@ from edgegan.measure.latency import measure_latency
 from edgegan.measure.machine import machine
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
+from edgegan.version import __version__
 
 SEED = 1
 """Of the latents that models are compared on: not the run's own, which stages may have learned from."""
@@ -106,7 +106,7 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 def _exported(module: nn.Module, contract: Contract, path: Path, key: str) -> Path:
     mark = path.with_suffix(".key")
-    key = f"{key} {edgegan.__version__}"
+    key = f"{key} {__version__}"
     if not (path.is_file() and mark.is_file() and mark.read_text() == key):
         mark.unlink(missing_ok=True)
         export_onnx(module, contract, path)
@@ -273,7 +273,7 @@ class Evaluation:
         return content
 
     def _cache(self, kind: str, key: Any) -> Path:
-        content = json.dumps([key, edgegan.__version__, metadata.version("onnxruntime")], sort_keys=True)
+        content = json.dumps([key, __version__, metadata.version("onnxruntime")], sort_keys=True)
         path = self.folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
         self.kept.add(path)
         return path

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import nn
 
-import edgegan
 from edgegan.compress import structure
 from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
 from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, sha256, storage_errors, write_json, write_text
+from edgegan.version import __version__
 
 KEY, RECORD = "key", "record.json"
 POLL_SECONDS = 0.2
@@ -85,7 +85,7 @@ class Pipeline(Stage):
         key = self.origin
         for index, stage in enumerate(self.stages, 1):
             settings = stage.settings.model_dump(mode="json")
-            content = json.dumps([stage.name, settings, seed, edgegan.__version__, key], sort_keys=True)
+            content = json.dumps([stage.name, settings, seed, __version__, key], sort_keys=True)
             key = hashlib.sha256(content.encode()).hexdigest()
             steps.append(Step(stage, folder / f"{index:02d}-{stage.name}", key))
         return steps

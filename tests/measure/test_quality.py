@@ -1,0 +1,172 @@
+"""Scoring an ONNX file: equal latents, streaming, and failures that keep their reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgegan.errors import DataError, ModelError
+from edgegan.measure import quality
+from edgegan.measure.features import Reference
+from edgegan.measure.fid import Statistics, fid
+from edgegan.measure.paired import psnr
+from edgegan.runtime.contract import Contract, Input, Output, Sample, to_uint8
+
+onnx = pytest.importorskip("onnx", reason="needs onnx, to make a model")
+helper = onnx.helper
+
+Z = Input("z", (12 * 12 * 3,), sample=Sample("uniform"))
+LABEL = Input("label", (), "int64", Sample("labels", classes=10))
+
+
+def model(path: Path, contract: Contract, gain: float) -> Path:
+    """An ONNX file whose output is gain * z in the output's shape."""
+    shape = contract.outputs[0].shape
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["z", "gain"], ["scaled"]),
+            helper.make_node("Reshape", ["scaled", "shape"], [contract.outputs[0].name]),
+        ],
+        "gain",
+        [helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["n", *contract.inputs[0].shape])],
+        [helper.make_tensor_value_info(contract.outputs[0].name, onnx.TensorProto.FLOAT, ["n", *shape])],
+        [
+            onnx.numpy_helper.from_array(np.float32(gain), "gain"),
+            onnx.numpy_helper.from_array(np.array([-1, *shape], np.int64), "shape"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+class Moments:
+    """Mean and deviation of each image's channels."""
+
+    name, sha256 = "moments 00000000", "0" * 64
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        x = images.astype(np.float32) / 255
+        return np.concatenate([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=1)
+
+
+IMAGES = Contract((Z,), (Output("image", (3, 12, 12)),))
+SERIES = Contract((Z,), (Output("series", (3, 144), (-2.0, 2.0), ""),))
+
+
+def reference(n: int = 300) -> Reference:
+    features = np.random.default_rng(5).random((n, 6)).astype(np.float32)
+    return Reference(Statistics.of(features), features, "0" * 64, "random")
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 40), batch=st.integers(1, 13), seed=st.integers(0, 9))
+def test_batches_are_the_contracts_own_samples(n: int, batch: int, seed: int) -> None:
+    contract = Contract(
+        (Input("a", (3,)), LABEL, Input("u", (2, 2), sample=Sample("uniform"))), IMAGES.outputs
+    )
+    batches = list(quality.draw(contract, n, seed, batch))
+    for name, array in contract.sample(n, seed).items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in batches]), array)
+
+
+def test_outputs_are_those_of_the_contracts_samples(tmp_path: Path) -> None:
+    path = model(tmp_path / "m.onnx", IMAGES, 0.5)
+    outputs = quality.collect(path, IMAGES, samples=100, seed=3, extractor=Moments())
+    images = to_uint8(IMAGES.sample(100, 3)["z"].reshape(-1, 3, 12, 12) * np.float32(0.5), (-1, 1))
+    np.testing.assert_array_equal(outputs.kept, images)
+    assert outputs.features is not None
+    np.testing.assert_allclose(outputs.features, Moments()(images), rtol=1e-6)
+
+
+def test_the_figures_are_those_of_the_metrics(tmp_path: Path) -> None:
+    full = quality.collect(
+        model(tmp_path / "a.onnx", IMAGES, 0.5), IMAGES, samples=200, seed=1, extractor=Moments()
+    )
+    half = quality.collect(
+        model(tmp_path / "b.onnx", IMAGES, 0.4), IMAGES, samples=200, seed=1, extractor=Moments()
+    )
+    scores = quality.score(half, full, reference(), samples=200, wanted=True)
+    assert scores.failed == {}
+    assert half.features is not None
+    assert scores.figures["fid_200"]["value"] == fid(Statistics.of(half.features), reference().statistics)
+    assert scores.figures["psnr_db"]["value"] == psnr(half.kept, full.kept).value
+    assert {"kid_200", "precision_200", "recall_200", "ssim"} <= set(scores.figures)
+    assert 0 <= scores.figures["precision_200"] <= 1
+
+
+def test_the_full_model_is_not_paired_with_itself(tmp_path: Path) -> None:
+    outputs = quality.collect(model(tmp_path / "a.onnx", IMAGES, 0.5), IMAGES, samples=8, seed=1)
+    scores = quality.score(outputs, None, None, samples=8, wanted=False)
+    assert scores.figures == {}
+    assert scores.failed == {}
+
+
+def test_other_outputs_are_paired_as_floats_of_their_range(tmp_path: Path) -> None:
+    full = quality.collect(model(tmp_path / "a.onnx", SERIES, 1.0), SERIES, samples=50, seed=1)
+    near = quality.collect(model(tmp_path / "b.onnx", SERIES, 0.9), SERIES, samples=50, seed=1)
+    error = np.square(0.1 * SERIES.sample(50, 1)["z"] / 4).mean(axis=1)
+    scores = quality.score(near, full, None, samples=50, wanted=False)
+    assert scores.figures["psnr_db"]["value"] == pytest.approx(np.mean(-10 * np.log10(error)), rel=1e-4)
+    assert "ssim" not in scores.figures
+    equal = quality.score(full, full, None, samples=50, wanted=False)
+    assert equal.figures["psnr_db"]["value"] == 100.0
+
+
+def test_fid_of_what_is_no_image_fails_with_its_reason(tmp_path: Path) -> None:
+    outputs = quality.collect(
+        model(tmp_path / "a.onnx", SERIES, 1.0), SERIES, samples=9, seed=1, extractor=Moments()
+    )
+    scores = quality.score(outputs, outputs, reference(), samples=9, wanted=True)
+    assert set(scores.failed) == {"fid_9", "kid_9", "precision_9", "recall_9"}
+    assert "not an image" in scores.failed["fid_9"]
+
+
+def test_one_metric_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    tiny = Contract((Input("z", (48,)),), (Output("image", (3, 4, 4)),))
+    outputs = quality.collect(
+        model(tmp_path / "a.onnx", tiny, 0.1), tiny, samples=9, seed=1, extractor=Moments()
+    )
+    scores = quality.score(outputs, outputs, reference(), samples=9, wanted=True)
+    assert set(scores.failed) == {"ssim"}
+    assert "11x11" in scores.failed["ssim"]
+    assert "fid_9" in scores.figures
+
+
+def test_outputs_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="NaN or infinity"):
+        quality.collect(model(tmp_path / "a.onnx", IMAGES, float("nan")), IMAGES, samples=4, seed=1)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError):
+        quality.collect(tmp_path / "bad.onnx", IMAGES, samples=4, seed=1)
+
+
+def test_large_outputs_are_run_few_at_a_time_and_not_all_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(quality, "KEPT_BYTES", 10 * 12 * 12 * 3)
+    monkeypatch.setattr(quality, "BATCH_BYTES", 4 * 4 * 12 * 12 * 3)
+    assert quality.batch_size(IMAGES) == 4
+    steps: list[Any] = []
+    path = model(tmp_path / "a.onnx", IMAGES, 0.5)
+    outputs = quality.collect(
+        path, IMAGES, samples=21, seed=1, extractor=Moments(), progress=lambda *step: steps.append(step)
+    )
+    assert len(outputs.kept) == quality.paired_samples(IMAGES, 21) == 10
+    assert outputs.features is not None
+    assert len(outputs.features) == 21
+    assert steps == [(4, 21), (8, 21), (12, 21), (16, 21), (20, 21), (21, 21)]
+
+
+@pytest.mark.parametrize(("samples", "name"), [(10000, "10k"), (2000, "2k"), (2500, "2500"), (500, "500")])
+def test_the_protocol_is_in_the_name(samples: int, name: str) -> None:
+    assert quality.suffix(samples) == name

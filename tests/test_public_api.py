@@ -1,0 +1,55 @@
+"""The flat public namespace, pinned: what is here is kept, what is not here may change."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import edgegan
+
+PUBLIC = """
+Bundle BundleError Candidate CheckpointError Context Contract DataError Distill DistillSettings EdgeganError
+Export ExportSettings Finding Follower Generator Input InputError Latency MissingDependency ModelError Output
+Pipeline ProofError Prune PruneSettings Quantize QuantizeSettings Recipe RecipeError Run Sample Stage
+StageError StageRecord StorageError UserError __version__ compress_generator lint load_module measure_latency
+train_features train_teacher write_bundle write_report
+"""
+
+
+def test_the_public_names_are_these() -> None:
+    assert edgegan.__all__ == PUBLIC.split()
+    assert dir(edgegan) == sorted(edgegan.__all__)
+
+
+@pytest.mark.parametrize("name", edgegan.__all__)
+def test_each_public_name_is_there_and_explained(name: str) -> None:
+    value = getattr(edgegan, name)
+    assert value.__doc__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Generatr'"):
+        edgegan.Generatr  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_what_type_checkers_see_is_what_is_imported() -> None:
+    source = importlib.import_module("inspect").getsource(edgegan)
+    block = source.split("if TYPE_CHECKING:")[1].split("__version__ =")[0]
+    seen = {
+        name.strip(" ,()") for line in block.splitlines() for name in line.partition("import")[2].split(",")
+    }
+    listed = {line.strip(" ,") for line in block.splitlines() if "import" not in line}
+    assert (seen | listed) - {"", "("} >= set(edgegan.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["import edgegan", "from edgegan.runtime import Generator", "import edgegan.cli"]
+)
+def test_what_a_device_imports_is_light(statement: str) -> None:
+    heavy = ("torch", "onnx", "pydantic", "yaml", "scipy", "matplotlib", "onnxruntime")
+    code = f"import sys; {statement}; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
