@@ -115,9 +115,7 @@ def test_a_larger_draw_starts_as_a_smaller(generator: Generator) -> None:
         ({"z": [[1, 2], [3]]}, "'z' "),
     ],
 )
-@pytest.mark.filterwarnings(
-    "ignore:Creating an ndarray from ragged"
-)  # numpy below 1.24 warns, later ones refuse
+@pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")  # numpy below 1.24
 def test_arguments_that_do_not_fit(generator: Generator, arguments: dict[str, Any], what: str) -> None:
     with pytest.raises(InputError, match=what):
         generator(**arguments)
