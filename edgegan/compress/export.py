@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from io import StringIO
@@ -189,14 +189,26 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
         ) from error
     assert program is not None
     model = onnx_graph.tidy(program.model_proto)
-    names = [value.name for value in model.graph.output]
+    graph = model.graph
+    names = [value.name for value in graph.output]
     if names != [spec.name for spec in contract.outputs]:
         raise ModelError(
             f"the module returns {len(names)} tensors, the contract names {len(contract.outputs)} outputs",
             where=type(module).__name__,
             next="name each returned tensor under contract.outputs, in order",
         )
+    fixed = [port.name for port in (*graph.input, *graph.output) if not _dimensions(port)[0].dim_param]
+    if fixed:
+        raise ModelError(
+            f"the batch axis of {', '.join(fixed)} is fixed",
+            where=type(module).__name__,
+            next="write its reshapes with -1 or x.shape[0] in the place of a fixed batch size",
+        )
     return model
+
+
+def _dimensions(port: onnx.ValueInfoProto) -> Sequence[onnx.TensorShapeProto.Dimension]:
+    return port.type.tensor_type.shape.dim
 
 
 def _reason(error: BaseException) -> str:

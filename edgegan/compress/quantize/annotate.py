@@ -35,6 +35,7 @@ MOVES = (
     aten.view.default,
     aten.permute.default,
     aten.transpose.int,
+    aten.unflatten.int,
     aten.unsqueeze.default,
     aten.squeeze.dim,
     aten.flatten.using_ints,

@@ -15,6 +15,7 @@ from edgegan.compress.agreement import agreement
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import (
+    batch_norm_to_affine,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
     fold_batch_norm,
@@ -28,6 +29,7 @@ from edgegan.measure.machine import machine
 REWRITES = (
     fold_batch_norm,
     tabulate_conditional_norm,
+    batch_norm_to_affine,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
 )

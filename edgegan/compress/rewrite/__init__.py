@@ -6,12 +6,13 @@ The graph is that of `torch.export`, so that a rewrite sees what a module comput
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
 from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
-from edgegan.compress.rewrite.norm import fold_batch_norm, tabulate_conditional_norm
+from edgegan.compress.rewrite.norm import batch_norm_to_affine, fold_batch_norm, tabulate_conditional_norm
 from edgegan.compress.rewrite.parametrization import without_parametrizations
 
 __all__ = [
     "Change",
     "Rewrite",
+    "batch_norm_to_affine",
     "conv_transpose_to_linear",
     "conv_transpose_to_shuffle",
     "fold_batch_norm",

@@ -31,7 +31,7 @@ OUTPUT_AXIS = {
     aten.conv_transpose1d.default: 1,
     aten.conv_transpose2d.input: 1,
 }
-RESHAPES = (aten.view.default, aten.reshape.default)
+RESHAPES = (aten.view.default, aten.reshape.default, aten.unflatten.int)
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,21 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
             continue
         replace(norm.node, norm.source)
         changes.append(Change("fold_batch_norm", norm.name, f"into {layer_of(layer.args[1])}"))
+    return changes
+
+
+def batch_norm_to_affine(graph: GraphModule, contract: Contract) -> list[Change]:
+    """Write each BatchNorm that is left as one multiply and one add of constants."""
+    changes = []
+    for norm in _norms(graph):
+        axes = [1, -1] + [1] * (len(shape(norm.node)) - 2)
+        dtype = norm.node.meta["val"].dtype
+        with graph.graph.inserting_before(norm.node):
+            scale = add_constant(graph, f"{norm.name}.scale", norm.scale.view(axes).to(dtype))
+            shift = add_constant(graph, f"{norm.name}.shift", norm.shift.view(axes).to(dtype))
+            product = graph.graph.call_function(aten.mul.Tensor, (norm.source, scale))
+            replace(norm.node, graph.graph.call_function(aten.add.Tensor, (product, shift)))
+        changes.append(Change("batch_norm_to_affine", norm.name, f"{norm.scale.numel()} channels"))
     return changes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -45,11 +46,19 @@ def _copy(module: nn.Module) -> nn.Module:
 
 
 def _remove_parametrizations(name: str, layer: nn.Module) -> list[Change]:
+    """Do as `parametrize.remove_parametrizations`, without its change of the class, which copies share."""
     parametrizations = layer.parametrizations
     assert isinstance(parametrizations, nn.ModuleDict)
+    with torch.no_grad():
+        values = {tensor: getattr(layer, tensor).detach().clone() for tensor in parametrizations}
+    del layer.parametrizations
+    layer.__class__ = type(layer).__bases__[0]
     changes = []
-    for tensor, chain in list(parametrizations.items()):
+    for tensor, chain in parametrizations.items():
+        if any(True for _ in chain.parameters(recurse=False)):
+            layer.register_parameter(tensor, nn.Parameter(values[tensor]))
+        else:
+            layer.register_buffer(tensor, values[tensor])
         kinds = ", ".join(type(step).__name__.strip("_") for step in chain.children())
-        parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
         changes.append(Change("without_parametrizations", name, f"{tensor}: {kinds}"))
     return changes

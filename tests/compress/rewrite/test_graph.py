@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from edgegan.compress.rewrite import Change, fold_batch_norm, rewrite
+from edgegan.compress.rewrite.graph import aten, constant
+from edgegan.errors import ModelError, ProofError
+from edgegan.runtime.contract import Contract, Input, Output
+
+CONTRACT = Contract((Input("x", (3, 4, 4)),), (Output("y", (3, 4, 4)),))
+
+
+def test_the_module_itself_is_not_changed() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).train()
+    before = copy.deepcopy(module.state_dict())
+    rewrite(module, CONTRACT, [fold_batch_norm])
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_wrong_rewrite_is_found_out() -> None:
+    def wrong(graph: GraphModule, contract: Contract) -> list[Change]:
+        for node in graph.graph.nodes:
+            if node.target == aten.conv2d.default:
+                weight = constant(graph, node.args[1])
+                assert weight is not None
+                weight.mul_(1.001)
+        return [Change("wrong", "0", "")]
+
+    with pytest.raises(ProofError, match="wrong"):
+        rewrite(nn.Sequential(nn.Conv2d(3, 3, 1)), CONTRACT, [wrong])
+
+
+def test_the_batch_axis_stays_free() -> None:
+    graph, _ = rewrite(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), CONTRACT, [fold_batch_norm])
+    assert [graph(torch.zeros(n, 3, 4, 4)).shape[0] for n in (1, 2, 5)] == [1, 2, 5]
+
+
+def test_a_module_that_cannot_be_traced_is_a_users_error() -> None:
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ModelError, match="cannot be traced"):
+        rewrite(Branch(), CONTRACT, [])
