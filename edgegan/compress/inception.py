@@ -7,6 +7,7 @@ al. 2017, arXiv:1706.08500); StyleGAN3 and clean-fid use the same file.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ class InceptionExtractor:
                 next=f"fetch it again from {SOURCE}",
             )
         self.name = f"{path.name} {self.sha256[:8]}"
-        self._network: Any = torch.jit.load(path, map_location="cpu").eval()
+        with warnings.catch_warnings():
+            # NVIDIA publishes the network as TorchScript only, which torch has deprecated.
+            warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)
+            self._network: Any = torch.jit.load(path, map_location="cpu").eval()
 
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
