@@ -29,7 +29,7 @@ class Critic:
         self, inherited: nn.Module, fabric: Fabric, settings: DistillSettings, example: Sequence[Tensor]
     ) -> None:
         self.fabric, self.settings = fabric, settings
-        self.module = prepare(copy.deepcopy(inherited), fabric).eval()
+        self.module = prepare(copy.deepcopy(inherited), fabric).requires_grad_(True).eval()
         self.taps = list(blocks(self.module, example)) if settings.perceptual else []
         if fabric.world_size > 1:
             share_statistics(self.module)
