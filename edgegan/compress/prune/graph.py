@@ -24,6 +24,9 @@ from edgegan.runtime.contract import Contract
 SECONDS = 60.0
 GIBIBYTES = 4.0
 
+OUTPUT = "its channels are the model's output"
+"""Why an output layer stays whole: as it should be."""
+
 Side = Literal["inputs", "outputs"]
 Axis = tuple[str, int]
 
@@ -147,7 +150,10 @@ def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
 def _forward(module: nn.Module, inputs: Any) -> Any:
     """End every output in an operation of its own, so that the output is a node even after a bare layer."""
     outputs = module(*inputs)
-    return [output * 1.0 for output in (outputs if isinstance(outputs, (tuple, list)) else [outputs])]
+    several = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+    if not all(output.requires_grad for output in several):
+        raise ValueError("an output is cut off from the weights by no_grad() or detach()")
+    return [output * 1.0 for output in several]
 
 
 def _map_pixel_shuffles(graph: Any) -> None:
@@ -175,7 +181,7 @@ def _entry(
         for item in together:
             target = item.dep.target.module
             if item.dep.target.type == OPTYPE.OUTPUT:
-                entry["blocked"] = "its channels are the model's output"
+                entry["blocked"] = OUTPUT
             elif isinstance(target, nn.Parameter):
                 entry["blocked"] = f"its channels meet the bare parameter {graph._param_to_name[target]!r}"
             elif target in names and graph.is_out_channel_pruning_fn(item.dep.handler):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgegan.compress import structure
 from edgegan.compress.inputs import example
 from edgegan.compress.macs import count
-from edgegan.compress.prune.graph import Group, find_groups
+from edgegan.compress.prune.graph import Group, Groups, find_groups
 from edgegan.compress.prune.importance import Kind, scores
 from edgegan.compress.prune.select import Scope, Selection, select
 from edgegan.compress.prune.surgery import cut, kept_positions, mask, pruned_shapes
@@ -82,7 +82,12 @@ class Prune(Stage):
         """
         started = time.perf_counter()
         full, contract = structure.plain_copy(candidate.student), candidate.contract
-        groups, whole = self._prunable(full, contract)
+        found = exact_groups(full, contract)
+        groups = [group for group in found.prunable if not self._skipped(group)]
+        whole = {
+            **found.whole,
+            **{group.root: why for group in found.prunable if (why := self._skipped(group))},
+        }
         if not groups:
             reasons = "; ".join(f"{layer}: {why}" for layer, why in whole.items())
             raise StageError(f"no layer can be pruned ({reasons})", next="take prune out of the recipe")
@@ -121,19 +126,6 @@ class Prune(Stage):
                     where="prune",
                 )
 
-    def _prunable(self, full: nn.Module, contract: Contract) -> tuple[list[Group], dict[str, str]]:
-        """Keep the groups that leave the model exact when they alone are pruned, and are not skipped."""
-        found = find_groups(full, contract)
-        whole = dict(found.whole)
-        groups: list[Group] = []
-        for group in found.prunable:
-            reason = self._skipped(group) or _trial(full, contract, group)
-            if reason is None:
-                groups.append(group)
-            else:
-                whole[group.root] = reason
-        return groups, whole
-
     def _skipped(self, group: Group) -> str | None:
         makers = {slot.layer for slot in group.slots if slot.side == "outputs"}
         named = sorted(makers & set(self.settings.skip))
@@ -157,6 +149,20 @@ class Prune(Stage):
         if settings.macs is not None:
             return select(ranked, settings.scope, settings.align, settings.macs, macs_kept)
         return select(ranked, settings.scope, settings.align, cast(float, settings.channels), channels_kept)
+
+
+def exact_groups(full: nn.Module, contract: Contract) -> Groups:
+    """Find the groups of channels that leave the model exact when one of them is pruned.
+
+    `full` must hold no parametrizations.
+
+    Raises:
+        ModelError: the model cannot be traced.
+    """
+    found = find_groups(full, contract)
+    reasons = {group.root: _trial(full, contract, group) for group in found.prunable}
+    exact = tuple(group for group in found.prunable if reasons[group.root] is None)
+    return Groups(exact, {**found.whole, **{root: why for root, why in reasons.items() if why is not None}})
 
 
 def _trial(full: nn.Module, contract: Contract, group: Group) -> str | None:

@@ -1,0 +1,83 @@
+"""Findings that show only when the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgegan.compress.inputs import example
+from edgegan.compress.lint.finding import Finding
+from edgegan.runtime.contract import Contract
+
+SAMPLES = 8
+TOLERANCE = 1e-3
+"""Differences up to this fraction of the output's range are rounding."""
+
+
+def of_shapes(outputs: Sequence[Tensor], contract: Contract) -> Iterator[Finding]:
+    """Find outputs that do not fit the contract; `outputs` are those of one sample."""
+    found = [tuple(output.shape) for output in outputs]
+    wanted = [(1, *spec.shape) for spec in contract.outputs]
+    if found != wanted:
+        yield Finding(
+            "error",
+            "",
+            "outputs do not fit the contract",
+            f"one sample gives {found}; the contract says {wanted}, the batch axis first",
+            "correct the shapes of the contract's outputs",
+        )
+
+
+def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
+    """Find noise, dependence on the batch, and values out of range, on eight samples."""
+    inputs = example(contract, SAMPLES, 0)
+    first, again = _run(module, inputs), _run(module, inputs)
+    singles = [_run(module, tuple(one[index : index + 1] for one in inputs)) for index in range(SAMPLES)]
+    for index, spec in enumerate(contract.outputs):
+        low, high = spec.range
+        slack = TOLERANCE * (high - low)
+        output, alone = first[index], torch.cat([single[index] for single in singles])
+        if not torch.isfinite(output).all():
+            yield Finding(
+                "error", "", f"output {spec.name!r} is NaN or infinite", "nothing can be learned from it",
+                "see which layer overflows",
+            )  # fmt: skip
+        elif _gap(output, again[index]) > slack:
+            yield Finding(
+                "error",
+                "",
+                f"the same input gives another output {spec.name!r}",
+                f"two runs differ by up to {_gap(output, again[index]):.3g}: no stage can prove that it "
+                "keeps the model's outputs",
+                "make the noise an input of the contract, or fix it in a buffer",
+            )
+        elif _gap(output, alone) > slack:
+            yield Finding(
+                "warning",
+                "",
+                f"output {spec.name!r} depends on the rest of the batch",
+                f"alone, a sample's output differs by up to {_gap(output, alone):.3g}: a norm takes its "
+                "statistics over the batch",
+                "use BatchNorm with running statistics (track_running_stats=True), in eval mode",
+            )
+        if output.min() < low - slack or output.max() > high + slack:
+            yield Finding(
+                "warning",
+                "",
+                f"output {spec.name!r} leaves the contract's range",
+                f"{SAMPLES} samples lie in [{output.min():.4g}, {output.max():.4g}]; the contract says "
+                f"[{low:g}, {high:g}], and uint8 images clip there",
+                "correct the contract's range, or clamp in the model",
+            )
+
+
+def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    with torch.no_grad():
+        outputs = module(*inputs)
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    return (one - other).abs().max().item()
