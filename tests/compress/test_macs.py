@@ -53,6 +53,18 @@ def test_functional_calls_are_counted() -> None:
     assert (cost.params, cost.macs) == (8 * 27, 16 * 8 * 27)
 
 
+def test_a_learned_constant_may_start_the_model() -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.start, self.out = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 2)
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return self.out(self.start.expand(len(z), -1))
+
+    assert count(Constant(), contract_of(3)).macs == 8
+
+
 def test_tied_parameters_count_once() -> None:
     first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     second.weight = first.weight

@@ -217,6 +217,23 @@ class Modulated(nn.Module):
         return self.out(F.relu(self.conv(x) * scale[:, :, None, None] + shift[:, :, None, None]))
 
 
+class ModulatedWeight(nn.Module):
+    """StyleGAN2's modulated and demodulated convolution, after a learned constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.weight = nn.Parameter(torch.randn(1, 8, 4, 4)), nn.Parameter(torch.randn(8, 8, 3, 3))
+        self.mapping, self.style, self.out = nn.Linear(6, 16), nn.Linear(16, 8), nn.Conv2d(8, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        n, style = len(z), self.style(F.relu(self.mapping(z)))
+        weight = self.weight * style[:, None, :, None, None]
+        weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+        x = self.start.expand(n, -1, -1, -1).reshape(1, n * 8, 4, 4)
+        x = F.conv2d(x, weight.reshape(n * 8, 8, 3, 3), padding=1, groups=n).view(n, 8, 4, 4)
+        return torch.tanh(self.out(x))
+
+
 class Seed(nn.Module):
     """A Linear whose outputs are viewed as 4x4 maps; `channels` is -1 where the view leaves them free."""
 
@@ -279,6 +296,15 @@ def test_kinds_of_layers_that_stay_whole(layers: list[nn.Module], reason: str) -
     module = stack(*layers, nn.Conv2d(16, 16, 1))
     _, after = prune(module, PICTURE, channels=0.7)
     assert any(re.search(reason, found) for found in after.lineage[-1].changed["whole"].values())
+
+
+def test_modulated_weights_stay_whole_and_what_makes_the_style_prunes() -> None:
+    torch.manual_seed(0)
+    _, after = prune(ModulatedWeight().eval(), SEEDED, channels=0.5)
+    record = after.lineage[-1]
+    assert record.changed["widths"] == {"mapping": [16, 8]}
+    assert "style" in record.changed["whole"] or "style" not in record.changed["kept"]
+    assert record.proof["relative_difference"] < 1e-6
 
 
 def test_modulation_by_a_split_linear_is_exact_or_left_whole() -> None:
