@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small_recipe import write_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,3 +20,9 @@ def shared() -> Path:
         if (place / "SHA256SUMS").is_file():
             return place
     pytest.skip(f"the shared data is absent: looked in {', '.join(map(str, places))}; set EDGEGAN_SHARED")
+
+
+@pytest.fixture
+def small_recipe(tmp_path: Path) -> Path:
+    """The folder of a recipe small enough to compress in a test."""
+    return write_recipe(tmp_path / "small")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edgegan.cli.console import output
+from edgegan.cli.steps import Steps
 
 
 def compress(
@@ -30,8 +31,8 @@ def compress(
         from edgegan.cli.display import Display
         from edgegan.compressor import compress_generator
 
-    with Display(console) as display:
-        run = compress_generator(recipe, profile=profile, out=out, until=until, follower=display)
+    with Steps(console) as steps:
+        run = compress_generator(recipe, profile=profile, out=out, until=until, follower=Display(steps))
     result: dict[str, Any] = {
         "run": str(run.folder),
         "stages": list(run.stages),

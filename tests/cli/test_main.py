@@ -91,7 +91,8 @@ def test_an_error_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 
 
 def test_a_verb_whose_packages_are_missing_says_what_to_install(tmp_path: Path) -> None:
-    code = f"import sys; sys.modules['torch'] = None; from edgegan.cli import main; main(['compress', {str(tmp_path)!r}])"
+    command = f"from edgegan.cli import main; main(['compress', {str(tmp_path)!r}])"
+    code = f"import sys; sys.modules['torch'] = None; {command}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "torch is not installed" in result.stderr

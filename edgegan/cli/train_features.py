@@ -1,0 +1,42 @@
+"""`edgegan train-features`: a feature extractor of one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgegan.cli.console import output
+from edgegan.cli.steps import Steps
+
+
+def train_features(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled images: a folder, a zip or an npz.")],
+    out: Annotated[Path, typer.Option(help="The folder of features.onnx and reference.npz.")] = Path(
+        "features"
+    ),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the order of images.")] = 0,
+) -> None:
+    """Train a feature extractor on labelled images.
+
+    Writes it as ONNX, with the statistics of the images: what a recipe's `quality` names.
+    """
+    from edgegan.train.data import read_images
+    from edgegan.train.features import train_features as fit
+
+    images = read_images(data)
+    with Steps(output()) as steps:
+        trained = fit(
+            images,
+            out,
+            epochs=epochs,
+            seed=seed,
+            description=data.name,
+            progress=steps.start("train-features"),
+        )
+    typer.echo(
+        f"extractor: {trained.extractor}  ({trained.features} features, {trained.accuracy:.1%} accuracy)"
+    )
+    typer.echo(f"reference: {trained.reference}")

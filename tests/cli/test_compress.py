@@ -1,0 +1,204 @@
+"""The main job through the command line, with the real stages on a small model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_recipe import write_recipe
+
+from edgegan.cli import main
+from edgegan.compress import evaluate
+from edgegan.runtime import Bundle, Generator
+
+pytestmark = pytest.mark.slow
+
+STAGES = ["01-prune", "02-distill", "03-quantize", "04-export"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def edgegan(*words: str | Path, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgegan", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        **more,
+    )
+
+
+def compress(*words: str | Path) -> None:
+    """Run the command in this process, with short measurements and as many threads as `ENVIRONMENT` gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "SECONDS", 0.1)
+        patch.setattr(evaluate, "SAMPLES_WITHOUT_QUALITY", 100)
+        try:
+            main(["compress", *map(str, words)])
+        finally:
+            torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run's folder, beside its recipe's, `small`."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_recipe(folder / "small")
+    with pytest.raises(SystemExit) as caught:
+        compress(folder / "small", "--out", folder / "run")
+    assert caught.value.code == 0
+    return folder / "run"
+
+
+def artifacts(run: Path) -> dict[str, str]:
+    """The checksums of all models that a run made."""
+    files = [
+        *run.glob("stages/*/*.onnx"),
+        *run.glob("stages/*/*.safetensors"),
+        *run.glob("stages/*/structure.json"),
+    ]
+    files += [*run.glob("bundle/*.onnx"), *run.glob("stages/*/key"), *run.glob("samples/*.png")]
+    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_a_run_leaves_everything(finished: Path) -> None:
+    assert sorted(path.name for path in (finished / "stages").iterdir()) == STAGES
+    for stage in STAGES:
+        record = json.loads((finished / "stages" / stage / "record.json").read_text())
+        assert record["stage"] == stage[3:]
+    figures = json.loads((finished / "figures.json").read_text())
+    assert [row["name"] for row in figures["rows"]] == ["full", "prune", "fp32", "fp16", "int8"]
+    assert all(row["failed"] == {} for row in figures["rows"])
+    assert figures["rows"][1]["macs"] <= 0.5 * figures["rows"][0]["macs"]
+    assert (finished / "report.html").stat().st_size > 10_000
+    run = json.loads((finished / "run.json").read_text())
+    assert run["name"] == "small"
+    assert run["profile"] == "quick"
+    assert run["command"][:2] == ["edgegan", "compress"]
+
+
+def test_the_bundle_is_what_was_measured(finished: Path) -> None:
+    bundle = Bundle.open(finished / "bundle")
+    assert bundle.manifest.default == "int8"
+    assert [record["stage"] for record in bundle.manifest.lineage] == [
+        "prune",
+        "distill",
+        "quantize",
+        "export",
+    ]
+    assert bundle.manifest.figures["rows"] == json.loads((finished / "figures.json").read_text())["rows"]
+    images = Generator.load(finished / "bundle")(n=64, seed=evaluate.SEED)
+    np.testing.assert_array_equal(images, np.load(finished / "samples" / "int8.npz")["images"])
+
+
+def test_the_same_command_redoes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = artifacts(finished)
+    figures = json.loads((finished / "figures.json").read_text())
+    with pytest.raises(SystemExit):
+        compress(finished.parent / "small", "--out", finished)
+    printed = capsys.readouterr().out
+    assert printed.count("done before") == 4
+    for words in ("after prune", "INT8", "full model", f"bundle: {finished / 'bundle'}", "report.html"):
+        assert words in printed
+    assert artifacts(finished) == before
+    assert json.loads((finished / "figures.json").read_text())["rows"] == figures["rows"]
+
+
+def test_the_result_as_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compress(finished.parent / "small", "--out", finished, "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["stages"] == ["prune", "distill", "quantize", "export"]
+    assert result["bundle"] == str(finished / "bundle")
+    assert len(result["figures"]["rows"]) == 5
+
+
+def test_a_bundle_is_inspected(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["inspect", str(finished / "bundle")])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "takes   z: float32 (N, 8)",
+        "model.int8.onnx",
+        "(default)",
+        "stage   distill: steps=6",
+        "full model",
+    ):
+        assert words in printed
+
+
+def test_a_run_begun_elsewhere_is_finished_here(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        compress(finished.parent / "small", "--out", tmp_path / "there", "--until", "distill")
+    assert not (tmp_path / "there" / "figures.json").exists()
+    shutil.move(tmp_path / "there", tmp_path / "here")
+    shutil.copytree(finished.parent / "small", tmp_path / "copy")
+    with pytest.raises(SystemExit):
+        compress(tmp_path / "copy", "--out", tmp_path / "here")
+    assert artifacts(tmp_path / "here") == artifacts(finished)
+
+
+def test_killed_at_any_moment_the_same_command_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
+    words = ("compress", finished.parent / "small", "--out", tmp_path / "run", "--until", "export")
+    rng, kills = random.Random(7), 0
+    for stage in STAGES[:3]:
+        process = edgegan(*words)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "stages" / stage / "key").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 1.0))
+        kills += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert kills >= 2
+    with pytest.raises(SystemExit) as caught:
+        compress(finished.parent / "small", "--out", tmp_path / "run")
+    assert caught.value.code == 0
+    assert artifacts(tmp_path / "run") == artifacts(finished)
+    assert not list((tmp_path / "run").rglob(".partial-*"))
+
+
+def test_ctrl_c_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+    process = edgegan("compress", finished.parent / "small", "--out", tmp_path / "run", "--profile", "full")
+    while not (tmp_path / "run" / "stages" / "01-prune" / "key").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with:  edgegan compress {finished.parent / 'small'} --out {tmp_path / 'run'}" in errors
+
+
+def test_two_processes_distil_and_the_first_one_writes(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    for stage in STAGES[1:]:
+        shutil.rmtree(tmp_path / "run" / "stages" / stage)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "edgegan",
+    ]
+    words = ["compress", str(finished.parent / "small"), "--out", str(tmp_path / "run"), "--until", "distill"]
+    result = subprocess.run([*torchrun, *words], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run" / "stages" / "02-distill" / "record.json").read_text())
+    assert record["proof"]["processes"] == 2
+    assert result.stdout.count("[1/4] prune: done before") == 1
