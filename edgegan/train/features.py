@@ -177,7 +177,7 @@ def _accuracy(classifier: Classifier, data: LabelledImages, held: np.ndarray[Any
 def _export(classifier: Classifier, shape: tuple[int, ...], path: Path) -> None:
     with quiet():
         program = torch.onnx.export(
-            _Extractor(classifier.eval()),
+            _Extractor(classifier).eval(),
             (torch.zeros(2, *shape, dtype=torch.uint8),),
             dynamo=True,
             opset_version=20,
