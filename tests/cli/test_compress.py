@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_recipe import write_recipe
+from small_recipe import RECIPE, write_recipe
 
 from edgegan.cli import main
 from edgegan.compress import evaluate
@@ -173,14 +173,17 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bits(finished: Pat
     assert not list((tmp_path / "run").rglob(".partial-*"))
 
 
-def test_ctrl_c_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
-    process = edgegan("compress", finished.parent / "small", "--out", tmp_path / "run", "--profile", "full")
-    while not (tmp_path / "run" / "stages" / "01-prune" / "key").exists():
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small", RECIPE.replace("steps: 8", "steps: 100000"))
+    process = edgegan("compress", recipe, "--out", tmp_path / "run", "--profile", "full")
+    while not (tmp_path / "run" / "stages" / "02-distill" / "key").exists():
         time.sleep(0.02)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"go on with:  edgegan compress {finished.parent / 'small'} --out {tmp_path / 'run'}" in errors
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"go on with:  edgegan compress {recipe} --out {tmp_path / 'run'} --profile full" in errors
+    assert "distill: stopped after" in printed
 
 
 def test_two_processes_distil_and_the_first_one_writes(finished: Path, tmp_path: Path) -> None:
