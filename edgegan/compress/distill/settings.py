@@ -20,21 +20,21 @@ class DistillSettings(Settings):
     """Updates of the student."""
     batch: int = Field(default=128, ge=2)
     """Latents in each update, over all processes together."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Adam's rate for the student, at its highest."""
-    discriminator_learning_rate: float = Field(default=2e-4, gt=0)
+    discriminator_learning_rate: float = Field(default=4e-4, gt=0)
     """Adam's rate for the discriminator, at its highest."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
-    output: float = Field(default=1.0, ge=0)
+    output: float = Field(default=0.2, ge=0)
     """Weight of the L1 distance between the student's and the teacher's outputs of the same latents."""
-    features: float = Field(default=0.1, ge=0)
+    features: float = Field(default=0.05, ge=0)
     """Weight of the squared distance between their feature maps, through 1x1 adapters."""
     taps: int = Field(default=4, ge=1)
     """Feature maps that are compared, at most."""
-    perceptual: float = Field(default=1.0, ge=0)
+    perceptual: float = Field(default=0.5, ge=0)
     """Weight of the L1 distance between a discriminator's features of both outputs; needs a discriminator."""
-    adversarial: float = Field(default=0.1, ge=0)
+    adversarial: float = Field(default=1.0, ge=0)
     """Weight of the hinge loss against a discriminator that takes the teacher's outputs as real."""
     discriminator_steps: int = Field(default=1, ge=1)
     """Updates of the discriminator for each of the student."""
