@@ -32,4 +32,4 @@ def train(
     for name in ("generator", "discriminator", "log"):
         typer.echo(f"{name}: {getattr(trained, name)}")
     if trained.fid is not None:
-        typer.echo(f"FID: {trained.fid:.2f}")
+        typer.echo(f"FID: {trained.fid:.3g}")
