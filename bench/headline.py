@@ -2,8 +2,8 @@
 
     python bench/headline.py
 
-Runs `edgegan compress recipes/cifar10 --profile full` (what is finished of it in runs/cifar10-full is kept; the
-distillation wants a GPU) and writes bench/headline.json and bench/headline.md.
+Runs `edgegan compress recipes/cifar10 --profile full` (what is finished of it in runs/cifar10-full is kept;
+the distillation wants a GPU) and writes bench/headline.json and bench/headline.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Put the tables and image grids of the CIFAR-10 runs into README.md.
 
-    edgegan compress recipes/cifar10 && edgegan compress recipes/cifar10 --profile full && python bench/readme.py
+edgegan compress recipes/cifar10 && edgegan compress recipes/cifar10 --profile full && python bench/readme.py
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ def section(run: Path) -> str:
     protocol: dict[str, Any] = figures["protocol"]
     machine = protocol["machine"]
     flags = ", ".join(machine["flags"])
-    return (
-        f"{markdown_table(figures)}\n\n"
-        f"Made by `{' '.join(described['command'])}`: {protocol['engine']}, {protocol['threads']} threads, batch "
-        f"{protocol['batch']}, on {machine['cores']} cores of an {machine['cpu']} ({flags}); {protocol['samples']:,} "
-        f"samples of seed {protocol['seed']}, features {protocol['features']}, reference {protocol['reference']}. "
-        "Brackets hold 95% intervals."
-    )
+    sentences = [
+        f"Made by `{' '.join(described['command'])}`:",
+        f"{protocol['engine']}, {protocol['threads']} threads, batch {protocol['batch']},",
+        f"on {machine['cores']} cores of an {machine['cpu']} ({flags});",
+        f"{protocol['samples']:,} samples of seed {protocol['seed']}, features {protocol['features']},",
+        f"reference {protocol['reference']}. Brackets hold 95% intervals.",
+    ]
+    return f"{markdown_table(figures)}\n\n{' '.join(sentences)}"
 
 
 def fill(text: str, name: str, content: str) -> str:

@@ -1,4 +1,4 @@
-"""A published generator, brought as its user would: own module file, own checkpoint, no discriminator, no data set."""
+"""A published generator, brought as its user would: own module file, own checkpoint, no data set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_the_celeba_dcgan_goes_through_all_stages_to_a_bundle(shared: Path, tmp_
 
     run = compress_generator(recipe, out=tmp_path / "run")
 
-    assert run.bundle is not None and run.report is not None and run.figures is not None
+    assert run.bundle is not None
+    assert run.report is not None
+    assert run.figures is not None
     rows = {row["name"]: row for row in run.figures["rows"]}
     assert list(rows) == ["full", "prune", "fp32", "fp16", "int8"]
     assert all(not row["failed"] for row in rows.values())

@@ -1,50 +1,65 @@
-"""DiffAugment (Zhao et al. 2020, arXiv:2006.10738): differentiable augmentation of real and generated images alike."""
+"""DiffAugment (Zhao et al. 2020, arXiv:2006.10738) by numbers that are drawn apart.
+
+The same numbers can so be applied to two networks' images, on any device, and a batch that is split over
+processes is augmented as the whole one is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+NUMBERS = 7
+"""Random numbers that the augmentation of one image takes."""
 
 
-def diff_augment(images: Tensor) -> Tensor:
-    """Change colour, move by up to an eighth, and cut out a square of half the size; images (N, C, H, W) in [-1, 1].
+@dataclass(frozen=True)
+class Augmentation:
+    """One draw for a batch: the same images give the same result, whatever network they come from.
 
-    Draws from the default generator of the images' device.
+    Colours (brightness by up to 0.5 of [-1, 1], saturation x0..2, contrast x0.5..1.5), translation by up
+    to an eighth of the size with zeros let in, and a square of half the size set to zero.
     """
-    return cutout(translate(colour(images)))
+
+    numbers: Tensor
+    """(N, 7) in [0, 1)."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment images (N, C, H, W) whose values are centred on 0."""
+        brightness, saturation, contrast = self.numbers[:, :3].T[:, :, None, None, None]
+        x = images.float() + (brightness - 0.5)
+        mean = x.mean(1, keepdim=True)
+        x = (x - mean) * (2 * saturation) + mean
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = (x - mean) * (contrast + 0.5) + mean
+        return translate(x, self.numbers[:, 3:5]) * self._hole(*images.shape[2:])
+
+    def _hole(self, height: int, width: int) -> Tensor:
+        rows, columns = _span(self.numbers[:, 5], height), _span(self.numbers[:, 6], width)
+        return 1 - (rows[:, None, :, None] * columns[:, None, None, :])
 
 
-def colour(images: Tensor) -> Tensor:
-    """Change brightness by up to 0.5, saturation by 0 to 2 times and contrast by 0.5 to 1.5 times, image by image."""
-    draw = torch.rand(3, len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
-    images = images + (draw[0] - 0.5)
-    grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * (draw[1] * 2) + grey
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (images - mean) * (draw[2] + 0.5) + mean
+def translate(images: Tensor, numbers: Tensor) -> Tensor:
+    """Move images (N, C, H, W) by up to an eighth, as `numbers` (N, 2) in [0, 1) say; zeros come in."""
+    rows = _shift(numbers[:, 0], images.shape[2])[:, None]
+    columns = _shift(numbers[:, 1], images.shape[3])[:, None].transpose(2, 3)
+    return rows @ images @ columns
 
 
-def translate(images: Tensor, ratio: float = 0.125) -> Tensor:
-    """Move each image by up to `ratio` of its height and width; what comes in is 0."""
-    count, _, height, width = images.shape
-    reach_y, reach_x = round(height * ratio), round(width * ratio)
-    device = images.device
-    move_y = torch.randint(0, 2 * reach_y + 1, (count, 1), device=device)
-    move_x = torch.randint(0, 2 * reach_x + 1, (count, 1), device=device)
-    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y)).permute(0, 2, 3, 1)
-    rows = (torch.arange(height, device=device) + move_y)[:, :, None]
-    columns = (torch.arange(width, device=device) + move_x)[:, None, :]
-    batch = torch.arange(count, device=device)[:, None, None]
-    return padded[batch, rows, columns].permute(0, 3, 1, 2)
+def _shift(numbers: Tensor, size: int) -> Tensor:
+    """Return (N, size, size) matrices of 0 and 1 that move rows by up to size / 8."""
+    reach = int(size / 8 + 0.5)
+    move = torch.floor(numbers * (2 * reach + 1)) - reach
+    index = torch.arange(size, device=numbers.device)
+    return (index[:, None] + move[:, None, None] == index).to(torch.float32)
 
 
-def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
-    """Set a square of `ratio` of the height and width to 0; its centre may be anywhere in the image."""
-    count, _, height, width = images.shape
-    device = images.device
-    centre_y = torch.randint(0, height + 1, (count, 1), device=device)
-    centre_x = torch.randint(0, width + 1, (count, 1), device=device)
-    outside_y = (torch.arange(height, device=device) + 0.5 - centre_y).abs() > height * ratio / 2
-    outside_x = (torch.arange(width, device=device) + 0.5 - centre_x).abs() > width * ratio / 2
-    return images * (outside_y[:, :, None] | outside_x[:, None, :])[:, None].to(images.dtype)
+def _span(numbers: Tensor, size: int) -> Tensor:
+    """Return (N, size) masks: 1 on an interval of size / 2, placed anywhere, partly outside too."""
+    length = int(size / 2 + 0.5)
+    start = torch.floor(numbers * (size + 1 - length % 2)) - length // 2
+    index = torch.arange(size, device=numbers.device)
+    offset = index - start[:, None]
+    return ((offset >= 0) & (offset < length)).to(torch.float32)

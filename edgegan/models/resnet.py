@@ -1,4 +1,4 @@
-"""Class-conditional residual GAN: cGAN with projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637).
+"""Class-conditional residual GAN with a projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637).
 
 Spectral normalization as in Miyato et al. 2018 (arXiv:1802.05957).
 """
@@ -6,6 +6,7 @@ Spectral normalization as in Miyato et al. 2018 (arXiv:1802.05957).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +50,23 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """z (N, latent) standard normal and label (N,) int64 in 0..classes-1, to images (N, channels, S, S) in [-1, 1].
+    """Maps z (N, latent) and label (N,) to images (N, channels, S, S) in [-1, 1].
 
-    S is 4 * 2 ** (len(widths) - 1): `widths` names the channels at 4x4 and after each block.
+    z is standard normal, label int64 in 0..classes-1. S is 4 * 2 ** (len(widths) - 1): `widths` names the
+    channels at 4x4 and after each block.
     """
 
     def __init__(
-        self, widths: Sequence[int] = (256, 256, 160, 80), latent: int = 64, classes: int = 10, channels: int = 3
+        self,
+        widths: Sequence[int] = (256, 256, 160, 80),
+        latent: int = 64,
+        classes: int = 10,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.seed = nn.ConvTranspose2d(latent, widths[0], 4)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(inputs, outputs, classes) for inputs, outputs in zip(widths[:-1], widths[1:])
+            GeneratorBlock(inputs, outputs, classes) for inputs, outputs in pairwise(widths)
         )
         self.norm = nn.BatchNorm2d(widths[-1])
         self.head = nn.Conv2d(widths[-1], channels, 3, padding=1)

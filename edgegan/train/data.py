@@ -31,11 +31,12 @@ class LabelledImages:
 
 
 def read_images(path: Path, shape: tuple[int, int, int] | None = None) -> LabelledImages:
-    """Read labelled images, each brought to `shape` (channels, height, width), by default that of the first image.
+    """Read labelled images, each brought to `shape` (channels, height, width).
 
-    A folder or zip holds one folder a class; classes are in the order of their names. An `.npz` holds
-    `train_images` (N, H, W) or (N, H, W, C) uint8 and `train_labels` (N,). Larger images are cropped to the
-    wanted aspect about their centre and resized with an area filter; smaller ones are centred on black.
+    The shape is by default that of the first image. A folder or zip holds one folder a class; classes are
+    in the order of their names. An `.npz` holds `train_images` (N, H, W) or (N, H, W, C) uint8 and
+    `train_labels` (N,). Larger images are cropped to the wanted aspect about their centre and resized with an
+    area filter; smaller ones are centred on black.
 
     Raises:
         DataError: nothing there, no images in it, or an image that cannot be decoded.
@@ -59,7 +60,9 @@ def read_images(path: Path, shape: tuple[int, int, int] | None = None) -> Labell
         names.append(PurePosixPath(name).parent.name)
     if not images:
         raise DataError(
-            "no images found", where=str(path), next="lay them out as <class>/<name>.png, in a folder or a zip"
+            "no images found",
+            where=str(path),
+            next="lay them out as <class>/<name>.png, in a folder or a zip",
         )
     classes = tuple(sorted(set(names)))
     index = {name: number for number, name in enumerate(classes)}
@@ -85,7 +88,9 @@ def _read_npz(path: Path, shape: tuple[int, int, int] | None) -> LabelledImages:
     with np.load(path, allow_pickle=False) as archive:
         missing = {"train_images", "train_labels"} - set(archive.files)
         if missing:
-            raise DataError(f"the archive lacks {sorted(missing)}", where=str(path), next="name the arrays so")
+            raise DataError(
+                f"the archive lacks {sorted(missing)}", where=str(path), next="name the arrays so"
+            )
         images, labels = archive["train_images"], archive["train_labels"].astype(np.int64)
     if images.ndim == 3:
         images = images[..., None]

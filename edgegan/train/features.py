@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Classifier(nn.Module):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)]
-        for inputs, outputs in zip(WIDTHS[:-1], WIDTHS[1:]):
+        for inputs, outputs in pairwise(WIDTHS):
             layers += [_Block(inputs, outputs, stride=2), _Block(outputs, outputs, stride=1)]
         layers.pop()
         self.body = nn.Sequential(*layers, nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU())
@@ -112,7 +113,7 @@ def train_features(
     held, kept = order[: len(data) // 10], order[len(data) // 10 :]
     classifier = Classifier(data.images.shape[3], len(data.classes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier.to(device, memory_format=torch.channels_last)
+    classifier.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     _fit(classifier, data, kept, epochs, seed, progress)
     accuracy = _accuracy(classifier, data, held)
     path = folder / "features.onnx"
@@ -160,7 +161,7 @@ def _fit(
 def _augmented(x: Tensor) -> Tensor:
     """Mirror half of the images and move each by up to an eighth."""
     mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
-    return translate(torch.where(mirrored, x.flip(3), x))
+    return translate(torch.where(mirrored, x.flip(3), x), torch.rand(len(x), 2, device=x.device))
 
 
 @torch.no_grad()
@@ -191,7 +192,7 @@ def _export(classifier: Classifier, shape: tuple[int, ...], path: Path) -> None:
 
 
 def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` with its large weights stored in half precision, and cast to float32 when it is loaded."""
+    """Return `model` with its large weights in half precision, cast to float32 when it is loaded."""
     halved = tidy(model)
     graph = halved.graph
     casts: list[onnx.NodeProto] = []

@@ -50,7 +50,9 @@ def train_teacher(
     read = Recipe.read(recipe)
     if read.train is None or read.discriminator is None:
         raise RecipeError(
-            "training needs a `train` section and a `discriminator`", where=str(recipe), next="see recipes/cifar10"
+            "training needs a `train` section and a `discriminator`",
+            where=str(recipe),
+            next="see recipes/cifar10",
         )
     settings = TrainSettings.of(read.train)
     source = data or (read.folder / settings.data if settings.data else None)

@@ -23,9 +23,10 @@ class TrainSettings(BaseModel):
     """Updates of the discriminator for each update of the generator."""
     generator_rate: PositiveFloat = 2e-4
     discriminator_rate: PositiveFloat = 4e-4
-    """Adam's learning rates (Heusel 2017, arXiv:1706.08500, for the two time scales); both fall linearly to 0 over the last half."""
+    """Adam's learning rates, on two time scales (Heusel 2017, arXiv:1706.08500); both fall
+    linearly to 0 over the last half."""
     ema: float = Field(0.999, ge=0, lt=1)
-    """Decay, per step, of the exponential moving average of the generator's weights, which is what is kept."""
+    """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
     augment: bool = True
     """DiffAugment (Zhao 2020) on real and generated images."""
     flip: bool = True

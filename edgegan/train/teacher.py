@@ -14,18 +14,19 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from edgegan.adversarial.augment import NUMBERS, Augmentation
+from edgegan.adversarial.losses import discriminator_hinge, generator_hinge
+from edgegan.adversarial.state import load_state, save_state
 from edgegan.errors import DataError, StageError
 from edgegan.files import storage_errors, write_text
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.grid import image_grid, write_png
-from edgegan.adversarial.augment import diff_augment
 from edgegan.train.data import LabelledImages
-from edgegan.adversarial.losses import discriminator_hinge, generator_hinge
 from edgegan.train.settings import TrainSettings
-from edgegan.adversarial.state import load_state, save_state
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +44,7 @@ class Scorer:
 
 
 class TeacherTraining:
-    """A training run in `folder`: state, log, sample grids, TensorBoard scalars, and at its end the weights."""
+    """A training run in `folder`: state, log, sample grids, TensorBoard scalars; at its end the weights."""
 
     def __init__(
         self,
@@ -67,7 +68,9 @@ class TeacherTraining:
         self.seed, self.scorer = seed, scorer
         cuda = torch.cuda.is_available()
         self.fabric = Fabric(
-            accelerator="auto", devices=1, precision="bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else 32
+            accelerator="auto",
+            devices=1,
+            precision="bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else 32,
         )
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
@@ -75,9 +78,8 @@ class TeacherTraining:
         adam: dict[str, Any] = {"betas": (0.0, 0.999), "fused": cuda}
         optimizer_g = torch.optim.Adam(generator.parameters(), settings.generator_rate, **adam)
         optimizer_d = torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, **adam)
-        generator, discriminator = (
-            module.to(memory_format=torch.channels_last) for module in (generator, discriminator)
-        )
+        for module in (generator, discriminator):
+            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.generator, self.optimizer_g = self.fabric.setup(generator.train(), optimizer_g)
         self.discriminator, self.optimizer_d = self.fabric.setup(discriminator.train(), optimizer_d)
         self.holders = {
@@ -96,7 +98,7 @@ class TeacherTraining:
             self._images, self._labels = (x.to(self.fabric.device) for x in (self._images, self._labels))
 
     def run(self, progress: Progress = lambda done, total: None) -> None:
-        """Train to the end, then write `generator.safetensors` and `discriminator.safetensors` into the folder.
+        """Train to the end, then write `generator.safetensors` and `discriminator.safetensors`.
 
         Raises:
             StageError: a loss is no longer finite.
@@ -121,7 +123,7 @@ class TeacherTraining:
                     raise StageError(
                         f"training diverged at step {self.step}: {entry}",
                         where=str(self.folder),
-                        next="lower train.generator_rate and train.discriminator_rate, or raise discriminator_steps",
+                        next="lower train.generator_rate and train.discriminator_rate",
                     )
             if self._due(settings.sample_every):
                 self._recalibrate()
@@ -191,14 +193,15 @@ class TeacherTraining:
         optimizer.step()
 
     def _augment(self, images: Tensor) -> Tensor:
-        images = images.float()
-        return diff_augment(images) if self.settings.augment else images
+        if not self.settings.augment:
+            return images
+        return Augmentation(torch.rand(len(images), NUMBERS, device=images.device))(images)
 
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         live = [parameter.detach() for parameter in self.generator.parameters()]
-        torch._foreach_lerp_(list(self.ema.parameters()), live, 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.ema.parameters()), live, self.step)
 
     def _draw(self) -> tuple[list[Tensor], Tensor]:
         count, device = self.settings.batch, self.fabric.device
@@ -266,10 +269,13 @@ class _Log:
 def _check(contract: Contract, data: LabelledImages) -> None:
     channels, height, width = contract.outputs[0].shape
     if data.images.shape[1:] != (height, width, channels):
-        raise DataError(f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}")
+        raise DataError(
+            f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}"
+        )
     for spec in contract.inputs:
         if spec.sample.kind == "labels" and spec.sample.classes != len(data.classes):
             raise DataError(
-                f"the data has {len(data.classes)} classes, the contract's input {spec.name!r} {spec.sample.classes}",
+                f"the data has {len(data.classes)} classes, the contract {spec.sample.classes}",
+                where=f"input {spec.name!r}",
                 next="set classes in the recipe's contract and model to the data's",
             )

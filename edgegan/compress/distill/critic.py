@@ -6,14 +6,16 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
+from edgegan.adversarial.augment import NUMBERS, Augmentation
 from edgegan.adversarial.losses import discriminator_hinge, generator_hinge
-from edgegan.compress.distill.augment import Augmentation
 from edgegan.compress.distill.devices import average_gradients, prepare
+from edgegan.compress.distill.latents import to_device
 from edgegan.compress.distill.losses import perceptual_loss
 from edgegan.compress.distill.norms import share_statistics
 from edgegan.compress.distill.settings import DistillSettings
@@ -69,7 +71,8 @@ class Critic:
         """Draw the augmentation of a batch; the identity where augmentation is off."""
         if not self.settings.augment:
             return lambda images: images
-        return Augmentation.draw(n, seed, part=part, device=self.fabric.device)
+        numbers = np.random.default_rng(seed).random((n, NUMBERS), dtype=np.float32)[part]
+        return Augmentation(to_device(torch.from_numpy(numbers), self.fabric.device))
 
     def _arithmetic(self) -> AbstractContextManager[None]:
         return self.fabric.autocast()

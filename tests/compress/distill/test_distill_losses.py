@@ -3,10 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from edgegan.compress.distill.augment import Augmentation
 from edgegan.compress.distill.latents import Stream, derive, draw
 from edgegan.compress.distill.losses import Adapters, output_loss, perceptual_loss
 from edgegan.compress.distill.taps import Tap
@@ -39,31 +36,6 @@ def test_adapters_start_at_the_least_squares_solution(axis: int, shape: tuple[in
     noise = {"a": torch.randn(theirs.shape, generator=random)}
     unrelated = Adapters([tap], {"a": ours}, noise)({"a": ours}, noise)
     assert 0.9 < unrelated.item() <= 1
-
-
-@given(seed=st.integers(0, 2**40), rows=st.integers(1, 7))
-def test_a_part_of_a_batch_is_augmented_as_in_the_whole(seed: int, rows: int) -> None:
-    images = torch.randn(8, 3, 16, 12, generator=torch.Generator().manual_seed(1))
-    whole = Augmentation.draw(8, seed, part=slice(0, 8), device=CPU)(images)
-    part = Augmentation.draw(8, seed, part=slice(rows, 8), device=CPU)(images[rows:])
-    assert torch.allclose(whole[rows:], part, atol=1e-6)
-
-
-def test_augmentation_moves_by_an_eighth_and_cuts_half() -> None:
-    neutral = torch.tensor([[0.5, 0.5, 0.5, 0.999, 0.0, 0.0, 0.0]])
-    image = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8).expand(1, 3, 8, 8)
-    result = Augmentation(neutral)(image)
-    expected = torch.zeros(3, 8, 8)
-    expected[:, :7, 1:] = image[0, :, 1:, :7]
-    expected[:, :2, :2] = 0
-    assert torch.allclose(result[0], expected, atol=1e-5)
-
-
-def test_augmentation_has_a_gradient() -> None:
-    images = torch.zeros(4, 3, 8, 8, requires_grad=True)
-    Augmentation.draw(4, 0, part=slice(0, 4), device=CPU)(images).sum().backward()
-    assert images.grad is not None
-    assert float(images.grad.abs().sum()) > 0
 
 
 def test_draws_depend_on_seed_stream_and_step_alone() -> None:
