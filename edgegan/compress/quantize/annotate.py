@@ -50,7 +50,8 @@ class X64Quantizer(Quantizer):
     """Static INT8 as ONNX Runtime's CPU kernels want it.
 
     Weights are symmetric int8 per output channel; activations are asymmetric uint8 per tensor, quantized at
-    the inputs and the outputs of each layer and of each addition of two quantized tensors.
+    the inputs and the outputs of each layer. Residual sums stay in float: as uint8 they cost 2 to 3 dB, and
+    saved 2% of the time.
     """
 
     weight_max: int = 63
@@ -90,11 +91,6 @@ class X64Quantizer(Quantizer):
             elif node.target in MOVES and node.args[0] in levels:
                 _mark_move(node, activation)
                 levels.add(node)
-            elif node.target == aten.add.Tensor and set(node.args) <= levels and not node.kwargs:
-                tail = _fused_relu(node) or node
-                _mark(node, dict.fromkeys(node.args, activation), None)
-                _mark(tail, {}, activation)
-                levels |= {node, tail}
         return model
 
     def validate(self, model: GraphModule) -> None:

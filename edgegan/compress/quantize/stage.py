@@ -12,7 +12,6 @@ from pydantic import Field
 from torch.fx import GraphModule
 
 from edgegan.compress.agreement import agreement
-from edgegan.compress.inputs import example
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
@@ -33,11 +32,7 @@ REWRITES = (
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
 )
-BATCH = 32
-CALIBRATION_SEED = 0x5EED
 PROOF_SAMPLES = 64
-CHEAP_SHARE = 0.1
-"""A last convolution with at most this share of the MACs stays in float."""
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
 
@@ -48,8 +43,8 @@ class QuantizeSettings(Settings):
     weight_bits: Literal["auto", 7, 8] = 7
     """7 is right on every x64 CPU. 8 bits are about 1 dB better, but ONNX Runtime's kernels saturate on them
     where the CPU has no VNNI instructions. "auto" looks at this machine's CPU: then deploy to its like."""
-    calibrator: Literal["minmax", "percentile", "mse"] = "mse"
-    """How the range of an activation is found; see `ActivationObserver`."""
+    calibrator: Literal["auto", "minmax", "percentile", "mse", "mae"] = "auto"
+    """How the range of an activation is found; see `ActivationObserver`. "auto" tries `mse` and `mae`."""
     samples: int = Field(default=256, ge=1)
     """How many of the contract's samples to calibrate with."""
     skip: tuple[str, ...] = ()
@@ -60,7 +55,8 @@ class Quantize(Stage):
     """Writes the student as one Q/DQ ONNX file with static INT8 weights and activations.
 
     The student itself stays in float. The file is for ONNX Runtime on x64 CPUs: weights are int8, per output
-    channel and symmetric; activations uint8, per tensor and asymmetric. neural-compressor calibrates.
+    channel and symmetric; activations uint8, per tensor and asymmetric. neural-compressor calibrates, with
+    each tensor's channels brought to one range and without; what is nearer to the student is kept.
     """
 
     name: ClassVar[str] = "quantize"
@@ -85,31 +81,42 @@ class Quantize(Stage):
             ModelError: the student cannot be traced or exported.
             StageError: it has no layer to quantize, or `skip` names one that it does not have.
         """
-        started = time.monotonic()
+        started, settings = time.monotonic(), self.settings
+        weight_max = _weight_max(settings)
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
-        context.progress(1, 4)
         with quiet():
-            quantized, macs, skipped = self._quantized(graph, candidate, context.seed)
-        context.progress(2, 4)
-        path = context.folder / "model.int8.onnx"
-        _write(quantized, candidate, list(macs), path)
-        context.progress(3, 4)
-        from edgegan.compress.quantize.kernels import kernels
+            from edgegan.compress.quantize import trials
+            from edgegan.compress.quantize.kernels import kernels
 
+            plan = trials.plan(graph, settings.skip, weight_max)
+            quantized, equalized, tried = trials.best(
+                graph,
+                candidate.contract,
+                plan,
+                ("mse", "mae") if settings.calibrator == "auto" else (settings.calibrator,),
+                samples=settings.samples,
+                seed=context.seed,
+                progress=context.progress,
+            )
+        path = context.folder / "model.int8.onnx"
+        _write(quantized, candidate, list(plan.macs), path)
         proof = {
             **agreement(path, candidate.student, candidate.contract, batches=(1, PROOF_SAMPLES)),
-            **kernels(path, macs),
+            **kernels(path, plan.macs),
+            "trials": [trial.to_dict() for trial in tried],
             "file_bytes": path.stat().st_size,
         }
-        context.progress(4, 4)
+        context.progress(len(tried), len(tried))
         record = StageRecord(
             stage=self.name,
-            settings=self.settings.model_dump(mode="json"),
+            settings=settings.model_dump(mode="json"),
             changed={
                 "file": path.name,
-                "weight_levels": _weight_max(self.settings),
-                "kept_in_float": skipped,
-                "rewrites": [asdict(change) for change in changes],
+                "weight_max": weight_max,
+                "calibrator": tried[0].calibrator,
+                "equalized": tried[0].equalized,
+                "kept_in_float": plan.skip,
+                "rewrites": [asdict(change) for change in (*changes, *equalized)],
             },
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
@@ -127,42 +134,6 @@ class Quantize(Stage):
             )
         if not proof["int8_layers"]:
             raise ProofError("no layer of the file runs in an INT8 kernel", where="quantize: model.int8.onnx")
-
-    def _quantized(
-        self, graph: GraphModule, candidate: Candidate, seed: int
-    ) -> tuple[GraphModule, dict[str, int], list[str]]:
-        """Return the quantized graph, the MACs of its layers, and the names of those left in float."""
-        from edgegan.compress.quantize.annotate import last_layers, layer_macs
-        from edgegan.compress.quantize.neural_compressor import quantize
-
-        macs = layer_macs(graph)
-        unknown = sorted(set(self.settings.skip) - set(macs))
-        if unknown:
-            raise StageError(
-                f"there is no layer {', '.join(unknown)} to skip",
-                where="quantize: skip",
-                next=f"choose from: {', '.join(macs)}",
-            )
-        last = last_layers(graph)
-        cheap = {layer for layer in last if macs[layer] <= CHEAP_SHARE * sum(macs.values())}
-        skip = sorted({*self.settings.skip, *(layer for layer in cheap if not last[layer])})
-        if not set(macs) - set(skip):
-            raise StageError(
-                "no layer is left to quantize",
-                where=f"quantize: layers {', '.join(macs) or 'none'}",
-                next="leave the stage `quantize` out of the recipe, or shorten `skip`",
-            )
-        samples = example(candidate.contract, self.settings.samples, CALIBRATION_SEED + seed)
-        batches = list(zip(*(tensor.split(BATCH) for tensor in samples)))
-        quantized = quantize(
-            graph,
-            batches,
-            weight_max=_weight_max(self.settings),
-            calibrator=self.settings.calibrator,
-            skip=skip,
-            float_outputs=[layer for layer, linear in last.items() if linear and layer not in skip],
-        )
-        return quantized, macs, skip
 
 
 def _weight_max(settings: QuantizeSettings) -> int:

@@ -56,4 +56,4 @@ def test_neural_compressor_and_torchao_alone_give_the_same_network() -> None:
     assert torch.equal(alone(x), ours(x))
     kinds = [str(node.target) for node in ours.graph.nodes if "quantized_decomposed" in str(node.target)]
     assert sum("dequantize_per_channel" in kind for kind in kinds) == 2
-    assert float((ours(x) - net()(x)).abs().max()) < 0.1
+    assert float((ours(x) - net()(x)).detach().abs().max()) < 0.1

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from edgegan.compress.inputs import example
+from edgegan.compress.quantize.equalize import equalize_channels
+from edgegan.compress.rewrite import (
+    conv_transpose_to_linear,
+    conv_transpose_to_shuffle,
+    fold_batch_norm,
+    rewrite,
+    tabulate_conditional_norm,
+)
+from edgegan.models.resnet import Generator
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+
+CONTRACT = Contract((Input("x", (3, 6, 6)),), (Output("y", (2, 6, 6), layout=""),))
+
+
+def uneven(module: nn.Module, seed: int) -> nn.Module:
+    """Give the channels of each layer ranges that are up to a thousandfold apart."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            factor = 10 ** (3 * torch.rand(len(parameter), generator=generator) - 1.5)
+            if "last" not in name:
+                parameter.mul_(factor.view(-1, *(1 for _ in parameter.shape[1:])))
+    return module.eval()
+
+
+def spreads(graph: torch.fx.GraphModule, x: tuple[Tensor, ...]) -> list[float]:
+    """Return, for the output of each convolution but the last, its widest channel over its narrowest."""
+    found = []
+
+    class Watch(torch.fx.Interpreter):
+        def run_node(self, n: torch.fx.Node) -> object:
+            value = super().run_node(n)
+            if n.target == torch.ops.aten.conv2d.default:
+                widths = value.abs().amax(dim=(0, 2, 3))
+                found.append(float(widths.max() / widths.min()))
+            return value
+
+    with torch.no_grad():
+        Watch(graph).run(*x)
+    return found[:-1]
+
+
+class Chain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 12, 1)
+        self.last = nn.Conv2d(3, 2, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.leaky_relu(self.first(x), 0.2)
+        return self.last(nn.functional.pixel_shuffle(torch.relu(self.second(x)), 2))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**16))
+def test_channels_of_a_chain_come_to_one_range(seed: int) -> None:
+    torch.manual_seed(seed)
+    module = uneven(Chain(), seed)
+    graph, changes = rewrite(module, CONTRACT, [equalize_channels])
+    assert [change.layer for change in changes] == ["first", "second"]
+    x = example(CONTRACT, 64, 0xE9)
+    torch.testing.assert_close(graph(*x), module(*x), rtol=1e-4, atol=1e-4)
+    before, after = spreads(rewrite(module, CONTRACT, [])[0], x), spreads(graph, x)
+    assert after[0] < max(1.1, before[0] / 8)
+
+
+def test_residual_sums_and_conditional_norms_are_equalized_through() -> None:
+    label = Input("label", (), "int64", Sample("labels", classes=5))
+    contract = Contract((Input("z", (6,)), label), (Output("image", (3, 16, 16)),))
+    torch.manual_seed(0)
+    module = uneven(Generator((8, 8, 4), latent=6, classes=5), 1)
+    steps = [fold_batch_norm, tabulate_conditional_norm, conv_transpose_to_linear, conv_transpose_to_shuffle]
+    graph, changes = rewrite(module, contract, [*steps, equalize_channels])
+    equalized = {change.layer for change in changes if change.rewrite == "equalize_channels"}
+    assert {"blocks.0.conv1", "blocks.0.conv2", "blocks.0.shortcut", "blocks.1.conv1"} <= equalized
+    assert "head" not in equalized
+    z = example(contract, 9, 3)
+    torch.testing.assert_close(graph(*z), module(*z), rtol=0, atol=1e-3)
+
+
+class Square(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(x)))
+
+
+class Shared(Square):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(torch.relu(self.first(x[:, :3]) + x))
+
+
+class Returned(Square):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.first(x))
+
+
+@pytest.mark.parametrize("module", [Square(), Shared(), Returned()])
+def test_what_would_not_be_exact_is_left_alone(module: nn.Module) -> None:
+    assert rewrite(module, CONTRACT, [equalize_channels])[1] == []
