@@ -8,7 +8,7 @@ the distillation wants a GPU) and writes bench/headline.json and bench/headline.
 
 from __future__ import annotations
 
-import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,9 +44,8 @@ def goals(full: Mapping[str, Any], int8: Mapping[str, Any], quality: str) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "cifar10-full")
-    run = compress_generator(ROOT / "recipes" / "cifar10", profile="full", out=parser.parse_args().run)
+    os.chdir(ROOT)
+    run = compress_generator("recipes/cifar10", profile="full")
     assert run.figures is not None
     rows = {row["name"]: row for row in run.figures["rows"]}
     quality = next(key for key in rows["full"] if key.startswith("fid_"))

@@ -60,7 +60,7 @@ def main() -> None:
         text = fill(text, name, f"\n{section(run)}\n")
         write_png(ROOT / "bench" / f"{name}.png", grid(run))
     record = json.loads((RUNS["full"] / "stages" / "02-distill" / "record.json").read_text())
-    text = fill(text, "full-minutes", f"{record['seconds'] / 60:.0f}")
+    text = fill(text, "minutes", f"{record['seconds'] / 60:.0f}")
     write_text(ROOT / "README.md", text)
 
 
