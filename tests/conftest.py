@@ -23,7 +23,7 @@ def shared() -> Path:
 
 @pytest.fixture
 def small_recipe(tmp_path: Path) -> Path:
-    """The folder of a recipe small enough to compress in a test; needs torch, which the device floors lack."""
+    """The folder of a recipe small enough to compress in a test. Only this fixture needs torch."""
     from small_recipe import write_recipe
 
     return write_recipe(tmp_path / "small")
