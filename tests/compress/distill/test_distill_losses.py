@@ -9,8 +9,6 @@ from edgegan.compress.distill.losses import Adapters, output_loss, perceptual_lo
 from edgegan.compress.distill.taps import Tap
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 
-CPU = torch.device("cpu")
-
 
 def test_output_loss_is_in_units_of_half_the_range() -> None:
     ours, theirs = torch.full((2, 3, 4, 4), 64.0), torch.full((2, 3, 4, 4), 192.0)
