@@ -81,6 +81,7 @@ def compress_generator(
     Raises:
         RecipeError: the recipe is not well formed, or names missing files.
         ModelError: the generator cannot be built, or lint found that it cannot be compressed.
+        InputError: the contract's stored inputs cannot be used.
         CheckpointError: its weights cannot be used.
         StageError: a stage failed; the run can be gone on with.
         StorageError: the disk is full, the folder may not be written, or another process is writing it.
@@ -94,6 +95,7 @@ def compress_generator(
             next=f"its stages: {', '.join(names)}",
         )
     read.require_files()
+    read.contract.check_stored()
     folder = Path(out) if out is not None else default_folder(read)
     job = _Job(read, folder, follower or Follower(), until, len(stages))
     with locked(folder) if _first_process() else nullcontext():
@@ -231,7 +233,8 @@ def _first_candidate(recipe: Recipe) -> tuple[Candidate, str]:
     teacher = load_module(recipe.model, recipe.folder)
     discriminator = load_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
     specs = [_identity(spec, recipe.folder) for spec in (recipe.model, recipe.discriminator) if spec]
-    content = json.dumps([specs, recipe.contract.to_dict()], sort_keys=True)
+    stored = {name: sha256(path) for name, path in recipe.contract.stored.items()}
+    content = json.dumps([specs, recipe.contract.to_dict(), stored], sort_keys=True)
     student = copy.deepcopy(teacher)
     candidate = Candidate(student, teacher, recipe.contract, discriminator)
     return candidate, hashlib.sha256(content.encode()).hexdigest()

@@ -16,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
 )
 
 from edgegan.errors import InputError, RecipeError
@@ -38,9 +39,10 @@ def _checked_callable(value: str) -> str:
     return value
 
 
-def _checked_contract(contract: Contract) -> Contract:
+def _checked_contract(contract: Contract, info: ValidationInfo) -> Contract:
+    """Check the contract; its stored inputs lie in the folder that is the validation's context."""
     try:
-        return Contract.from_dict(contract.to_dict())
+        return Contract.from_dict(contract.to_dict()).with_stored(info.context or Path())
     except InputError as error:
         raise ValueError(error.what) from error
 
@@ -145,7 +147,7 @@ class Recipe(_Data):
         profile = _chosen_profile(source, profiles, profile)
         merged = _apply(source, data, profile, profiles[profile] or {}) if profile else data
         try:
-            recipe = cls.model_validate(merged)
+            recipe = cls.model_validate(merged, context=source.folder)
         except ValidationError as error:
             raise explain(error, cls, source, _placer(source, profile, ())) from error
         recipe._source, recipe._profile = source, profile
@@ -170,7 +172,7 @@ class Recipe(_Data):
         return self._source.where(location)
 
     def require_files(self) -> None:
-        """Raise `RecipeError` where a file that compression needs is missing, naming all that are."""
+        """Raise `RecipeError` where files that compression needs are missing, naming all of them."""
         named: list[tuple[Location, str]] = [(("model", "checkpoint"), self.model.checkpoint)]
         if self.discriminator:
             named.append((("discriminator", "checkpoint"), self.discriminator.checkpoint))
@@ -178,6 +180,9 @@ class Recipe(_Data):
             named.append((("quality", "features"), self.quality.features))
         if self.quality and self.quality.reference:
             named.append((("quality", "reference"), self.quality.reference))
+        for index, spec in enumerate(self.contract.inputs):
+            if spec.sample.file:
+                named.append((("contract", "inputs", index, "sample", "file"), spec.sample.file))
         missing = [(location, name) for location, name in named if not self.path(name).is_file()]
         if missing:
             raise RecipeError(
@@ -214,7 +219,7 @@ class Recipe(_Data):
     @staticmethod
     def _plain(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: Recipe._plain(item) for key, item in value.items() if item is not None}
+            return {key: Recipe._plain(item) for key, item in value.items()}
         return [Recipe._plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -28,6 +28,7 @@ def lint(
 
     read = Recipe.read(recipe)
     build_stages(read)
+    read.contract.check_stored()
     findings = find(load_module(read.model, read.folder), read.contract)
     if json:
         typer.echo(json_.dumps([asdict(finding) for finding in findings]))

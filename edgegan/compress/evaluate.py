@@ -132,7 +132,8 @@ class Evaluation:
         self.contract = recipe.contract
         self.threads = min(MOST_THREADS, _processors())
         wanted = recipe.quality
-        self.samples = wanted.samples if wanted else SAMPLES_WITHOUT_QUALITY
+        asked, most = wanted.samples if wanted else SAMPLES_WITHOUT_QUALITY, self.contract.distinct()
+        self.samples = asked if most is None else min(asked, most)
         self.extractor = extractor_of(recipe, threads=self.threads)
         self.reference = (
             Reference.load(recipe.path(wanted.reference), self.extractor)
@@ -250,6 +251,7 @@ class Evaluation:
             self.checksums[model.name],
             self.checksums[self.models[0].name],
             self.contract.to_dict(),
+            {name: sha256(path) for name, path in self.contract.stored.items()},
             self.samples,
             SEED,
             self.extractor.sha256 if self.extractor else None,

@@ -179,6 +179,7 @@ class _Run:
                 "do": "load",
                 "model": str(self._path),
                 "contract": contract.to_dict(),
+                "stored": str(contract.folder) if contract.folder else None,
                 "batch": batch,
                 "threads": threads,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgegan.measure.kid import kid
 from edgegan.measure.paired import psnr, ssim
 from edgegan.measure.precision_recall import precision_recall
 from edgegan.measure.statistics import Interval, bootstrap
-from edgegan.runtime.contract import Arrays, Contract, to_uint8
+from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 KEPT_BYTES = 256 << 20
@@ -64,17 +64,6 @@ def suffix(samples: int) -> str:
     return f"{samples // 1000}k" if samples % 1000 == 0 else str(samples)
 
 
-def draw(contract: Contract, n: int, seed: int, batch: int) -> Iterator[Arrays]:
-    """Yield `contract.sample(n, seed)` in batches, without ever holding all of it."""
-    streams = [np.random.default_rng([seed, index]) for index in range(len(contract.inputs))]
-    for start in range(0, n, batch):
-        size = min(batch, n - start)
-        yield {
-            spec.name: spec.sample.draw(stream, (size, *spec.shape), spec.dtype)
-            for spec, stream in zip(contract.inputs, streams)
-        }
-
-
 def batch_size(contract: Contract) -> int:
     """Return how many samples to run at once: fewer of larger outputs."""
     return max(1, min(BATCH, BATCH_BYTES // (4 * math.prod(contract.outputs[0].shape))))
@@ -107,7 +96,7 @@ def collect(
     kept: list[NDArray[Any]] = []
     features: list[NDArray[np.float32]] = []
     with OnnxRuntimeEngine(path, threads=threads) as engine:
-        for inputs in draw(contract, samples, seed, batch_size(contract)):
+        for inputs in contract.batches(samples, seed, batch_size(contract)):
             output = engine(inputs)[spec.name]
             if not np.isfinite(output).all():
                 raise DataError(f"the output {spec.name!r} holds NaN or infinity", where=str(path))

@@ -2,7 +2,8 @@
 
 One request and one reply at a time, each one line of JSON:
 
-    {"do": "load", "model": PATH, "contract": {...}, "batch": 1, "threads": 2}  ->  {"load_ms", "engine"}
+    {"do": "load", "model": PATH, "contract": {...}, "stored": FOLDER or null, "batch": 1, "threads": 2}
+                                                 ->  {"load_ms", "engine"}
     {"do": "turn", "seconds": 0.2, "least": 2}   ->  {"run_ms": [...], "end_to_end_ms": [...]}
     {"do": "memory"}                             ->  {"peak_rss_mib"}
 
@@ -110,10 +111,14 @@ class Worker:
 class _Bench:
     """The child's end: one loaded model, and the clock."""
 
-    def __init__(self, model: str, contract: dict[str, Any], batch: int, threads: int) -> None:
+    def __init__(
+        self, model: str, contract: dict[str, Any], stored: str | None, batch: int, threads: int
+    ) -> None:
         from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
         self._contract, self._batch = Contract.from_dict(contract), batch
+        if stored is not None:
+            self._contract = self._contract.with_stored(Path(stored))
         with suppress(ImportError):  # ahead of the clock; where it is absent, the engine says so
             import onnxruntime  # noqa: F401
         start = time.perf_counter()

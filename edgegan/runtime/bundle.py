@@ -70,7 +70,16 @@ class Bundle:
             content = bundle.read(name)
             if name in models:
                 _check_model(content, str(folder / name))
+        try:
+            bundle.contract.check_stored()
+        except InputError as error:
+            raise BundleError(error.what, where=error.where, next=_AGAIN) from error
         return bundle
+
+    @property
+    def contract(self) -> Contract:
+        """The contract, its stored inputs drawn from the bundle's own files."""
+        return self.manifest.contract.with_stored(self.folder, self.read)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file, those that were hashed and no others.
@@ -124,7 +133,7 @@ def write_bundle(
     Args:
         folder: where it goes; a bundle that is there is replaced, and nothing else ever is.
         name: what the model is called.
-        contract: of every model.
+        contract: of every model; the files of its stored inputs go into the bundle.
         models: precision to ONNX file; in the bundle it is `model.<precision>.onnx`.
         default: the precision that `Generator.load` takes.
         lineage: one record for each stage, in order.
@@ -143,9 +152,11 @@ def write_bundle(
     for precision in models:
         check_precision(precision)
     named = {precision: f"model.{precision}.onnx" for precision in models}
-    sources = {**{named[precision]: path for precision, path in models.items()}, **extra_files}
-    if len(sources) != len(models) + len(extra_files):
-        raise InputError("an extra file has the name of a model", where=", ".join(sorted(extra_files)))
+    stored = contract.stored
+    sources = {**{named[precision]: path for precision, path in models.items()}, **stored, **extra_files}
+    if len(sources) != len(models) + len(stored) + len(extra_files):
+        what = "an extra file has the name of a model or of stored inputs"
+        raise InputError(what, where=", ".join(sorted(extra_files)))
     with atomic_folder(folder) as partial:
         manifest = Manifest(
             name=name,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeGuard
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-
-Arrays = dict[str, NDArray[Any]]
+from edgegan.runtime.names import is_safe
+from edgegan.runtime.stored import Arrays, Stored, scaled, shuffled
 
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
@@ -20,15 +22,23 @@ RESERVED = ("n", "seed")
 
 @dataclass(frozen=True)
 class Sample:
-    """How an input is drawn: standard `normal`, `uniform` from low to high, or `labels` in 0..classes-1."""
+    """How an input is drawn.
 
-    kind: Literal["normal", "uniform", "labels"]
+    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, or `stored`: real inputs, rows of the
+    array that has the input's name in the .npz `file`, where uint8 0..255 stands for low to high.
+    """
+
+    kind: Literal["normal", "uniform", "labels", "stored"]
     low: float = -1.0
     high: float = 1.0
     classes: int | None = None
+    file: str | None = None
+    """Of stored inputs: the name of a file beside the recipe, or in the bundle."""
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """Draw an array of `shape` and `dtype`."""
+        """Draw an array of `shape` and `dtype`; stored inputs are drawn by `Contract.batches`."""
+        if self.kind == "stored":
+            raise InputError("stored inputs are drawn from their contract", next="call Contract.sample")
         if self.kind == "normal":
             return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
         if self.kind == "uniform":
@@ -68,20 +78,104 @@ class Contract:
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
+    _stored: ClassVar[Stored | None] = None
+    """Set by `with_stored`, and no field: it says where files lie, not what a generator takes and gives."""
 
     def sample(self, n: int, seed: int) -> Arrays:
         """Draw `n` inputs from `seed`; the first `m` of `n` are those of `sample(m, seed)`.
 
-        Each input has a stream of its own: PCG64 seeded with (seed, index of the input).
+        Each input has a stream of its own: PCG64 seeded with (seed, index of the input). Inputs stored in one
+        file are drawn together, row by row, from the stream of the first of them: no row comes twice before
+        each has come once.
+
+        Raises:
+            InputError: `n` or `seed` is too small, or stored inputs cannot be read (see `Stored.rows`).
+        """
+        return next(self.batches(n, seed, n))
+
+    def batches(self, n: int, seed: int, batch: int) -> Iterator[Arrays]:
+        """Yield `sample(n, seed)` in batches, without ever holding all of it.
+
+        Raises:
+            InputError: see `sample`.
         """
         if n < 1:
             raise InputError(f"the number of samples must be 1 or more, not {n}")
         if seed < 0:
             raise InputError(f"the seed must be 0 or more, not {seed}")
-        return {
-            spec.name: spec.sample.draw(np.random.default_rng([seed, index]), (n, *spec.shape), spec.dtype)
-            for index, spec in enumerate(self.inputs)
-        }
+        streams = [np.random.default_rng([seed, index]) for index in range(len(self.inputs))]
+        orders: dict[str, Iterator[int]] = {}
+        for spec, stream in zip(self.inputs, streams):
+            if spec.sample.file and spec.sample.file not in orders:
+                orders[spec.sample.file] = shuffled(stream, self._files.count(spec.sample.file))
+        for start in range(0, n, batch):
+            size = min(batch, n - start)
+            rows = {file: list(islice(order, size)) for file, order in orders.items()}
+            yield {
+                spec.name: self._stored_rows(spec, rows[spec.sample.file])
+                if spec.sample.file
+                else spec.sample.draw(stream, (size, *spec.shape), spec.dtype)
+                for spec, stream in zip(self.inputs, streams)
+            }
+
+    def with_stored(self, folder: Path, read: Callable[[str], bytes] | None = None) -> Contract:
+        """Return this contract with its stored inputs drawn from the files in `folder`.
+
+        Each file is read when it is first drawn from. Contracts are equal wherever their files lie.
+
+        Args:
+            folder: where the files lie.
+            read: gives the bytes of a file by its name, in place of those in the folder.
+        """
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+        for spec in self.inputs:
+            if spec.sample.file:
+                shapes.setdefault(spec.sample.file, {})[spec.name] = spec.shape
+        bound = Contract(self.inputs, self.outputs)
+        object.__setattr__(bound, "_stored", Stored(folder, shapes, read))
+        return bound
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files of stored inputs lie; None where that is not known."""
+        return self._stored.folder if self._stored else None
+
+    @property
+    def stored(self) -> dict[str, Path]:
+        """The files of stored inputs by name.
+
+        Raises:
+            InputError: there are stored inputs, and where they lie is not known.
+        """
+        names = sorted({spec.sample.file for spec in self.inputs if spec.sample.file})
+        return {name: self._files.folder / name for name in names}
+
+    def check_stored(self) -> None:
+        """Raise `InputError` where stored inputs cannot be read, or do not fit (see `Stored.rows`)."""
+        for file in self.stored:
+            self._files.rows(file)
+
+    def distinct(self) -> int | None:
+        """Return how many samples of a seed come before one comes again; None where there is no end to them.
+
+        Raises:
+            InputError: stored inputs cannot be read, or do not fit.
+        """
+        counts = [self._files.count(file) for file in self.stored]
+        return max(counts) if all(spec.sample.file for spec in self.inputs) else None
+
+    @property
+    def _files(self) -> Stored:
+        if self._stored is None:
+            raise InputError(
+                "the contract has stored inputs, and does not know where they lie",
+                next="use contract.with_stored(FOLDER), or give all inputs",
+            )
+        return self._stored
+
+    def _stored_rows(self, spec: Input, rows: list[int]) -> NDArray[np.float32]:
+        array = self._files.rows(spec.sample.file or "")[spec.name]
+        return scaled(array[rows], spec.sample.low, spec.sample.high)
 
     def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise `InputError` where `arrays` does not fit: names, shapes, dtypes, label range, batch sizes."""
@@ -104,8 +198,10 @@ class Contract:
             raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contract as plain data, fit for JSON."""
-        return asdict(self)
+        """Return the contract as plain data, fit for JSON; what is None is left out."""
+        return asdict(
+            self, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None}
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contract:
@@ -141,6 +237,9 @@ class Contract:
                 raise InputError(f"{spec.name!r}: every size in {spec.shape} must be a positive integer")
         for spec in self.inputs:
             _validate_input(spec)
+        files = {spec.sample.file for spec in self.inputs if spec.sample.file}
+        if len({file.casefold() for file in files}) != len(files):
+            raise InputError(f"{sorted(files)} are one file on systems that ignore case")
         for spec in self.outputs:
             _validate_output(spec)
 
@@ -157,8 +256,9 @@ def _output(data: Mapping[str, Any]) -> Output:
 
 def _validate_input(spec: Input) -> None:
     kind, classes = spec.sample.kind, spec.sample.classes
-    if kind not in ("normal", "uniform", "labels"):
-        raise InputError(f"{spec.name!r}: sample kind {kind!r} is not normal, uniform or labels")
+    if kind not in ("normal", "uniform", "labels", "stored"):
+        raise InputError(f"{spec.name!r}: sample kind {kind!r} is not normal, uniform, labels or stored")
+    _validate_file(spec.name, spec.sample)
     if spec.dtype not in ("float32", "int64"):
         raise InputError(f"{spec.name!r}: dtype {spec.dtype!r} is not float32 or int64")
     if (kind == "labels") != (spec.dtype == "int64"):
@@ -169,6 +269,17 @@ def _validate_input(spec: Input) -> None:
         raise InputError(f"{spec.name!r}: only labels have classes")
     if not _is_range(spec.sample.low, spec.sample.high):
         raise InputError(f"{spec.name!r}: low and high must be two finite numbers, lowest first")
+
+
+def _validate_file(name: str, sample: Sample) -> None:
+    file = sample.file
+    if sample.kind != "stored" and file is not None:
+        raise InputError(f"{name!r}: only stored inputs have a file")
+    if sample.kind == "stored" and not (isinstance(file, str) and is_safe(file) and file.endswith(".npz")):
+        raise InputError(
+            f"{name!r}: stored inputs need a file: the plain name of an .npz beside the recipe, as in "
+            f"inputs.npz, not {file!r:.80}"
+        )
 
 
 def _validate_output(spec: Output) -> None:

@@ -58,7 +58,7 @@ class Generator:
 
         opened = Bundle.open(bundle)
         try:
-            return cls(OnnxRuntimeEngine(opened.model(precision), threads=threads), opened.manifest.contract)
+            return cls(OnnxRuntimeEngine(opened.model(precision), threads=threads), opened.contract)
         except ModelError as error:
             raise ModelError(error.what, where=str(opened.folder), next=error.next) from error
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from edgegan.errors import BundleError, InputError
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.names import is_safe
 
 FILE_NAME = "manifest.json"
 SCHEMA = 1
@@ -16,8 +17,6 @@ LARGEST_MANIFEST = 4 << 20
 LARGEST_FILE = (2 << 30) - 1
 
 _KEYS = ("schema", "name", "created_by", "contract", "models", "default", "lineage", "figures", "files")
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}(?<!\.)")
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _PRECISION = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DEEPEST = 4
@@ -52,9 +51,8 @@ class Manifest:
             InputError: the lineage or the figures hold what JSON cannot: NaN, infinity, an object of Python.
         """
         try:
-            text = json.dumps(
-                {"schema": SCHEMA, **asdict(self)}, indent=2, allow_nan=False, ensure_ascii=False
-            )
+            data = {"schema": SCHEMA, **asdict(self), "contract": self.contract.to_dict()}
+            text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             return (text + "\n").encode()
         except (TypeError, ValueError) as error:
             raise InputError(f"the manifest cannot be written as JSON: {error}") from error
@@ -79,7 +77,7 @@ class Manifest:
         return cls(
             name=data["name"],
             created_by=data["created_by"],
-            contract=_contract(data["contract"]),
+            contract=_contract(data["contract"], files),
             models=_models(data["models"], data["default"], files),
             default=data["default"],
             lineage=lineage,
@@ -111,7 +109,7 @@ def check_name(name: Any) -> None:
     if len(parts) > _DEEPEST:
         refuse(f"the path {name!r} is deeper than {_DEEPEST}")
     for part in parts:
-        if not _PART.fullmatch(part) or _DEVICES.fullmatch(part):
+        if not is_safe(part):
             refuse(f"the path {name!r} holds the name {part!r}, which is not safe on every system")
     if name.casefold() == FILE_NAME:
         refuse("'files' lists the manifest itself")
@@ -171,11 +169,15 @@ def _text(value: Any, key: str) -> None:
         refuse(f"{key!r} must be 1 to 200 printable characters")
 
 
-def _contract(data: Any) -> Contract:
+def _contract(data: Any, files: dict[str, FileEntry]) -> Contract:
     try:
-        return Contract.from_dict(data)
+        contract = Contract.from_dict(data)
     except InputError as error:
         refuse(error.what)
+    for spec in contract.inputs:
+        if spec.sample.file and spec.sample.file not in files:
+            refuse(f"the input {spec.name!r} is stored in {spec.sample.file!r}, which 'files' does not list")
+    return contract
 
 
 def _files(data: Any) -> dict[str, FileEntry]:

@@ -273,6 +273,12 @@ def _check(contract: Contract, data: LabelledImages) -> None:
             f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}"
         )
     for spec in contract.inputs:
+        if spec.sample.kind == "stored":
+            raise DataError(
+                "teachers are trained from noise and labels, not from stored inputs",
+                where=f"input {spec.name!r}",
+                next="train this generator with its own code, and name its checkpoint in the recipe",
+            )
         if spec.sample.kind == "labels" and spec.sample.classes != len(data.classes):
             raise DataError(
                 f"the data has {len(data.classes)} classes, the contract {spec.sample.classes}",

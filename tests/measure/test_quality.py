@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgegan.errors import DataError, ModelError
@@ -22,7 +20,6 @@ onnx = pytest.importorskip("onnx", reason="needs onnx, to make a model")
 helper = onnx.helper
 
 Z = Input("z", (12 * 12 * 3,), sample=Sample("uniform"))
-LABEL = Input("label", (), "int64", Sample("labels", classes=10))
 
 
 def model(path: Path, contract: Contract, gain: float) -> Path:
@@ -63,17 +60,6 @@ SERIES = Contract((Z,), (Output("series", (3, 144), (-2.0, 2.0), ""),))
 def reference(n: int = 300) -> Reference:
     features = np.random.default_rng(5).random((n, 6)).astype(np.float32)
     return Reference(Statistics.of(features), features, "0" * 64, "random")
-
-
-@settings(max_examples=20, deadline=None)
-@given(n=st.integers(1, 40), batch=st.integers(1, 13), seed=st.integers(0, 9))
-def test_batches_are_the_contracts_own_samples(n: int, batch: int, seed: int) -> None:
-    contract = Contract(
-        (Input("a", (3,)), LABEL, Input("u", (2, 2), sample=Sample("uniform"))), IMAGES.outputs
-    )
-    batches = list(quality.draw(contract, n, seed, batch))
-    for name, array in contract.sample(n, seed).items():
-        np.testing.assert_array_equal(np.concatenate([part[name] for part in batches]), array)
 
 
 def test_outputs_are_those_of_the_contracts_samples(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def load(path: Path, contract: Contract, **changes: int) -> dict[str, object]:
         "do": "load",
         "model": str(path),
         "contract": contract.to_dict(),
+        "stored": None,
         "batch": 2,
         "threads": 1,
         **changes,

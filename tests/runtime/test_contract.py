@@ -136,7 +136,7 @@ def _with(**changes: Any) -> dict[str, Any]:
         (_with(input={"shape": 4}), "not well formed"),
         (_with(input={"dtype": "float64"}), "not float32 or int64"),
         (_with(input={"dtype": "int64"}), "labels are int64"),
-        (_with(sample={"kind": "beta"}), "not normal, uniform or labels"),
+        (_with(sample={"kind": "beta"}), "not normal, uniform, labels or stored"),
         (_with(sample={"kind": "labels", "classes": 3}), "labels are int64"),
         (_with(sample={"kind": "labels"}, input={"dtype": "int64"}), "need classes"),
         (_with(sample={"kind": "labels", "classes": True}, input={"dtype": "int64"}), "need classes"),

@@ -1,0 +1,115 @@
+"""Real inputs that a contract draws from: rows of `.npz` files that lie beside a recipe or in a bundle."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import InputError
+
+Arrays = dict[str, NDArray[Any]]
+Shapes = Mapping[str, tuple[int, ...]]
+"""Input to the shape of one sample of it."""
+
+LARGEST = (2 << 30) - 1
+"""Bytes that the arrays of one file may take."""
+
+_NEXT = "np.savez_compressed(FILE, **{INPUT: images}) with images of shape (M, *shape), uint8 or float32"
+
+
+class Stored:
+    """The files that inputs are drawn from, each read once, when it is first drawn from.
+
+    Args:
+        folder: where they lie.
+        shapes: file to the inputs that are drawn from it.
+        read: gives the bytes of a file by its name; by default as it lies in the folder.
+    """
+
+    def __init__(
+        self, folder: Path, shapes: Mapping[str, Shapes], read: Callable[[str], bytes] | None = None
+    ) -> None:
+        self.folder, self._shapes = folder, shapes
+        self._read_file = read or self._read_plain
+        self._arrays: dict[str, Arrays] = {}
+
+    def rows(self, file: str) -> Arrays:
+        """Return the arrays (M, *shape) of a file by input, uint8 or float32, of one M.
+
+        Raises:
+            InputError: the file is missing or damaged, or an array is missing, does not fit or is not finite.
+        """
+        if file not in self._arrays:
+            where = str(self.folder / file)
+            arrays = _unpacked(self._read_file(file), self._shapes[file], where)
+            for name, array in arrays.items():
+                _check(name, array, self._shapes[file][name], where)
+            counts = {name: len(array) for name, array in arrays.items()}
+            if len(set(counts.values())) != 1:
+                raise InputError(
+                    f"the inputs must have as many rows as each other, not {counts}", where=where
+                )
+            self._arrays[file] = arrays
+        return self._arrays[file]
+
+    def count(self, file: str) -> int:
+        """Return the number of a file's rows."""
+        return len(next(iter(self.rows(file).values())))
+
+    def _read_plain(self, file: str) -> bytes:
+        path = self.folder / file
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"the stored inputs cannot be read: {error.strerror or error}", where=str(path), next=_NEXT
+            ) from error
+
+
+def scaled(rows: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    """Return `rows` as float32: uint8 0..255 mapped to `low`..`high`, float32 as it is."""
+    if rows.dtype == np.float32:
+        return rows
+    return rows.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+
+
+def shuffled(rng: np.random.Generator, count: int) -> Iterator[int]:
+    """Yield row numbers below `count` without end: all of them in one random order, then in another."""
+    while True:
+        yield from rng.permutation(count)
+
+
+def _unpacked(content: bytes, shapes: Shapes, where: str) -> Arrays:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            missing = sorted(set(shapes) - set(file.files))
+            size = sum(entry.file_size for entry in file.zip.infolist())
+            arrays = {} if missing or size > LARGEST else {name: file[name] for name in shapes}
+    except Exception as error:  # a damaged archive makes numpy and zipfile raise almost anything
+        raise InputError(
+            f"the stored inputs are not a whole .npz file: {error}", where=where, next=_NEXT
+        ) from error
+    if missing:
+        raise InputError(f"the stored inputs hold no array {missing[0]!r}", where=where, next=_NEXT)
+    if size > LARGEST:
+        raise InputError(f"the stored inputs take {size} bytes, more than {LARGEST}", where=where)
+    return arrays
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], where: str) -> None:
+    problem = None
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.uint8, np.float32):
+        problem = f"must be uint8 or float32, not {getattr(array, 'dtype', 'bytes')}"
+    elif array.shape[1:] != shape or array.ndim != len(shape) + 1:
+        problem = f"must have shape ({', '.join(map(str, ('M', *shape)))}), not {array.shape}"
+    elif len(array) == 0:
+        problem = "has no rows"
+    elif not np.isfinite(array).all():
+        problem = "holds NaN or infinity"
+    if problem:
+        raise InputError(f"the stored input {name!r} {problem}", where=where, next=_NEXT)
