@@ -61,7 +61,7 @@ def find() -> TensorRT | None:
         try:
             module = importlib.import_module(name)
             version = tuple(int(part) for part in re.findall(r"\d+", module.__version__))
-            module.Builder, module.OnnxParser, module.Runtime  # noqa: B018
+            _ = module.Builder, module.OnnxParser, module.Runtime
         except (ImportError, OSError, RuntimeError, AttributeError):
             continue
         return describe(module, name, version)
