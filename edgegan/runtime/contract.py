@@ -24,8 +24,8 @@ RESERVED = ("n", "seed")
 class Sample:
     """How an input is drawn.
 
-    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, or `stored`: real inputs, rows of the
-    array that has the input's name in the .npz `file`, where uint8 0..255 stands for low to high.
+    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, or `stored`: real inputs, rows of
+    the array that has the input's name in the .npz `file`, where uint8 0..255 stands for low to high.
     """
 
     kind: Literal["normal", "uniform", "labels", "stored"]
