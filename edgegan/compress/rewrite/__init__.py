@@ -8,6 +8,7 @@ from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, co
 from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
 from edgegan.compress.rewrite.norm import batch_norm_to_affine, fold_batch_norm, tabulate_conditional_norm
 from edgegan.compress.rewrite.parametrization import without_parametrizations
+from edgegan.compress.rewrite.upsample import delay_upsample, upsample_conv_to_conv_transpose
 
 __all__ = [
     "Change",
@@ -15,9 +16,11 @@ __all__ = [
     "batch_norm_to_affine",
     "conv_transpose_to_linear",
     "conv_transpose_to_shuffle",
+    "delay_upsample",
     "fold_batch_norm",
     "rewrite",
     "tabulate_conditional_norm",
     "trace",
+    "upsample_conv_to_conv_transpose",
     "without_parametrizations",
 ]

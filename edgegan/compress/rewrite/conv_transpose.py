@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
+from edgegan.compress.rewrite.kernels import padded, per_axis
 from edgegan.runtime.contract import Contract
 
 TARGETS = {aten.conv_transpose1d.default: 1, aten.conv_transpose2d.input: 2}
@@ -64,7 +63,7 @@ def conv_transpose_to_linear(graph: GraphModule, contract: Contract) -> list[Cha
             zip(layer.kernel, layer.padding, layer.output_padding)
         ):
             length = kernel - 2 * padding + extra
-            weight = _pad_end(weight, axis, extra).narrow(2 + axis, padding, length)
+            weight = padded(weight, axis, 0, extra).narrow(2 + axis, padding, length)
             lengths.append(length)
         inputs, outputs = weight.shape[:2]
         with graph.graph.inserting_before(layer.node):
@@ -96,7 +95,7 @@ def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Ch
     changes = []
     for layer in _layers(graph):
         plans = [
-            _plan(*numbers)
+            plan_axis(*numbers)
             for numbers in zip(layer.kernel, layer.stride, layer.padding, layer.output_padding, layer.size)
         ]
         with graph.graph.inserting_before(layer.node):
@@ -114,7 +113,9 @@ def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Ch
 
 
 @dataclass(frozen=True)
-class _AxisPlan:
+class AxisPlan:
+    """One spatial axis of a transposed convolution written as a Conv, a shuffle and a crop."""
+
     padding: int
     """The padding of the Conv."""
     shuffled: int
@@ -125,12 +126,13 @@ class _AxisPlan:
     """The length to keep."""
 
 
-def _plan(kernel: int, stride: int, padding: int, extra: int, size: int) -> _AxisPlan:
+def plan_axis(kernel: int, stride: int, padding: int, extra: int, size: int) -> AxisPlan:
+    """Plan an axis of `size` positions; `extra` is the output padding."""
     taps = ceil(kernel / stride)
     before = taps - 1 - padding // stride
     after = ceil((kernel + extra - padding) / stride) - 1
     widest = max(before, after, 0)
-    return _AxisPlan(
+    return AxisPlan(
         padding=widest,
         shuffled=(size + 2 * widest - taps + 1) * stride,
         crop=padding - (taps - 1 - widest) * stride,
@@ -138,7 +140,7 @@ def _plan(kernel: int, stride: int, padding: int, extra: int, size: int) -> _Axi
     )
 
 
-def _shuffled(graph: GraphModule, layer: _Layer, plans: list[_AxisPlan]) -> Node:
+def _shuffled(graph: GraphModule, layer: _Layer, plans: list[AxisPlan]) -> Node:
     axes = len(plans)
     call = graph.graph.call_function
     weight = add_constant(graph, f"{layer.name}.weight", _phases(layer))
@@ -165,7 +167,7 @@ def _phases(layer: _Layer) -> Tensor:
     weight, axes = layer.weight, len(layer.stride)
     shape = []
     for axis, stride in enumerate(layer.stride):
-        weight = _pad_end(weight, axis, -weight.shape[2 + axis] % stride)
+        weight = padded(weight, axis, 0, -weight.shape[2 + axis] % stride)
         shape += [weight.shape[2 + axis] // stride, stride]
     inputs, outputs = weight.shape[0] // layer.groups, weight.shape[1]
     weight = weight.reshape(layer.groups, inputs, outputs, *shape)
@@ -186,7 +188,7 @@ def _layers(graph: GraphModule) -> list[_Layer]:
         if weight is None or (bias is None and bias_node is not None) or len(size) != axes or -1 in size:
             continue
         numbers = {
-            name: _per_axis(argument(node, position, name, default), axes)
+            name: per_axis(argument(node, position, name, default), axes)
             for position, name, default in (
                 (3, "stride", 1),
                 (4, "padding", 0),
@@ -200,17 +202,6 @@ def _layers(graph: GraphModule) -> list[_Layer]:
         groups = argument(node, 6, "groups", 1)
         found.append(_Layer(node, layer_of(weight_node), weight, bias, groups=groups, size=size, **numbers))
     return found
-
-
-def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
-    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return values * axes if len(values) == 1 else values
-
-
-def _pad_end(weight: Tensor, axis: int, amount: int) -> Tensor:
-    """Append `amount` zeros to a spatial axis."""
-    after = weight.dim() - 3 - axis
-    return F.pad(weight, [0, 0] * after + [0, amount])
 
 
 def _flat_source(node: Node, features: int) -> Node | None:

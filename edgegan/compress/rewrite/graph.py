@@ -140,6 +140,11 @@ def shape(node: object) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in value.shape)
 
 
+def only_reader(node: Node, reader: Node) -> bool:
+    """Whether `reader` alone reads `node`."""
+    return list(node.users) == [reader]
+
+
 def replace(node: Node, by: Node) -> None:
     """Let `by` take the place of `node`."""
     node.replace_all_uses_with(by)

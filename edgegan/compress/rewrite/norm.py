@@ -17,6 +17,7 @@ from edgegan.compress.rewrite.graph import (
     depends_on,
     evaluate,
     layer_of,
+    only_reader,
     replace,
     shape,
 )
@@ -56,7 +57,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
     changes = []
     for norm in _norms(graph):
         layer, repeats = norm.source, 1
-        if layer.target in RESHAPES and _only_reader(layer, norm.node):
+        if layer.target in RESHAPES and only_reader(layer, norm.node):
             before, after = shape(layer.args[0]), shape(layer)
             channels = norm.scale.numel()
             if len(before) != 2 or after[:2] != (before[0], channels):
@@ -65,7 +66,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
             layer, reader = layer.args[0], layer
         else:
             reader = norm.node
-        if not isinstance(layer, Node) or not _only_reader(layer, reader):
+        if not isinstance(layer, Node) or not only_reader(layer, reader):
             continue
         if not _fold_into(graph, layer, norm, repeats):
             continue
@@ -106,7 +107,7 @@ def tabulate_conditional_norm(graph: GraphModule, contract: Contract) -> list[Ch
             continue
         source, name = match.source, _first_layer(match.gain, inputs)
         norm = norms.get(source)
-        if norm is not None and _only_reader(source, match.product):
+        if norm is not None and only_reader(source, match.product):
             axes = [1, -1] + [1] * (gain.dim() - 2)
             bias = bias + gain * norm.shift.view(axes)
             gain = gain * norm.scale.view(axes)
@@ -160,7 +161,7 @@ def _conditionals(graph: GraphModule, contract: Contract) -> list[_Conditional]:
     for node in graph.graph.nodes:
         total = split(node, aten.add.Tensor)
         product = split(total[0], aten.mul.Tensor) if total else None
-        if not total or not product or not _only_reader(total[0], node):
+        if not total or not product or not only_reader(total[0], node):
             continue
         (label,), value = inputs[product[1]], product[0].meta["val"]
         if inputs[total[1]] == {label}:
@@ -263,7 +264,3 @@ def _fold_into(graph: GraphModule, layer: Node, norm: _Norm, repeats: int) -> bo
         new_bias = add_constant(graph, f"{name}.bias", folded.to(weight.dtype))
     layer.args = (layer.args[0], new_weight, new_bias, *layer.args[3:])
     return True
-
-
-def _only_reader(node: Node, reader: Node) -> bool:
-    return list(node.users) == [reader]
