@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edgegan.runtime.bundle import Bundle, write_bundle
     from edgegan.runtime.contract import Contract, Input, Output, Sample
     from edgegan.runtime.generator import Generator
+    from edgegan.target import Target, targets
     from edgegan.train.features import train_features
     from edgegan.train.run import train_teacher
 
@@ -74,6 +75,7 @@ _HOMES = {
     "edgegan.runtime.bundle": ("Bundle", "write_bundle"),
     "edgegan.runtime.contract": ("Contract", "Input", "Output", "Sample"),
     "edgegan.runtime.generator": ("Generator",),
+    "edgegan.target": ("Target", "targets"),
     "edgegan.train.features": ("train_features",),
     "edgegan.train.run": ("train_teacher",),
 }
@@ -115,12 +117,14 @@ __all__ = [
     "StageError",
     "StageRecord",
     "StorageError",
+    "Target",
     "UserError",
     "__version__",
     "compress_generator",
     "lint",
     "load_module",
     "measure_latency",
+    "targets",
     "train_features",
     "train_teacher",
     "write_bundle",

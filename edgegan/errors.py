@@ -2,7 +2,7 @@
 
 EdgeganError
 |-- UserError                what the user gave cannot be used        (exit code 2)
-|   |-- RecipeError          recipe.yaml: unknown key, bad value, missing file
+|   |-- RecipeError          recipe.yaml or a target: unknown key, bad value, missing file
 |   |-- ModelError           the module cannot be imported, built or traced
 |   |-- CheckpointError      weights: wrong shape, needs pickle, NaN
 |   |-- DataError            images or features that cannot be read
@@ -49,7 +49,7 @@ class UserError(EdgeganError):
 
 
 class RecipeError(UserError):
-    """The recipe has an unknown key, a bad value or names a missing file."""
+    """The recipe or target has an unknown key, a bad value or names a missing file."""
 
 
 class ModelError(UserError):

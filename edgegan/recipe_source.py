@@ -1,4 +1,4 @@
-"""Where a recipe's data came from: its YAML text and lines, so that an error can point at one."""
+"""Where the data of a recipe or a target came from: its YAML text and lines, for errors to point at."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from edgegan.errors import RecipeError
 
 Location = tuple[str | int, ...]
 SHOWN = 8
+NEXT = "name a folder that holds a recipe.yaml, as in: edgegan compress recipes/cifar10"
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,24 +35,32 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class RecipeSource:
-    """A recipe's plain data, the folder of its files, and where they were read from."""
+    """A recipe's plain data, the folder of its files, and where they were read from.
+
+    `what` is what errors call it: a recipe, or a target.
+    """
 
     data: dict[str, Any]
     folder: Path
     file: Path | None = None
     root: yaml.Node | None = field(default=None, repr=False)
+    what: str = "recipe"
 
     @classmethod
-    def read(cls, file: Path) -> RecipeSource:
-        """Read a YAML file; raise `RecipeError` where it is missing or not a YAML mapping."""
+    def read(cls, file: Path, what: str = "recipe", next: str = NEXT) -> RecipeSource:
+        """Read a YAML file.
+
+        Raises:
+            RecipeError: it is missing, when `next` says what to type; or it is not a YAML mapping.
+        """
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise RecipeError(
-                f"cannot read the recipe: {reason}",
+                f"cannot read the {what}: {reason}",
                 where=str(file),
-                next="name a folder that holds a recipe.yaml, as in: edgegan compress recipes/cifar10",
+                next=next,
             ) from error
         try:
             root = yaml.compose(text, Loader=_Loader)
@@ -60,12 +69,12 @@ class RecipeSource:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             raise RecipeError(
-                f"the recipe is not YAML: {getattr(error, 'problem', None) or error}",
+                f"the {what} is not YAML: {getattr(error, 'problem', None) or error}",
                 where=f"{file}, line {mark.line + 1}" if mark else str(file),
             ) from error
         if not isinstance(data, dict):
-            raise RecipeError("the recipe must be a mapping of keys to values", where=str(file))
-        return cls(data, file.parent, file, root)
+            raise RecipeError(f"the {what} must be a mapping of keys to values", where=str(file))
+        return cls(data, file.parent, file, root, what)
 
     def line(self, location: Location) -> int | None:
         """Return the line, from 1, of the entry at `location`; None where there is no such entry."""
@@ -133,7 +142,7 @@ def explain(
         return RecipeError(shown[0][0], where=source.where(shown[0][1]))
     lines = [f"line {source.line(at)}: {text}" if source.line(at) else text for text, at in shown]
     return RecipeError(
-        f"{len(problems)} problems in the recipe:\n  " + "\n  ".join([*lines, *more]),
+        f"{len(problems)} problems in the {source.what}:\n  " + "\n  ".join([*lines, *more]),
         where=str(source.file) if source.file else None,
     )
 
@@ -177,6 +186,8 @@ def _step(annotation: Any, step: str | int) -> Any:
         return None
     if isinstance(step, int):
         return kind
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation)[1]
     if dataclasses.is_dataclass(kind):
         return typing.get_type_hints(kind).get(step)
     fields = {entry.alias or name: entry for name, entry in kind.model_fields.items()}
