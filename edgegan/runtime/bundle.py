@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from edgegan.runtime.manifest import (
     FILE_NAME,
     LARGEST_FILE,
     LARGEST_MANIFEST,
+    EngineEntry,
     FileEntry,
     Manifest,
     check_name,
@@ -116,6 +117,30 @@ class Bundle:
             )
         return self.read(self.manifest.models[chosen])
 
+    def add_engines(self, engines: Mapping[EngineEntry, bytes]) -> Bundle:
+        """Put engines into the bundle in one step, and return it as it then is.
+
+        An engine takes the place of the one that was built from the same model for the same module and GPU.
+
+        Raises:
+            BundleError: a file of the bundle was changed, or an entry cannot be in a manifest.
+            StorageError: the bundle cannot be written.
+        """
+        replaced = {engine.file for engine in engines}
+        kept = tuple(engine for engine in self.manifest.engines if engine.file not in replaced)
+        gone = {engine.file for engine in self.manifest.engines} & replaced
+        entries = {name: entry for name, entry in self.manifest.files.items() if name not in gone}
+        with atomic_folder(self.folder) as partial:
+            for name in entries:
+                _write(partial, name, self.read(name))
+            for engine, plan in engines.items():
+                check_name(engine.file)
+                entries[engine.file] = _write(partial, engine.file, plan)
+            manifest = replace(self.manifest, files=entries, engines=(*kept, *engines))
+            (partial / FILE_NAME).write_bytes(manifest.to_bytes())
+            verified = Bundle.open(partial)
+        return Bundle(self.folder, verified.manifest)
+
 
 def write_bundle(
     folder: Path,
@@ -194,7 +219,11 @@ def _copy(source: Path, partial: Path, name: str) -> FileEntry:
         raise InputError(f"the file is larger than {LARGEST_FILE} bytes", where=str(source))
     if name.endswith(".onnx"):
         _check_model(content, str(source))
-    target = partial / name
+    return _write(partial, name, content)
+
+
+def _write(folder: Path, name: str, content: bytes) -> FileEntry:
+    target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return FileEntry(hashlib.sha256(content).hexdigest(), len(content))

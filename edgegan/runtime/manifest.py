@@ -17,8 +17,12 @@ LARGEST_MANIFEST = 4 << 20
 LARGEST_FILE = (2 << 30) - 1
 
 _KEYS = ("schema", "name", "created_by", "contract", "models", "default", "lineage", "figures", "files")
+_OPTIONAL = ("engines",)
 _PRECISION = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MODULES = ("tensorrt", "tensorrt_rtx")
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){1,4}")
+_CAPABILITY = re.compile(r"[0-9]{1,3}\.[0-9]{1,2}")
 _DEEPEST = 4
 
 
@@ -28,6 +32,27 @@ class FileEntry:
 
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """An engine that was built from one of the models, and what it was built for: it runs nowhere else."""
+
+    file: str
+    precision: str
+    """The model that it was built from."""
+    onnx_sha256: str
+    """Of that model's file when the engine was built."""
+    module: str
+    """"tensorrt" or "tensorrt_rtx"."""
+    version: str
+    """Of the module, as "10.3.0"."""
+    gpu: str | None
+    """The GPU's name, or None where the engine is bound to none: tensorrt_rtx."""
+    compute_capability: str | None
+    """Of the GPU, as "8.7"; None as above."""
+    batches: tuple[int, int, int]
+    """The least, the best and the largest batch."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,7 @@ class Manifest:
     lineage: list[dict[str, Any]]
     figures: dict[str, Any]
     files: dict[str, FileEntry]
+    engines: tuple[EngineEntry, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the manifest as it is written.
@@ -52,6 +78,8 @@ class Manifest:
         """
         try:
             data = {"schema": SCHEMA, **asdict(self), "contract": self.contract.to_dict()}
+            if not self.engines:
+                del data["engines"]
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             return (text + "\n").encode()
         except (TypeError, ValueError) as error:
@@ -83,6 +111,7 @@ class Manifest:
             lineage=lineage,
             figures=figures,
             files=files,
+            engines=_engines(data.get("engines", []), data["models"], files),
         )
 
 
@@ -160,7 +189,7 @@ def _check_keys(data: dict[str, Any]) -> None:
         if key not in data:
             refuse(f"the key {key!r} is missing")
     for key in data:
-        if key not in _KEYS:
+        if key not in _KEYS + _OPTIONAL:
             refuse(f"the key {key!r:.80} is unknown")
 
 
@@ -210,3 +239,45 @@ def _models(data: Any, default: Any, files: dict[str, FileEntry]) -> dict[str, s
     if not isinstance(default, str) or default not in data:
         refuse(f"the default {default!r:.80} is not one of the models {sorted(data)}")
     return data
+
+
+def _engines(data: Any, models: dict[str, str], files: dict[str, FileEntry]) -> tuple[EngineEntry, ...]:
+    if not isinstance(data, list):
+        refuse("'engines' must be a list")
+    engines = tuple(_engine(entry, models, files) for entry in data)
+    names = [engine.file for engine in engines]
+    if len(set(names)) != len(names):
+        refuse("two of the engines are one file")
+    return engines
+
+
+def _engine(data: Any, models: dict[str, str], files: dict[str, FileEntry]) -> EngineEntry:
+    keys = set(EngineEntry.__dataclass_fields__)
+    if not isinstance(data, dict) or set(data) != keys:
+        refuse(f"an engine must hold {', '.join(sorted(keys))}, and nothing else")
+    file, gpu, capability = data["file"], data["gpu"], data["compute_capability"]
+    if not isinstance(file, str) or file not in files or not file.endswith(".plan"):
+        refuse(f"the engine {file!r:.80} must be a file that 'files' lists, and end in .plan")
+    if not isinstance(data["precision"], str) or data["precision"] not in models:
+        refuse(
+            f"the engine {file!r} is of the precision {data['precision']!r:.80}, which 'models' does not list"
+        )
+    if data["module"] not in _MODULES:
+        refuse(f"the module of the engine {file!r} must be one of {', '.join(_MODULES)}")
+    if (gpu is None) != (capability is None):
+        refuse(f"the engine {file!r} must have both a GPU and its compute capability, or neither")
+    if gpu is not None:
+        _text(gpu, "gpu")
+    for key, form in (("onnx_sha256", _DIGEST), ("version", _VERSION), ("compute_capability", _CAPABILITY)):
+        if data[key] is None and key == "compute_capability":
+            continue
+        if not isinstance(data[key], str) or not form.fullmatch(data[key]):
+            refuse(f"the {key} of the engine {file!r} cannot be {data[key]!r:.80}")
+    return EngineEntry(**{**data, "batches": _batches(data["batches"], file)})
+
+
+def _batches(data: Any, file: str) -> tuple[int, int, int]:
+    rising = isinstance(data, list) and len(data) == 3 and all(type(size) is int for size in data)
+    if not rising or not 0 < data[0] <= data[1] <= data[2]:
+        refuse(f"the batches of the engine {file!r} must be three rising numbers, 1 or more")
+    return tuple(data)
