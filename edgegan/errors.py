@@ -12,6 +12,8 @@ EdgeganError
 |   |-- MissingDependency    an optional package is not installed
 |   `-- StageError           a stage cannot do what was asked of this model
 `-- ProofError               our own check of a result failed: a bug      (exit code 1)
+
+And one warning: EngineFallback, where a bundle runs on another engine than it was asked to.
 """
 
 from __future__ import annotations
@@ -92,3 +94,7 @@ class MissingDependency(UserError):  # noqa: N818
 
 class ProofError(EdgeganError):
     """A check that edgegan makes of its own result failed: please report it as a bug."""
+
+
+class EngineFallback(UserWarning):
+    """A bundle runs on another engine than it was asked to, or on one that was built just now."""

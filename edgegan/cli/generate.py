@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
 
-from edgegan.errors import InputError
+from edgegan.errors import EngineFallback, InputError
 from edgegan.files import write_bytes
 from edgegan.runtime import Contract, Generator
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.grid import image_grid, write_png
+
+if TYPE_CHECKING:
+    from edgegan.runtime.engine_choice import EngineName
 
 _SUFFIXES = (".png", ".npz", ".npy")
 
@@ -27,6 +31,10 @@ def generate(
     label: Annotated[
         int | None, typer.Option(help="The label of all samples; drawn from the seed where it is not given.")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="auto, onnxruntime or tensorrt; auto takes what the bundle has for this machine."),
+    ] = "auto",
     out: Annotated[
         Path,
         typer.Option(
@@ -42,15 +50,20 @@ def generate(
             where=str(out),
             next=f"give --out a name that ends in {', '.join(_SUFFIXES)}",
         )
-    with Generator.load(bundle) as generator:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EngineFallback)
+        loaded = Generator.load(bundle, engine=cast("EngineName", engine))
+    with loaded as generator:
+        for note in generator.engine_notes:
+            typer.echo(f"note: {note}", err=True)
         labels = _labels(generator.contract, label)
         started = time.perf_counter()
         outputs = generator.outputs(n, seed, **labels)
         seconds = time.perf_counter() - started
         _write(out, outputs, generator.contract)
-        engine = generator.engine.name
+        ran = generator.engine.name
     if not json:
-        typer.echo(f"wrote {n} samples to {out} ({engine}, {seconds:.2f} s)")
+        typer.echo(f"wrote {n} samples to {out} ({ran}, {seconds:.2f} s)")
         return
     made = {
         "out": str(out),
@@ -60,7 +73,8 @@ def generate(
         "outputs": {
             name: {"shape": value.shape, "dtype": value.dtype.name} for name, value in outputs.items()
         },
-        "engine": engine,
+        "engine": ran,
+        "engine_notes": generator.engine_notes,
         "seconds": round(seconds, 6),
     }
     typer.echo(dumps(made, indent=2))

@@ -39,6 +39,9 @@ def inspect(
     for precision, name in manifest.models.items():
         chosen = "  (default)" if precision == manifest.default else ""
         console.print(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
+    for engine in manifest.engines:
+        place = f"{engine.gpu} ({engine.compute_capability})" if engine.gpu else "any GPU that it supports"
+        console.print(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
     for record in manifest.lineage:
         console.print(f"stage   {record['stage']}: {_settings(record['settings'])}")
     if manifest.figures.get("rows"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegan.errors import InputError, ModelError
+from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.contract import Arrays, Contract, Input, Output, to_uint8
 from edgegan.runtime.engines.base import Engine, Port
+
+if TYPE_CHECKING:
+    from edgegan.runtime.engine_choice import EngineName
 
 _AT_ONCE = 16
 """Samples that go through the engine together; more are run in turns, so that memory stays bounded."""
@@ -27,40 +31,56 @@ class Generator:
     Args:
         engine: a loaded model; `close` closes it.
         contract: what the model takes and gives.
+        engine_notes: where the engine is not the one that was asked for, why.
 
     Raises:
         ModelError: the model's inputs and outputs are not those of the contract.
     """
 
-    def __init__(self, engine: Engine, contract: Contract) -> None:
+    def __init__(self, engine: Engine, contract: Contract, engine_notes: tuple[str, ...] = ()) -> None:
         _check_ports(engine, contract)
         self.engine = engine
         self.contract = contract
+        self.engine_notes = engine_notes
 
     @classmethod
     def load(
-        cls, bundle: str | Path, *, precision: str | None = None, threads: int | None = None
+        cls,
+        bundle: str | Path,
+        *,
+        engine: EngineName = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
     ) -> Generator:
-        """Verify a bundle and load a model of it on ONNX Runtime.
+        """Verify a bundle and load a model of it.
 
         Args:
             bundle: the folder.
-            precision: which of its models, such as "fp32"; by default the bundle's default.
-            threads: threads of the engine; by default one for each processor that this process may use.
+            engine: "onnxruntime" runs on the CPU. "tensorrt" runs on the GPU, with the bundle's engine for
+                this machine or one that is built now. "auto" is TensorRT where the bundle has an engine for
+                this machine, ONNX Runtime otherwise. What could not be as asked is warned of with
+                `EngineFallback`, and kept in `engine_notes`.
+            precision: which of the bundle's models, such as "fp32". By default "int8-tensorrt", "fp16" or
+                "fp32" for TensorRT; for ONNX Runtime the bundle's default, or "int8-arm64" on arm64.
+            threads: of ONNX Runtime; by default one for each processor that this process may use.
 
         Raises:
             BundleError: the bundle is damaged, of an unknown schema, or unsafe.
-            InputError: it has no model of this precision.
+            InputError: it has no model of this precision, or none for this engine.
             ModelError: the engine cannot load the model, or the model does not fit the contract.
             MissingDependency: onnxruntime is not installed.
         """
-        from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+        from edgegan.runtime.engine_choice import load_engine
 
         opened = Bundle.open(bundle)
         try:
-            return cls(OnnxRuntimeEngine(opened.model(precision), threads=threads), opened.contract)
+            loaded, notes = load_engine(opened, engine, precision, threads)
+            generator = cls(loaded, opened.contract, notes)
         except ModelError as error:
             raise ModelError(error.what, where=str(opened.folder), next=error.next) from error
+        for note in notes:
+            warnings.warn(EngineFallback(note), stacklevel=2)
+        return generator
 
     def __call__(self, /, n: int | None = None, seed: int = 0, **inputs: Any) -> Any:
         """Make `n` samples; the same arguments give the same samples.

@@ -1,0 +1,107 @@
+"""Engines of a bundle's models: which fit this machine, and building them into the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegan.errors import InputError
+from edgegan.runtime.bundle import Bundle
+from edgegan.runtime.engines.cuda import Gpu
+from edgegan.runtime.engines.tensorrt_build import BATCHES, BuiltEngine, build_engine, slug
+from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+from edgegan.runtime.manifest import EngineEntry
+
+PREFERRED = ("int8-tensorrt", "fp16", "fp32")
+"""What TensorRT runs: the first of these that the bundle has."""
+
+
+@dataclass(frozen=True)
+class StoredEngine:
+    """An engine that `build_engines` put into a bundle."""
+
+    entry: EngineEntry
+    built: BuiltEngine
+
+
+def build_engines(
+    bundle: str | Path, precisions: Sequence[str] | None = None, *, batches: tuple[int, int, int] = BATCHES
+) -> list[StoredEngine]:
+    """Build TensorRT engines for this machine from a bundle's models, and put them into it in one step.
+
+    With tensorrt_rtx they are built without a GPU, for all that it supports; with tensorrt, on the GPU here.
+
+    Args:
+        bundle: the folder.
+        precisions: of which models; by default the one that TensorRT is to run: the first of `PREFERRED`.
+        batches: the least, the best and the largest batch.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        InputError: it has no such model, or there is no GPU and this TensorRT needs one.
+        ModelError: TensorRT cannot read or build a model.
+        MissingDependency: there is no TensorRT.
+        StorageError: the bundle cannot be written.
+    """
+    opened = Bundle.open(bundle)
+    trt = require()
+    made = [
+        _build(opened, precision, trt, batches) for precision in precisions or [tensorrt_precision(opened)]
+    ]
+    opened.add_engines({stored.entry: stored.built.plan for stored in made})
+    return made
+
+
+def tensorrt_precision(bundle: Bundle) -> str:
+    """Return which of the bundle's models TensorRT is to run.
+
+    Raises:
+        InputError: none of them is for TensorRT.
+    """
+    models = bundle.manifest.models
+    for precision in PREFERRED:
+        if precision in models:
+            return precision
+    raise InputError(
+        f"the bundle has no model for TensorRT ({', '.join(PREFERRED)}), only {', '.join(models)}",
+        where=str(bundle.folder),
+        next="run it with engine='onnxruntime'; or export FP32, or quantize for a TensorRT target",
+    )
+
+
+def find_engine(bundle: Bundle, precision: str, trt: TensorRT, gpu: Gpu) -> EngineEntry | None:
+    """Return the bundle's engine of this model, as it is now, for this TensorRT on this GPU, or None."""
+    model = bundle.manifest.files[bundle.manifest.models[precision]]
+    wanted = (precision, model.sha256, trt.name, trt.version_text)
+    for engine in bundle.manifest.engines:
+        got = (engine.precision, engine.onnx_sha256, engine.module, engine.version)
+        here = engine.gpu is None or Gpu(engine.gpu, engine.compute_capability or "") == gpu
+        if got == wanted and here:
+            return engine
+    return None
+
+
+def build_model(
+    bundle: Bundle, precision: str, trt: TensorRT, batches: tuple[int, int, int] = BATCHES
+) -> BuiltEngine:
+    """Build an engine from a model of the bundle, as `build_engine` does."""
+    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
+    return build_engine(bundle.model(precision), batches=batches, shapes=shapes, trt=trt)
+
+
+def _build(bundle: Bundle, precision: str, trt: TensorRT, batches: tuple[int, int, int]) -> StoredEngine:
+    built = build_model(bundle, precision, trt, batches)
+    gpu = built.gpu
+    place = f".{slug(gpu.name)}-{gpu.compute_capability}" if gpu else ""
+    entry = EngineEntry(
+        file=f"engine.{precision}.{trt.name}-{trt.version_text}{place}.plan",
+        precision=precision,
+        onnx_sha256=bundle.manifest.files[bundle.manifest.models[precision]].sha256,
+        module=trt.name,
+        version=trt.version_text,
+        gpu=gpu.name if gpu else None,
+        compute_capability=gpu.compute_capability if gpu else None,
+        batches=batches,
+    )
+    return StoredEngine(entry, built)

@@ -1,0 +1,112 @@
+"""Which engine runs a bundle on this machine, and what is said where it is not the one that was asked for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+from edgegan.errors import InputError, MissingDependency, ModelError
+from edgegan.runtime.bundle import Bundle
+from edgegan.runtime.engine_build import PREFERRED, build_model, find_engine, tensorrt_precision
+from edgegan.runtime.engines.base import Engine
+from edgegan.runtime.engines.cuda import Cuda, Gpu
+from edgegan.runtime.engines.tensorrt import TensorRTEngine
+from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+
+EngineName = Literal["auto", "onnxruntime", "tensorrt"]
+_TENSORRT_ONLY = "-tensorrt"
+"""How the precisions end whose files are for TensorRT."""
+
+
+def load_engine(
+    bundle: Bundle, engine: EngineName, precision: str | None, threads: int | None
+) -> tuple[Engine, tuple[str, ...]]:
+    """Load a model of the bundle on an engine; return it, and notes on what is not as it was asked for.
+
+    "tensorrt" takes the bundle's engine for this machine, or builds one; without TensorRT or a GPU, ONNX
+    Runtime is left. "auto" takes TensorRT where the bundle has an engine for this machine, and builds none.
+
+    Raises:
+        InputError: there is no such engine, or the bundle has no such model or none for this engine.
+        ModelError: the engine cannot load the model, or TensorRT cannot build it.
+        MissingDependency: onnxruntime is not installed, and it was asked for or is what is left.
+    """
+    names = get_args(EngineName)
+    if engine not in names:
+        raise InputError(f"there is no engine {engine!r:.80}", next=f"choose one of {', '.join(names)}")
+    if engine == "onnxruntime" or (engine == "auto" and not bundle.manifest.engines):
+        return _onnxruntime(bundle, precision, threads), ()
+    if precision is not None:
+        bundle.model(precision)
+    try:
+        trt, gpu = require(), Cuda().gpu()
+    except (MissingDependency, InputError) as error:
+        reason = error.what
+    else:
+        precisions = [precision] if precision else _candidates(bundle, engine)
+        stored, reason = _stored(bundle, precisions, trt, gpu)
+        if stored is not None:
+            return stored, ()
+        keep = f"`edgegan build {bundle.folder}` keeps one in the bundle"
+        if engine == "tensorrt":
+            built = TensorRTEngine(build_model(bundle, precisions[0], trt).plan, trt=trt)
+            return built, (f"{reason}: built one from {bundle.manifest.models[precisions[0]]}; {keep}",)
+        reason = f"{reason}; {keep}"
+    kept = precision if engine == "auto" or not (precision or "").endswith(_TENSORRT_ONLY) else None
+    return _onnxruntime(bundle, kept, threads), (f"runs on ONNX Runtime, not on TensorRT: {reason}",)
+
+
+def onnxruntime_precision(models: Mapping[str, str], default: str, machine: str) -> str:
+    """Return which of a bundle's models ONNX Runtime is to run on this kind of processor.
+
+    Args:
+        models: the manifest's.
+        default: the manifest's.
+        machine: as `platform.machine()` says, "x86_64" or "aarch64".
+
+    Raises:
+        InputError: all models are for TensorRT.
+    """
+    if machine.lower() in ("aarch64", "arm64") and "int8-arm64" in models:
+        return "int8-arm64"
+    candidates = (default, "int8", "fp32", *models)
+    for precision in candidates:
+        if precision in models and not precision.endswith(_TENSORRT_ONLY):
+            return precision
+    raise InputError(
+        f"the bundle has models for TensorRT only: {', '.join(models)}",
+        next="run it with engine='tensorrt'; or name a precision to run it on ONNX Runtime, slowly",
+    )
+
+
+def _onnxruntime(bundle: Bundle, precision: str | None, threads: int | None) -> Engine:
+    from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+    manifest = bundle.manifest
+    chosen = precision or onnxruntime_precision(manifest.models, manifest.default, platform.machine())
+    return OnnxRuntimeEngine(bundle.model(chosen), threads=threads)
+
+
+def _candidates(bundle: Bundle, engine: EngineName) -> list[str]:
+    """Return which models TensorRT may run: the best one, or with "auto" all that engines were built from."""
+    if engine == "tensorrt":
+        return [tensorrt_precision(bundle)]
+    built = {entry.precision for entry in bundle.manifest.engines}
+    return [precision for precision in PREFERRED if precision in built]
+
+
+def _stored(
+    bundle: Bundle, precisions: Sequence[str], trt: TensorRT, gpu: Gpu
+) -> tuple[TensorRTEngine | None, str]:
+    """Load the first of the bundle's engines that fits this machine, or return why there is none."""
+    reason = f"the bundle has no engine for {trt.text} on {gpu}"
+    for precision in precisions:
+        entry = find_engine(bundle, precision, trt, gpu)
+        if entry is None:
+            continue
+        try:
+            return TensorRTEngine(bundle.read(entry.file), trt=trt), ""
+        except ModelError as error:
+            reason = error.what
+    return None, reason
