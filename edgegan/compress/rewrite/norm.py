@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.rewrite.affine import Affine, affines, batch_norms
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import (
     add_constant,
@@ -35,29 +36,16 @@ OUTPUT_AXIS = {
 RESHAPES = (aten.view.default, aten.reshape.default, aten.unflatten.int)
 
 
-@dataclass(frozen=True)
-class _Norm:
-    """A batch norm in eval mode as y = x * scale + shift, both (C,) in float64."""
-
-    node: Node
-    name: str
-    scale: Tensor
-    shift: Tensor
-
-    @property
-    def source(self) -> Node:
-        return self.node.args[0]  # pyright: ignore[reportReturnType]
-
-
 def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
     """Fold each BatchNorm into the Conv, ConvTranspose or Linear whose only reader it is.
 
-    A reshape of a Linear's features to channels may lie between.
+    A reshape of a Linear's features to channels may lie between. A multiply and an add of constants, one or
+    both, are folded as well.
     """
     changes = []
-    for norm in _norms(graph):
+    for norm in affines(graph):
         layer, repeats = norm.source, 1
-        if layer.target in RESHAPES and only_reader(layer, norm.node):
+        if layer.target in RESHAPES and only_reader(layer, norm.first):
             before, after = shape(layer.args[0]), shape(layer)
             channels = norm.scale.numel()
             if len(before) != 2 or after[:2] != (before[0], channels):
@@ -65,12 +53,12 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
             repeats = before[1] // channels
             layer, reader = layer.args[0], layer
         else:
-            reader = norm.node
+            reader = norm.first
         if not isinstance(layer, Node) or not only_reader(layer, reader):
             continue
         if not _fold_into(graph, layer, norm, repeats):
             continue
-        replace(norm.node, norm.source)
+        norm.remove()
         changes.append(Change("fold_batch_norm", norm.name, f"into {layer_of(layer.args[1])}"))
     return changes
 
@@ -78,7 +66,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
 def batch_norm_to_affine(graph: GraphModule, contract: Contract) -> list[Change]:
     """Write each BatchNorm that is left as one multiply and one add of constants."""
     changes = []
-    for norm in _norms(graph):
+    for norm in batch_norms(graph):
         axes = [1, -1] + [1] * (len(shape(norm.node)) - 2)
         dtype = norm.node.meta["val"].dtype
         with graph.graph.inserting_before(norm.node):
@@ -99,7 +87,7 @@ def tabulate_conditional_norm(graph: GraphModule, contract: Contract) -> list[Ch
     table would hold more numbers than what it replaces.
     """
     changes = []
-    norms = {norm.node: norm for norm in _norms(graph)}
+    norms = {norm.node: norm for norm in batch_norms(graph)}
     inputs = _inputs(graph)
     for match in _conditionals(graph, contract):
         gain, bias = (_table(graph, value, match) for value in (match.gain, match.bias))
@@ -214,32 +202,7 @@ def _inputs(graph: GraphModule) -> dict[Node, frozenset[Node]]:
     return inputs
 
 
-def _norms(graph: GraphModule) -> list[_Norm]:
-    found = []
-    for node in graph.graph.nodes:
-        if node.target != aten.batch_norm.default or argument(node, 5, "training"):
-            continue
-        mean, variance = (
-            constant(graph, argument(node, 3, "running_mean")),
-            constant(graph, argument(node, 4, "running_var")),
-        )
-        weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")
-        weight, bias = constant(graph, weight_node), constant(graph, bias_node)
-        if mean is None or variance is None or len(shape(node)) < 2:
-            continue
-        if (weight is None) != (weight_node is None) or (bias is None) != (bias_node is None):
-            continue
-        scale = (variance.double() + argument(node, 7, "eps")).rsqrt()
-        if weight is not None:
-            scale = scale * weight.double()
-        shift = -mean.double() * scale
-        if bias is not None:
-            shift = shift + bias.double()
-        found.append(_Norm(node, layer_of(node.args[3]), scale, shift))
-    return found
-
-
-def _fold_into(graph: GraphModule, layer: Node, norm: _Norm, repeats: int) -> bool:
+def _fold_into(graph: GraphModule, layer: Node, norm: Affine, repeats: int) -> bool:
     axis = OUTPUT_AXIS.get(layer.target)  # pyright: ignore[reportArgumentType]
     weight_node, bias_node = argument(layer, 1, "weight"), argument(layer, 2, "bias")
     weight, bias = constant(graph, weight_node), constant(graph, bias_node)
