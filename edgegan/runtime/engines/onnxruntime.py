@@ -29,6 +29,8 @@ _SILENT = 4
 class OnnxRuntimeEngine(Engine):
     """Runs an ONNX model with ONNX Runtime's CPU provider.
 
+    Layers between int8 activations run in integers on every CPU, so that x64 gives what arm64 does.
+
     Args:
         model: a file, or the bytes of one. Bytes cannot refer to tensors in other files.
         threads: threads within an operator; by default one for each processor that this process may use.
@@ -52,6 +54,7 @@ class OnnxRuntimeEngine(Engine):
         options.inter_op_num_threads = 1
         options.log_severity_level = _SILENT
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
         where = str(model) if isinstance(model, Path) else None
         try:
             self._session: Any = onnxruntime.InferenceSession(
