@@ -9,11 +9,14 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import typer
+
 from edgegan.errors import EdgeganError, MissingDependency
 from edgegan.files import refusal
 
 EXTRAS = {
     "onnxruntime": ("onnxruntime", "PIL"),
+    "tensorrt": ("tensorrt_rtx", "cuda"),
     "measure": ("scipy", "psutil"),
     "compress": (
         *("torch", "torchao", "torch_pruning", "neural_compressor", "lightning_fabric", "tensorboard"),
@@ -38,6 +41,8 @@ def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
         message = f"stopped; go on with:  {shlex.join(['edgegan', *words])}"
         print(f"\n{message}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    except typer.Exit:
+        raise
     except EdgeganError as error:
         raise SystemExit(_show(error, as_json)) from None
     except Exception as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgegan.measure import machine as module
 from edgegan.measure.machine import machine
 from edgegan.measure.memory import peak_rss_mib
+from edgegan.runtime import cpu as module
 
 X86 = """processor\t: 0
 model name\t: AMD EPYC 7763
@@ -43,8 +43,8 @@ def test_the_cpu_is_read_from_proc(
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     (tmp_path / "board").write_bytes(b"NVIDIA Jetson Orin Nano\0")
-    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(module, "_BOARD", tmp_path / "board")
+    monkeypatch.setattr(module, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(module, "BOARD", tmp_path / "board")
     found = machine()
     assert found["flags"] == flags
     assert found["board"] == "NVIDIA Jetson Orin Nano"
