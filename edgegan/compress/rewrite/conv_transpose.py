@@ -11,9 +11,10 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
-from edgegan.compress.rewrite.kernels import padded, per_axis
+from edgegan.compress.rewrite.kernels import dilated, padded, per_axis
 from edgegan.runtime.contract import Contract
 
+CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default}
 TARGETS = {aten.conv_transpose1d.default: 1, aten.conv_transpose2d.input: 2}
 VIEWS = (
     aten.unsqueeze.default,
@@ -27,7 +28,10 @@ VIEWS = (
 
 @dataclass(frozen=True)
 class _Layer:
-    """A transposed convolution with constant weights; weight is (inputs, outputs / groups, *kernel)."""
+    """A transposed convolution with constant weights, its dilation written out.
+
+    weight is (inputs, outputs / groups, *kernel).
+    """
 
     node: Node
     name: str
@@ -53,10 +57,10 @@ class _Layer:
 
 
 def conv_transpose_to_linear(graph: GraphModule, contract: Contract) -> list[Change]:
-    """Write each ungrouped ConvTranspose of a 1x1 input as a Linear and a reshape."""
+    """Write each ConvTranspose of a 1x1 input as a Linear (with groups, a 1x1 Conv) and a reshape."""
     changes = []
     for layer in _layers(graph):
-        if layer.groups != 1 or any(size != 1 for size in layer.size):
+        if any(size != 1 for size in layer.size):
             continue
         weight, lengths = layer.weight, []
         for axis, (kernel, padding, extra) in enumerate(
@@ -65,24 +69,34 @@ def conv_transpose_to_linear(graph: GraphModule, contract: Contract) -> list[Cha
             length = kernel - 2 * padding + extra
             weight = padded(weight, axis, 0, extra).narrow(2 + axis, padding, length)
             lengths.append(length)
-        inputs, outputs = weight.shape[:2]
         with graph.graph.inserting_before(layer.node):
-            call = graph.graph.call_function
-            matrix = add_constant(graph, f"{layer.name}.weight", weight.reshape(inputs, -1).t())
-            source = _flat_source(layer.source, inputs)
-            if source is None:
-                source = call(aten.reshape.default, (layer.source, [-1, inputs]))
-            operands = [source, matrix]
-            if layer.bias is not None:
-                repeats = weight[0, 0].numel()
-                operands.append(
-                    add_constant(graph, f"{layer.name}.bias", layer.bias.repeat_interleave(repeats))
-                )
-            product = call(aten.linear.default, tuple(operands))
-            replace(layer.node, call(aten.reshape.default, (product, [-1, outputs, *lengths])))
-        size = "x".join(map(str, lengths))
-        changes.append(Change("conv_transpose_to_linear", layer.name, f"Linear {inputs} to {outputs}x{size}"))
+            product = _positions_as_channels(graph, layer, weight)
+            result = graph.graph.call_function(aten.reshape.default, (product, [-1, layer.outputs, *lengths]))
+        replace(layer.node, result)
+        kind = "Linear" if layer.groups == 1 else f"Conv in {layer.groups} groups,"
+        detail = f"{kind} {len(weight)} to {layer.outputs}x{'x'.join(map(str, lengths))}"
+        changes.append(Change("conv_transpose_to_linear", layer.name, detail))
     return changes
+
+
+def _positions_as_channels(graph: GraphModule, layer: _Layer, weight: Tensor) -> Node:
+    """Compute (N, outputs * positions) from one position, where `weight` has a tap for each position."""
+    call, inputs, positions = graph.graph.call_function, len(weight), weight[0, 0].numel()
+    bias = None
+    if layer.bias is not None:
+        bias = add_constant(graph, f"{layer.name}.bias", layer.bias.repeat_interleave(positions))
+    if layer.groups == 1:
+        matrix = add_constant(graph, f"{layer.name}.weight", weight.reshape(inputs, -1).t())
+        source = _flat_source(layer.source, inputs)
+        if source is None:
+            source = call(aten.reshape.default, (layer.source, [-1, inputs]))
+        return call(aten.linear.default, (source, matrix, bias))
+    axes = len(layer.stride)
+    rows = weight.reshape(layer.groups, inputs // layer.groups, -1).transpose(1, 2)
+    rows = rows.reshape(-1, inputs // layer.groups, *[1] * axes)
+    kernel = add_constant(graph, f"{layer.name}.weight", rows)
+    numbers = ([1] * axes, [0] * axes, [1] * axes, layer.groups)
+    return call(CONVOLUTIONS[axes], (layer.source, kernel, bias, *numbers))
 
 
 def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Change]:
@@ -148,9 +162,10 @@ def _shuffled(graph: GraphModule, layer: _Layer, plans: list[AxisPlan]) -> Node:
     bias = None
     if layer.bias is not None:
         bias = add_constant(graph, f"{layer.name}.bias", layer.bias.repeat_interleave(phases))
-    convolution = aten.conv2d.default if axes == 2 else aten.conv1d.default
     padding = [plan.padding for plan in plans]
-    result = call(convolution, (layer.source, weight, bias, [1] * axes, padding, [1] * axes, layer.groups))
+    result = call(
+        CONVOLUTIONS[axes], (layer.source, weight, bias, [1] * axes, padding, [1] * axes, layer.groups)
+    )
     if phases == 1:
         return result
     if axes == 2 and layer.stride[0] == layer.stride[1]:
@@ -196,9 +211,7 @@ def _layers(graph: GraphModule) -> list[_Layer]:
                 (7, "dilation", 1),
             )
         }
-        kernel = weight.shape[2:]
-        if numbers.pop("dilation") != (1,) * axes or any(p >= k for p, k in zip(numbers["padding"], kernel)):
-            continue
+        weight = dilated(weight, numbers.pop("dilation"))
         groups = argument(node, 6, "groups", 1)
         found.append(_Layer(node, layer_of(weight_node), weight, bias, groups=groups, size=size, **numbers))
     return found
