@@ -95,7 +95,8 @@ def compress_generator(
             next=f"its stages: {', '.join(names)}",
         )
     read.require_files()
-    read.contract.check_stored()
+    for contract in (read.contract, read.judged):
+        contract.check_stored()
     folder = Path(out) if out is not None else default_folder(read)
     job = _Job(read, folder, follower or Follower(), until, len(stages))
     with locked(folder) if _first_process() else nullcontext():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
 from edgegan.errors import InputError, RecipeError
@@ -63,12 +65,21 @@ class ModelSpec(_Data):
 
 
 class Quality(_Data):
-    """What quality is measured with: a feature extractor, and statistics of real images in its features."""
+    """What quality is measured with: a feature extractor, statistics of real images in it, and inputs."""
 
-    features: str
+    features: str | None = None
     """An ONNX file (uint8 NHWC images in, float features out), or `inception`."""
     reference: str | None = None
     samples: int = Field(default=10000, ge=2)
+    """How many outputs are looked at: no more than there are stored inputs, where all inputs are stored."""
+    inputs: str | None = None
+    """An .npz of stored inputs in place of the contract's: stages are judged on what they never saw."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Quality:
+        if self.reference is not None and self.features is None:
+            raise ValueError("a reference needs features to be compared in")
+        return self
 
 
 class StageSpec(_Data):
@@ -151,7 +162,25 @@ class Recipe(_Data):
         except ValidationError as error:
             raise explain(error, cls, source, _placer(source, profile, ())) from error
         recipe._source, recipe._profile = source, profile
+        if recipe.judged is not recipe.contract and not recipe.judged.stored:
+            raise RecipeError(
+                "quality.inputs takes the place of stored inputs, and the contract has none",
+                where=source.where(("quality", "inputs")),
+                next="leave it out, or give an input of the contract: sample: {kind: stored, file: FILE}",
+            )
         return recipe
+
+    @property
+    def judged(self) -> Contract:
+        """The contract whose samples quality is measured on: with `quality.inputs`, where they are named."""
+        file = self.quality.inputs if self.quality else None
+        if file is None:
+            return self.contract
+        inputs = (
+            replace(spec, sample=replace(spec.sample, file=file)) if spec.sample.file else spec
+            for spec in self.contract.inputs
+        )
+        return Contract(tuple(inputs), self.contract.outputs).with_stored(self.folder)
 
     @property
     def folder(self) -> Path:
@@ -176,10 +205,12 @@ class Recipe(_Data):
         named: list[tuple[Location, str]] = [(("model", "checkpoint"), self.model.checkpoint)]
         if self.discriminator:
             named.append((("discriminator", "checkpoint"), self.discriminator.checkpoint))
-        if self.quality and self.quality.features != INCEPTION:
+        if self.quality and self.quality.features not in (None, INCEPTION):
             named.append((("quality", "features"), self.quality.features))
         if self.quality and self.quality.reference:
             named.append((("quality", "reference"), self.quality.reference))
+        if self.quality and self.quality.inputs:
+            named.append((("quality", "inputs"), self.quality.inputs))
         for index, spec in enumerate(self.contract.inputs):
             if spec.sample.file:
                 named.append((("contract", "inputs", index, "sample", "file"), spec.sample.file))

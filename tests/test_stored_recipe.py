@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 
 from edgegan import compress_generator
 from edgegan.compress import evaluate
+from edgegan.compress.export import export_onnx
+from edgegan.compress.load import load_module
+from edgegan.compress.macs import count
 from edgegan.errors import InputError, RecipeError
 from edgegan.measure.latency import measure_latency
 from edgegan.recipe import Recipe
@@ -112,10 +115,35 @@ def test_a_run_goes_on_where_both_folders_were_moved_and_not_with_other_pictures
     assert seconds(run) != first
 
 
+def test_stages_can_be_judged_on_pictures_that_they_never_saw(recipe: Path, tmp_path: Path) -> None:
+    own = evaluation(recipe, tmp_path)
+    assert own.samples == 20
+    assert (own.inputs_name or "").endswith("; the stages drew from them too")
+    np.savez_compressed(recipe / "others.npz", image=pictures(1)[:7])
+    with (recipe / "recipe.yaml").open("a") as file:
+        file.write("quality: {inputs: others.npz}\n")
+    other = evaluation(recipe, tmp_path)
+    assert other.samples == 7
+    assert (other.inputs_name or "").startswith("others.npz ")
+    assert "drew" not in (other.inputs_name or "")
+    scaled = np.sort((pictures(1)[:7] / 255).ravel())
+    np.testing.assert_allclose(np.sort(other.contract.sample(7, 1)["image"].ravel()), scaled, rtol=1e-6)
+    kept = Recipe.read(recipe).contract.sample(20, 1)["image"]
+    np.testing.assert_array_equal(own.contract.sample(20, 1)["image"], kept)
+
+
+def evaluation(recipe: Path, folder: Path) -> evaluate.Evaluation:
+    read = Recipe.read(recipe)
+    module = load_module(read.model, recipe)
+    export_onnx(module, read.contract, folder / "full.onnx")
+    cost = count(module, read.contract)
+    full = evaluate.Model("full", "full model", None, folder / "full.onnx", "fp32", cost)
+    return evaluate.Evaluation(read, [full], folder / "run")
+
+
 def test_latency_is_measured_on_stored_inputs(recipe: Path, tmp_path: Path) -> None:
-    run = compress_generator(recipe, out=tmp_path / "run")
-    assert run.bundle is not None
-    path, contract = run.bundle / "model.fp32.onnx", Recipe.read(recipe).contract
+    path, contract = tmp_path / "model.onnx", Recipe.read(recipe).contract
+    export_onnx(load_module(Recipe.read(recipe).model, recipe), contract, path)
     measured = measure_latency({"a": path}, contract, baseline="a", batch=2, seconds=0.05, warmup_seconds=0)
     assert measured["a"].failed is None
     (recipe / "inputs.npz").unlink()
@@ -128,6 +156,22 @@ def test_a_missing_file_is_named_with_its_line(recipe: Path) -> None:
     with pytest.raises(RecipeError, match=r"contract\.inputs\.0\.sample\.file: there is no file") as caught:
         compress_generator(recipe)
     assert (caught.value.where or "").endswith("line 5")
+
+
+def test_pictures_to_be_judged_on_need_stored_inputs(recipe: Path) -> None:
+    text = (
+        RECIPE.replace("kind: stored, file: inputs.npz", "kind: uniform") + "quality: {inputs: others.npz}\n"
+    )
+    (recipe / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match="the contract has none") as caught:
+        Recipe.read(recipe)
+    assert (caught.value.where or "").endswith("line 10")
+
+
+def test_a_reference_needs_features(recipe: Path) -> None:
+    (recipe / "recipe.yaml").write_text(RECIPE + "quality: {reference: reference.npz}\n")
+    with pytest.raises(RecipeError, match="needs features"):
+        Recipe.read(recipe)
 
 
 def test_pictures_that_do_not_fit_are_refused_before_any_work(recipe: Path, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ class Evaluation:
     def __init__(self, recipe: Recipe, models: Sequence[Model], run: Path) -> None:
         self.recipe, self.models, self.run_folder = recipe, list(models), run
         self.folder = run / "evaluation"
-        self.contract = recipe.contract
+        self.contract = recipe.judged
         self.threads = min(MOST_THREADS, _processors())
         wanted = recipe.quality
         asked, most = wanted.samples if wanted else SAMPLES_WITHOUT_QUALITY, self.contract.distinct()
@@ -141,6 +141,7 @@ class Evaluation:
             else None
         )
         self.reference_name = self._reference_name()
+        self.inputs_name = self._inputs_name()
         self.checksums = {model.name: sha256(model.path) for model in self.models}
         self.kept: set[Path] = set()
 
@@ -166,6 +167,7 @@ class Evaluation:
             "samples": self.samples,
             "paired_samples": quality.paired_samples(self.contract, self.samples),
             "seed": SEED,
+            "inputs": self.inputs_name,
             "latency_seconds": SECONDS,
             "features": self.extractor.name if self.extractor else None,
             "reference": self.reference_name,
@@ -177,6 +179,11 @@ class Evaluation:
             return None
         file = self.recipe.path(self.recipe.quality.reference)
         return f"{file.name} {sha256(file)[:8]} ({self.reference.statistics.n} images)"
+
+    def _inputs_name(self) -> str | None:
+        files = [f"{name} {sha256(path)[:8]}" for name, path in self.contract.stored.items()]
+        seen = "; the stages drew from them too" if self.contract == self.recipe.contract else ""
+        return ", ".join(files) + seen if files else None
 
     def _row(self, model: Model, scores: dict[str, Any], latency: dict[str, Any]) -> dict[str, Any]:
         failed = dict(scores["failed"])
@@ -251,7 +258,7 @@ class Evaluation:
             self.checksums[model.name],
             self.checksums[self.models[0].name],
             self.contract.to_dict(),
-            {name: sha256(path) for name, path in self.contract.stored.items()},
+            self.inputs_name,
             self.samples,
             SEED,
             self.extractor.sha256 if self.extractor else None,

@@ -32,7 +32,7 @@ def extractor_of(recipe: Recipe, *, threads: int | None = None) -> Extractor | N
     Raises:
         DataError: the file is absent, or not what it should be.
     """
-    if recipe.quality is None:
+    if recipe.quality is None or recipe.quality.features is None:
         return None
     if recipe.quality.features == INCEPTION:
         return InceptionExtractor(cache_folder() / FILE)

@@ -79,7 +79,7 @@ def train_teacher(
 
 def _scorer(recipe: Recipe) -> Scorer | None:
     quality = recipe.quality
-    if quality is None or quality.reference is None:
+    if quality is None or quality.features is None or quality.reference is None:
         return None
     if quality.features == INCEPTION:
         raise RecipeError(
