@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -50,6 +51,8 @@ def fits(message: str) -> str:
         ("macs: 0.5", "macs: many", 8, ["macs", "number"]),
         ("align: 4", "align: 0", 8, ["align", "greater than"]),
         ("teacher.safetensors", "teacher.pt", 3, ["model.checkpoint", "there is no file"]),
+        ("{kind: normal}", "{kind: stored, file: ../z.npz}", 4, ["stored inputs need a file", "'../z.npz'"]),
+        ("{kind: normal}", "{kind: stored, file: z.npz}", 5, ["sample.file", "there is no file"]),
     ],
 )
 def test_a_bad_recipe(
@@ -105,12 +108,18 @@ def wrong_output(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(RECIPE.replace("[3, 16, 16]", "[3, 32, 32]"))
 
 
+def other_stored_inputs(folder: Path) -> None:
+    (folder / "recipe.yaml").write_text(RECIPE.replace("{kind: normal}", "{kind: stored, file: z.npz}"))
+    np.savez(folder / "z.npz", z=np.zeros((4, 9), np.float32))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (wrong_shape, ["first.0.weight: the checkpoint has (8, 24, 4, 4), the module (8, 32, 4, 4)"]),
         (needs_pickle, ["needs pickle", "weights_only=False", "teacher.safetensors"]),
         (not_a_number, ["'last.bias' holds NaN or infinity"]),
+        (other_stored_inputs, ["'z' must have shape (M, 8), not (4, 9)", "z.npz"]),
         (cannot_be_imported, ["No module named 'no_such_package'", "model.py, line 1"]),
     ],
 )

@@ -88,6 +88,26 @@ def test_an_npz_holds_all_outputs_by_name(tmp_path: Path) -> None:
         run(bundle, "--out", tmp_path / "all.npy")
 
 
+def test_inputs_that_the_bundle_holds_are_drawn(tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", z=np.eye(4, dtype=np.float32))
+    inputs = (Input("z", (4,), sample=Sample("stored", file="z.npz")), INPUTS[1])
+    made = write_bundle(
+        tmp_path / "bundle",
+        name="stored",
+        contract=Contract(inputs, (IMAGE,)).with_stored(tmp_path),
+        models={"fp32": MODELS / "labelled.onnx"},
+        default="fp32",
+        lineage=[],
+        figures={},
+        extra_files={},
+    )
+    run(made.folder, "--n", 4, "--label", 3, "--out", tmp_path / "images.npy")
+    with Generator.load(made.folder) as generator:
+        expected = generator(z=np.eye(4, dtype=np.float32), label=3)
+    known = {image.tobytes() for image in expected}
+    assert {image.tobytes() for image in np.load(tmp_path / "images.npy")} == known
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

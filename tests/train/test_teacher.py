@@ -110,6 +110,19 @@ def test_images_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> None
         TeacherTraining(torch.nn.Module(), torch.nn.Module(), CONTRACT, three, SETTINGS, tmp_path)
 
 
+def test_stored_inputs_are_not_trained_from(tmp_path: Path) -> None:
+    stored = Input("z", (8,), sample=Sample("stored", file="z.npz"))
+    with pytest.raises(DataError, match="not from stored inputs"):
+        TeacherTraining(
+            Generator((16, 16), latent=8, classes=2),
+            ProjectionDiscriminator(16, classes=2, blocks=2, downs=1),
+            Contract((stored, CONTRACT.inputs[1]), CONTRACT.outputs),
+            plain(0, 255),
+            SETTINGS,
+            tmp_path,
+        )
+
+
 @pytest.mark.parametrize(
     ("section", "named"), [({"stpes": 3}, "stpes"), ({"batch": 0}, "batch"), ({"ema": 1.0}, "ema")]
 )
