@@ -128,8 +128,9 @@ def matching_targets(architecture: str, processor: Cpu, gpu: Gpu | None) -> tupl
     if architecture == "aarch64" and "asimddp" in processor.flags:
         found.append("arm64-cpu")
     if architecture == "x86_64":
-        vnni = {"avx512_vnni", "avx_vnni"} & set(processor.flags)
-        found += ["rtx-desktop"] * bool(gpu) + ["x64-cpu-vnni"] * bool(vnni) + ["x64-cpu"]
+        found += ["rtx-desktop"] * bool(gpu and "RTX" in gpu.name)
+        found += ["x64-cpu-vnni"] * bool({"avx512_vnni", "avx_vnni"} & set(processor.flags))
+        found.append("x64-cpu")
     return tuple(found)
 
 

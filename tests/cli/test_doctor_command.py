@@ -14,8 +14,6 @@ from edgegan.cli import main
 from edgegan.runtime.doctor import BOARDS
 from edgegan.target import target_names
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def run(*words: str) -> int:
     with pytest.raises(SystemExit) as caught:
@@ -47,7 +45,8 @@ def test_without_any_engine_it_exits_with_2(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text("raise ImportError('missing')")
     ran = subprocess.run(
         [sys.executable, "-m", "edgegan", "doctor"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
     )

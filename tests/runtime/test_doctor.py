@@ -17,11 +17,11 @@ from edgegan.runtime.cpu import Cpu
 from edgegan.runtime.doctor import diagnose, jetson_linux, matching_targets
 from edgegan.runtime.engines.cuda import Gpu
 
-ROOT = Path(__file__).resolve().parents[2]
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
 ORIN = Cpu("ARMv8", "NVIDIA Jetson Orin Nano Developer Kit", ("asimd", "asimddp"))
 PI = Cpu("Cortex-A76", "Raspberry Pi 5 Model B Rev 1.0", ("asimd", "asimddp"))
 RTX = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 
 
 def elsewhere(folder: Path, **modules: str) -> dict[str, object]:
@@ -37,7 +37,8 @@ def elsewhere(folder: Path, **modules: str) -> dict[str, object]:
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=True,
@@ -124,6 +125,7 @@ def test_on_a_jetson_tensorrt_comes_with_jetpack(tmp_path: Path, monkeypatch: py
         ("aarch64", Cpu("Cortex-A72", "Raspberry Pi 4 Model B Rev 1.4", ("asimd",)), None, []),
         ("x86_64", Cpu("EPYC", None, ("avx2",)), None, ["x64-cpu"]),
         ("x86_64", Cpu("Core", None, ("avx2", "avx_vnni")), RTX, ["rtx-desktop", "x64-cpu-vnni", "x64-cpu"]),
+        ("x86_64", Cpu("Xeon", None, ("avx2", "avx512_vnni")), H100, ["x64-cpu-vnni", "x64-cpu"]),
         ("ppc64le", Cpu("POWER9", None, ()), None, []),
     ],
 )
