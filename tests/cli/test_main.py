@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from edgegan import __version__
 from edgegan.cli import VERBS, main
@@ -97,3 +98,10 @@ def test_a_verb_whose_packages_are_missing_says_what_to_install(tmp_path: Path) 
     assert result.returncode == 2
     assert "torch is not installed" in result.stderr
     assert "pip install 'edgegan[compress]'" in result.stderr
+
+
+def test_a_verbs_own_exit_code_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, reported(("lint", "recipe")):
+        raise typer.Exit(2)
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr() == ("", "")
