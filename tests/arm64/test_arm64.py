@@ -28,7 +28,7 @@ from edgegan.runtime.contract import Arrays, Contract
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "zoo"))
 
-pytestmark = [pytest.mark.arm64, pytest.mark.slow]
+pytestmark = [pytest.mark.arm64, pytest.mark.slow, pytest.mark.usefixtures("root")]
 STEP = 2 / 255
 
 
