@@ -14,8 +14,8 @@ PUBLIC = """
 Bundle BundleError Candidate CheckpointError Context Contract DataError Distill DistillSettings EdgeganError
 Export ExportSettings Finding Follower Generator Input InputError Latency MissingDependency ModelError Output
 Pipeline ProofError Prune PruneSettings Quantize QuantizeSettings Recipe RecipeError Run Sample Stage
-StageError StageRecord StorageError Target UserError __version__ compress_generator lint load_module measure_latency
-targets train_features train_teacher write_bundle write_report
+StageError StageRecord StorageError Target UserError __version__ compress_generator lint load_module
+measure_latency targets train_features train_teacher write_bundle write_report
 """
 
 
