@@ -18,7 +18,7 @@ VERBS = {
     "lint": ("lint", "Say what will not prune, quantize or deploy well, before any training."),
     "report": ("report", "Write RUN/report.html: what a run achieved, on one page that needs no network."),
     "generate": ("generate", "Make samples with BUNDLE and write them to a file."),
-    "build": ("build", "Build TensorRT engines for this machine from a bundle's models, into it."),
+    "build": ("build", "Build TensorRT engines for this machine from BUNDLE's models, into it."),
     "inspect": ("inspect", "Show what a bundle holds, how it was made, and its figures; verified first."),
     "targets": ("targets", "List the devices that edgegan knows, or show one with its figures and sources."),
     "doctor": ("doctor", "Say which engines this machine can run, and how to get the others."),

@@ -22,7 +22,7 @@ def build(
     ] = "1,1,16",
     json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
 ) -> None:
-    """Build TensorRT engines for this machine from BUNDLE's models, and put them into it."""
+    """Build TensorRT engines for this machine from BUNDLE's models, into it."""
     from edgegan.runtime.engine_build import build_engines
 
     built = build_engines(bundle, precision, batches=_three(batches))

@@ -71,6 +71,7 @@ def test_json_says_what_was_made(bundle: Path, tmp_path: Path) -> None:
         "seed": 0,
         "label": None,
         "outputs": {"image": {"shape": [2, 2, 4, 3], "dtype": "uint8"}},
+        "engine_notes": [],
     }
     with Generator.load(bundle) as generator:
         np.testing.assert_array_equal(np.load(out), generator(n=2))
