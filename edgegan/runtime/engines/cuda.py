@@ -50,7 +50,10 @@ class Cuda:
         Raises:
             ModelError: the call failed; the message is CUDA's own.
         """
-        status, *values = getattr(self.runtime, name)(*arguments)
+        try:
+            status, *values = getattr(self.runtime, name)(*arguments)
+        except RuntimeError as error:  # versions before 12.6, where there is no driver
+            raise ModelError(f"{name} failed: {error}") from error
         if status != self.runtime.cudaError_t.cudaSuccess:
             text = self.runtime.cudaGetErrorString(status)[1]
             text = text.decode() if isinstance(text, bytes) else text
