@@ -5,6 +5,7 @@ The graph is that of `torch.export`, so that a rewrite sees what a module comput
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
+from edgegan.compress.rewrite.fixed import fold_constants, with_fixed_input
 from edgegan.compress.rewrite.forward import fold_norm_after_activation, fold_norm_forward
 from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
 from edgegan.compress.rewrite.norm import batch_norm_to_affine, fold_batch_norm, tabulate_conditional_norm
@@ -19,11 +20,13 @@ __all__ = [
     "conv_transpose_to_shuffle",
     "delay_upsample",
     "fold_batch_norm",
+    "fold_constants",
     "fold_norm_after_activation",
     "fold_norm_forward",
     "rewrite",
     "tabulate_conditional_norm",
     "trace",
     "upsample_conv_to_conv_transpose",
+    "with_fixed_input",
     "without_parametrizations",
 ]

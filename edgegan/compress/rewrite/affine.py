@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of, only_reader, shape
+from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of, shape
 
 
 @dataclass(frozen=True)
 class Affine:
-    """`node` = source * scale + shift; both are (C,) in float64, for axis 1."""
+    """y = x * scale + shift; both are (C,) in float64, for axis 1."""
 
-    node: Node
-    first: Node
-    """What reads the source: `node` itself, or the product that `node` adds to."""
+    nodes: tuple[Node, ...]
+    """The operators that compute it, each of which alone reads the one before."""
     position: int
-    """Which argument of `first` is the source."""
+    """Which argument of the first operator is x."""
     name: str
     """The layer's name, or the node's where it has none."""
     scale: Tensor
@@ -27,15 +26,25 @@ class Affine:
 
     @property
     def source(self) -> Node:
-        """What is scaled and shifted."""
-        return self.first.args[self.position]  # pyright: ignore[reportReturnType]
+        """The node of x."""
+        return self.nodes[0].args[self.position]  # pyright: ignore[reportReturnType]
+
+    @property
+    def node(self) -> Node:
+        """The node of y."""
+        return self.nodes[-1]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a multiply, an add, or a multiply and then an add, and nothing else."""
+        targets = [node.target for node in self.nodes]
+        return targets in ([aten.mul.Tensor], [aten.add.Tensor], [aten.mul.Tensor, aten.add.Tensor])
 
     def remove(self) -> None:
-        """Let the source take the place of `node`."""
+        """Let x take the place of y."""
         self.node.replace_all_uses_with(self.source)
-        self.node.graph.erase_node(self.node)
-        if self.first is not self.node:
-            self.first.graph.erase_node(self.first)
+        for node in reversed(self.nodes):
+            node.graph.erase_node(node)
 
 
 def batch_norms(graph: GraphModule) -> list[Affine]:
@@ -44,13 +53,26 @@ def batch_norms(graph: GraphModule) -> list[Affine]:
 
 
 def affines(graph: GraphModule) -> list[Affine]:
-    """Return the batch norms, and the products and sums with constants, in the order in which they run."""
-    found = []
+    """Return the batch norms, and products and sums with constants, in the order in which they run.
+
+    Those that follow each other with no other reader between are one.
+    """
+    found: dict[Node, Affine] = {}
     for node in graph.graph.nodes:
         affine = _batch_norm(graph, node) or _arithmetic(graph, node)
-        if affine is not None:
-            found.append(affine)
-    return found
+        if affine is None:
+            continue
+        before = found.get(affine.source)
+        if before is not None and len(affine.source.users) == 1:
+            del found[before.node]
+            affine = _composed(before, affine)
+        found[node] = affine
+    return list(found.values())
+
+
+def _composed(first: Affine, second: Affine) -> Affine:
+    scale, shift = first.scale * second.scale, first.shift * second.scale + second.shift
+    return Affine((*first.nodes, *second.nodes), first.position, first.name, scale, shift)
 
 
 def _batch_norm(graph: GraphModule, node: Node) -> Affine | None:
@@ -70,49 +92,36 @@ def _batch_norm(graph: GraphModule, node: Node) -> Affine | None:
     shift = -mean.double() * scale
     if bias is not None:
         shift = shift + bias.double()
-    return Affine(node, node, 0, layer_of(node.args[3]), scale, shift)
+    return Affine((node,), 0, layer_of(node.args[3]), scale, shift)
 
 
 def _arithmetic(graph: GraphModule, node: Node) -> Affine | None:
-    if node.target == aten.mul.Tensor:
-        factor = _operand(graph, node, aten.mul.Tensor)
-        readers = list(node.users)
-        if factor is None or (len(readers) == 1 and _operand(graph, readers[0], aten.add.Tensor)):
-            return None
-        position, name, scale = factor
-        return Affine(node, node, position, name, scale, torch.zeros_like(scale))
-    term = _operand(graph, node, aten.add.Tensor)
-    if term is None:
-        return None
-    position, name, shift = term
-    first = node.args[position]
-    assert isinstance(first, Node)
-    factor = _operand(graph, first, aten.mul.Tensor) if only_reader(first, node) else None
-    if factor is None:
-        return Affine(node, node, position, name, torch.ones_like(shift), shift)
-    return Affine(node, first, factor[0], factor[1], factor[2], shift)
-
-
-def _operand(graph: GraphModule, node: Node, target: object) -> tuple[int, str, Tensor] | None:
-    """Return the position of what a constant is combined with, the constant's name, and it as (C,)."""
     size = shape(node)
-    if node.target != target or len(node.args) != 2 or node.kwargs or len(size) < 2 or size[1] == -1:
+    if node.target not in (aten.mul.Tensor, aten.add.Tensor) or len(node.args) != 2 or node.kwargs:
         return None
-    if not node.meta["val"].is_floating_point():
+    if len(size) < 2 or size[1] == -1 or not node.meta["val"].is_floating_point():
         return None
     for position, other in enumerate(reversed(node.args)):
         source = node.args[position]
-        if not isinstance(source, Node) or shape(source) != size:
+        value = _per_channel(graph, other, size)
+        if value is None or not isinstance(source, Node) or shape(source) != size:
             continue
-        if isinstance(other, (int, float)):
-            return position, node.name, torch.full((size[1],), float(other), dtype=torch.float64)
-        value = constant(graph, other)
-        if value is not None and (1,) * (len(size) - value.dim()) + tuple(value.shape) in _per_channel(size):
-            name = layer_of(other) or node.name
-            return position, name, value.double().reshape(-1).expand(size[1]).clone()
+        name = layer_of(other) or node.name
+        if node.target == aten.mul.Tensor:
+            return Affine((node,), position, name, value, torch.zeros_like(value))
+        return Affine((node,), position, name, torch.ones_like(value), value)
     return None
 
 
-def _per_channel(size: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _per_channel(graph: GraphModule, operand: object, size: tuple[int, ...]) -> Tensor | None:
+    """Return a constant as (C,) in float64; None where it is none, or not one number a channel of `size`."""
+    if isinstance(operand, (int, float)):
+        return torch.full((size[1],), float(operand), dtype=torch.float64)
+    value = constant(graph, operand)
+    if value is None or value.dim() > len(size):
+        return None
+    wide = (1,) * (len(size) - value.dim()) + tuple(value.shape)
     ones = (1,) * (len(size) - 2)
-    return (1, size[1], *ones), (1, 1, *ones)
+    if wide not in ((1, size[1], *ones), (1, 1, *ones)):
+        return None
+    return value.double().reshape(-1).expand(size[1]).clone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,8 +47,9 @@ def rewrite(
         made = step(graph, contract)
         if made:
             graph.graph.eliminate_dead_code()
+            _drop_unused_tensors(graph)
             graph.recompile()
-            _prove(expected, outputs(graph, samples), made)
+            prove(expected, outputs(graph, samples), made)
             graph = trace(graph, contract)
             changes += made
     return graph, changes
@@ -158,7 +159,7 @@ def depends_on(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node
     return frozenset().union(*(known[source] for source in node.all_input_nodes))
 
 
-def evaluate(graph: GraphModule, node: Node, inputs: dict[Node, Tensor]) -> Any:
+def evaluate(graph: GraphModule, node: Node, inputs: Mapping[Node, Any]) -> Any:
     """Compute one node's value from the values of the inputs that it depends on."""
     values: dict[Node, Any] = dict(inputs)
 
@@ -180,7 +181,17 @@ def _frozen_copy(module: nn.Module) -> nn.Module:
     return copied if isinstance(copied, GraphModule) else copied.eval()
 
 
-def _prove(expected: tuple[Tensor, ...], actual: tuple[Tensor, ...], made: list[Change]) -> None:
+def _drop_unused_tensors(graph: GraphModule) -> None:
+    used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    tensors = [*graph.named_parameters(remove_duplicate=False), *graph.named_buffers(remove_duplicate=False)]
+    for name, _ in tensors:
+        if name not in used:
+            owner, _, leaf = name.rpartition(".")
+            delattr(graph.get_submodule(owner), leaf)
+
+
+def prove(expected: tuple[Tensor, ...], actual: tuple[Tensor, ...], made: list[Change]) -> None:
+    """Raise `ProofError` where `actual` differs from `expected` by more than 1e-4 of its largest value."""
     for before, after in zip(expected, actual, strict=True):
         bound = TOLERANCE * max(1e-6, float(before.abs().max()))
         error = float((before - after).abs().max()) if before.shape == after.shape else float("nan")

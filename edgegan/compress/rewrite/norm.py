@@ -45,7 +45,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
     changes = []
     for norm in affines(graph):
         layer, repeats = norm.source, 1
-        if layer.target in RESHAPES and only_reader(layer, norm.first):
+        if layer.target in RESHAPES and only_reader(layer, norm.nodes[0]):
             before, after = shape(layer.args[0]), shape(layer)
             channels = norm.scale.numel()
             if len(before) != 2 or after[:2] != (before[0], channels):
@@ -53,7 +53,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
             repeats = before[1] // channels
             layer, reader = layer.args[0], layer
         else:
-            reader = norm.first
+            reader = norm.nodes[0]
         if not isinstance(layer, Node) or not only_reader(layer, reader):
             continue
         if not _fold_into(graph, layer, norm, repeats):
@@ -64,9 +64,14 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
 
 
 def batch_norm_to_affine(graph: GraphModule, contract: Contract) -> list[Change]:
-    """Write each BatchNorm that is left as one multiply and one add of constants."""
+    """Write each BatchNorm that is left as one multiply and one add of constants.
+
+    Further norms, multiplies and adds of constants that follow are absorbed.
+    """
     changes = []
-    for norm in batch_norms(graph):
+    for norm in affines(graph):
+        if norm.is_plain:
+            continue
         axes = [1, -1] + [1] * (len(shape(norm.node)) - 2)
         dtype = norm.node.meta["val"].dtype
         with graph.graph.inserting_before(norm.node):
