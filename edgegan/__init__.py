@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         CheckpointError,
         DataError,
         EdgeganError,
+        EngineFallback,
         InputError,
         MissingDependency,
         ModelError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from edgegan.report import write_report
     from edgegan.runtime.bundle import Bundle, write_bundle
     from edgegan.runtime.contract import Contract, Input, Output, Sample
+    from edgegan.runtime.engine_build import build_engines
     from edgegan.runtime.generator import Generator
     from edgegan.target import Target, targets
     from edgegan.train.features import train_features
@@ -60,6 +62,7 @@ _HOMES = {
         "CheckpointError",
         "DataError",
         "EdgeganError",
+        "EngineFallback",
         "InputError",
         "MissingDependency",
         "ModelError",
@@ -74,6 +77,7 @@ _HOMES = {
     "edgegan.report": ("write_report",),
     "edgegan.runtime.bundle": ("Bundle", "write_bundle"),
     "edgegan.runtime.contract": ("Contract", "Input", "Output", "Sample"),
+    "edgegan.runtime.engine_build": ("build_engines",),
     "edgegan.runtime.generator": ("Generator",),
     "edgegan.target": ("Target", "targets"),
     "edgegan.train.features": ("train_features",),
@@ -92,6 +96,7 @@ __all__ = [
     "Distill",
     "DistillSettings",
     "EdgeganError",
+    "EngineFallback",
     "Export",
     "ExportSettings",
     "Finding",
@@ -120,6 +125,7 @@ __all__ = [
     "Target",
     "UserError",
     "__version__",
+    "build_engines",
     "compress_generator",
     "lint",
     "load_module",

@@ -65,7 +65,7 @@ class TensorRTEngine(Engine):
         self.inputs, self.outputs = self._ports()
         self._largest = int(engine.get_tensor_profile_shape(next(iter(self.inputs)), 0)[2][0])
         self._turns: dict[int, _Turn] = {}
-        self._stream = self._cuda.call("cudaStreamCreate")
+        self._stream = self._cuda.call("cudaStreamCreateWithFlags", self._cuda.runtime.cudaStreamNonBlocking)
         self._memory: dict[str, Any] = {}
         try:
             self._allocate()

@@ -168,10 +168,10 @@ def _parse(builder: Any, log: Any, model: bytes, trt: TensorRT) -> tuple[Any, An
 
 
 def _said(error: Any) -> str:
-    """Return a parser's error with the node that it is about; `node_name` is not there in TensorRT 8."""
-    name = getattr(error, "node_name", str)()
+    """Return a parser's error with the node that it is about; TensorRT 8 knows only the node's number."""
+    name = getattr(error, "node_name", str)() or error.node()
     operator = getattr(error, "node_operator", str)()
-    where = f"node {name or error.node()!r} ({operator}): " if name or operator else ""
+    where = f"node {name!r}" + (f" ({operator}): " if operator else ": ") if error.node() >= 0 else ""
     lines = error.desc().removeprefix("Assertion failed: ").splitlines()
     return where + " ".join(line for line in lines if _NO_DRIVER not in line)
 
