@@ -18,7 +18,7 @@ def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]
 
     Both forms are known: `torch.nn.utils.parametrizations`, and the older hooks of `torch.nn.utils`.
     """
-    copied = _copy(module).eval()
+    copied = copy_of(module).eval()
     changes = []
     for name, layer in copied.named_modules():
         if parametrize.is_parametrized(layer):
@@ -34,7 +34,7 @@ def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]
     return copied, changes
 
 
-def _copy(module: nn.Module) -> nn.Module:
+def copy_of(module: nn.Module) -> nn.Module:
     """Copy a module whose older hooks may hold computed weights, which `deepcopy` alone refuses."""
     computed = {
         id(value): value.detach().clone()
