@@ -16,7 +16,7 @@ from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.engines.cuda import Cuda
 from edgegan.runtime.engines.tensorrt_build import dtype
 from edgegan.runtime.engines.tensorrt_layers import Layer, layers
-from edgegan.runtime.engines.tensorrt_log import logger
+from edgegan.runtime.engines.tensorrt_log import last_error, listening
 from edgegan.runtime.engines.tensorrt_module import TensorRT, require
 
 
@@ -49,13 +49,13 @@ class TensorRTEngine(Engine):
     def __init__(self, plan: bytes, *, trt: TensorRT | None = None, cuda_graph: bool = False) -> None:
         trt = trt or require()
         self._cuda = Cuda()
-        self._log = logger(trt)
-        self._runtime = trt.module.Runtime(self._log)
-        engine = self._runtime.deserialize_cuda_engine(plan)
         gpu = self._cuda.gpu()
+        with listening(trt) as (log, said):
+            self._runtime = trt.module.Runtime(log)
+            engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise ModelError(
-                f"{trt.text} cannot load the engine on {gpu}: {self._log.worst()}",
+                f"{trt.text} cannot load the engine on {gpu}: {said.worst()}",
                 next="build it on this machine and with this version: edgegan build BUNDLE; "
                 "or run with engine='onnxruntime'",
             )
@@ -144,16 +144,20 @@ class TensorRTEngine(Engine):
             if tuple(turn.context.get_tensor_shape(name)) == shape:
                 continue
             if not turn.context.set_input_shape(name, shape):
-                raise ModelError(f"the engine does not take {name!r} of {shape}: {self._log.worst()}")
+                raise ModelError(f"the engine does not take {name!r} of {shape}: {last_error(self._trt)}")
         return turn
 
     def _context(self) -> Any:
-        if not self._trt.portable:
-            return self._engine.create_execution_context()
-        settings = self._engine.create_runtime_config()
-        eager = self._trt.module.DynamicShapesKernelSpecializationStrategy.EAGER
-        settings.dynamic_shapes_kernel_specialization_strategy = eager
-        return self._engine.create_execution_context(settings)
+        """Return a new context; tensorrt_rtx compiles for each shape at once, not in the background."""
+        settings = []
+        if self._trt.portable:
+            settings = [self._engine.create_runtime_config()]
+            eager = self._trt.module.DynamicShapesKernelSpecializationStrategy.EAGER
+            settings[0].dynamic_shapes_kernel_specialization_strategy = eager
+        context = self._engine.create_execution_context(*settings)
+        if context is None:
+            raise ModelError(f"{self._trt.text} cannot set the engine up: {last_error(self._trt)}")
+        return context
 
     def _run(self, arrays: Arrays) -> Arrays:
         n = len(next(iter(arrays.values())))
@@ -197,7 +201,7 @@ class TensorRTEngine(Engine):
 
     def _enqueue(self, turn: _Turn) -> None:
         if not turn.context.execute_async_v3(int(self._stream)):
-            raise ModelError(f"{self._trt.text} cannot run the engine: {self._log.worst()}")
+            raise ModelError(f"{self._trt.text} cannot run the engine: {last_error(self._trt)}")
 
 
 def fitted(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> Arrays:

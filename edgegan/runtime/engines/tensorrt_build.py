@@ -18,7 +18,7 @@ from edgegan.errors import InputError, ModelError, StorageError
 from edgegan.files import write_bytes
 from edgegan.runtime.engines.cuda import Gpu, gpu
 from edgegan.runtime.engines.tensorrt_layers import Layer, layers
-from edgegan.runtime.engines.tensorrt_log import logger
+from edgegan.runtime.engines.tensorrt_log import Said, listening
 from edgegan.runtime.engines.tensorrt_module import TensorRT, require
 
 BATCHES = (1, 1, 16)
@@ -81,19 +81,19 @@ def build_engine(
             f"{trt.text} builds on the GPU that will run the engine, and this machine has none",
             next="build on the device; tensorrt_rtx builds without a GPU: pip install 'edgegan[tensorrt]'",
         )
-    log = logger(trt)
-    builder = trt.module.Builder(log)
-    network, parser = _parse(builder, log, model, trt)
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.module.ProfilingVerbosity.DETAILED
-    config.add_optimization_profile(_profile(builder, network, batches, shapes or {}))
-    if not trt.strong_typing:
-        _allow_types(config, network, trt)
-    kept = _load_timings(config, trt, device, cache)
-    plan = builder.build_serialized_network(network, config)
+    with listening(trt) as (log, said):
+        builder = trt.module.Builder(log)
+        network, parser = _parse(builder, log, said, model, trt)
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.module.ProfilingVerbosity.DETAILED
+        config.add_optimization_profile(_profile(builder, network, batches, shapes or {}))
+        if not trt.strong_typing:
+            _allow_types(config, network, trt)
+        kept = _load_timings(config, trt, device, cache)
+        plan = builder.build_serialized_network(network, config)
+        del parser
     if plan is None:
-        raise ModelError(f"{trt.text} cannot build the model: {log.worst()}", next=_next(log.worst()))
-    del parser
+        raise ModelError(f"{trt.text} cannot build the model: {said.worst()}", next=_next(said.worst()))
     if kept:
         _save_timings(config, kept)
     return BuiltEngine(
@@ -102,8 +102,8 @@ def build_engine(
         gpu=device,
         batches=batches,
         strongly_typed=trt.strong_typing,
-        warnings=tuple(dict.fromkeys(log.warnings)),
-        layers=layers(log.described),
+        warnings=tuple(dict.fromkeys(said.warnings)),
+        layers=layers(said.described),
     )
 
 
@@ -118,9 +118,9 @@ def network_precisions(model: bytes, *, trt: TensorRT | None = None) -> dict[str
         ModelError: the model cannot be parsed.
     """
     trt = trt or require()
-    log = logger(trt)
-    builder = trt.module.Builder(log)
-    network, parser = _parse(builder, log, model, trt)
+    with listening(trt) as (log, said):
+        builder = trt.module.Builder(log)
+        network, parser = _parse(builder, log, said, model, trt)
     every = [network.get_layer(index) for index in range(network.num_layers)]
     types = {layer.name: dtype(layer.get_output(0).dtype) for layer in every if layer.num_outputs}
     del parser
@@ -150,7 +150,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:32].strip("-")
 
 
-def _parse(builder: Any, log: Any, model: bytes, trt: TensorRT) -> tuple[Any, Any]:
+def _parse(builder: Any, log: Any, said: Said, model: bytes, trt: TensorRT) -> tuple[Any, Any]:
     """Return the network of an ONNX model, and the parser, which owns the weights and has to outlive it."""
     flags, names = 0, trt.module.NetworkDefinitionCreationFlag
     for name, wanted in (("EXPLICIT_BATCH", trt.explicit_batch), ("STRONGLY_TYPED", trt.strong_typing)):
@@ -160,7 +160,7 @@ def _parse(builder: Any, log: Any, model: bytes, trt: TensorRT) -> tuple[Any, An
     parser = trt.module.OnnxParser(network, log)
     parsed = parser.parse(model) and network.num_outputs > 0
     errors = [_said(parser.get_error(index)) for index in range(parser.num_errors)]
-    refused = [message for message in log.warnings if _UINT8 in message]
+    refused = [message for message in said.warnings if _UINT8 in message]
     if not parsed or errors or refused:
         what = "; ".join(dict.fromkeys(errors or refused)) or "it holds no graph"
         raise ModelError(f"{trt.text} cannot read the model: {what}", next=_next(what))

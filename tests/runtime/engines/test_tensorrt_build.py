@@ -18,6 +18,7 @@ from edgegan.errors import InputError, ModelError
 from edgegan.runtime.engines import tensorrt_build
 from edgegan.runtime.engines.cuda import Gpu, gpu
 from edgegan.runtime.engines.tensorrt_build import build_engine, network_precisions
+from edgegan.runtime.engines.tensorrt_log import listening
 from edgegan.runtime.engines.tensorrt_module import describe, find
 
 ORIN = Gpu("Orin", "8.7")
@@ -90,6 +91,20 @@ def test_what_cannot_be_built(model: bytes, what: str) -> None:
 
 def test_free_axes_are_filled_by_the_contract() -> None:
     assert build_engine(made.relu("N", "M"), shapes={"x": (5,)}).plan
+
+
+def test_what_is_said_is_heard_while_another_builder_lives() -> None:
+    """TensorRT ignores all loggers but the first as long as anything that has it lives."""
+    trt = find()
+    assert trt
+    with listening(trt) as (log, before):
+        held = trt.module.Runtime(log), trt.module.Builder(log)
+        built = build_engine(made.quantized())
+        with pytest.raises(ModelError, match="node 'quantize'"):
+            build_engine(made.quantized(3))
+    assert len(held) == 2
+    assert computed(built, "conv") == {"int8"}
+    assert not [*before.errors, *before.warnings]
 
 
 @pytest.mark.parametrize("batches", [(0, 1, 2), (2, 1, 4), (1, 4, 2)])
