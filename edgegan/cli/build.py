@@ -31,7 +31,9 @@ def build(
         return
     for stored in built:
         entry, engine = stored.entry, stored.built
-        place = f"{entry.gpu} ({entry.compute_capability})" if entry.gpu else "any GPU that it supports"
+        place = (
+            f"{entry.gpu} ({entry.compute_capability})" if entry.gpu else "any RTX GPU from the 30 series on"
+        )
         typer.echo(
             f"built {entry.file}, {len(engine.plan):,} bytes: {entry.module} {entry.version}, for {place}"
         )

@@ -40,7 +40,11 @@ def inspect(
         chosen = "  (default)" if precision == manifest.default else ""
         console.print(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
     for engine in manifest.engines:
-        place = f"{engine.gpu} ({engine.compute_capability})" if engine.gpu else "any GPU that it supports"
+        place = (
+            f"{engine.gpu} ({engine.compute_capability})"
+            if engine.gpu
+            else "any RTX GPU from the 30 series on"
+        )
         console.print(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
     for record in manifest.lineage:
         console.print(f"stage   {record['stage']}: {_settings(record['settings'])}")

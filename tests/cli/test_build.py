@@ -59,7 +59,9 @@ def test_the_engine_for_tensorrt_is_built_into_the_bundle(bundle: Bundle) -> Non
     assert entry.onnx_sha256 == bundle.manifest.files["model.fp32.onnx"].sha256
     assert f"built {entry.file}" in result.output
     assert "float32" in result.output
-    assert f"engine  fp32: tensorrt_rtx {entry.version}, for any GPU" in run("inspect", bundle.folder).output
+    assert (
+        f"engine  fp32: tensorrt_rtx {entry.version}, for any RTX GPU" in run("inspect", bundle.folder).output
+    )
 
 
 def test_several_models_and_batches(bundle: Bundle) -> None:
