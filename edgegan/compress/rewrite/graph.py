@@ -19,6 +19,7 @@ from edgegan.errors import ModelError, ProofError
 from edgegan.runtime.contract import Contract
 
 aten = torch.ops.aten
+DROPOUTS = (aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default)
 SAMPLES = 4
 TOLERANCE = 1e-4
 
@@ -56,7 +57,7 @@ def rewrite(
 
 
 def trace(module: nn.Module, contract: Contract) -> GraphModule:
-    """Return a copy of `module` as a graph of ATen operators with a free batch axis.
+    """Return a copy of `module` as a graph of ATen operators with a free batch axis, idle dropout left out.
 
     Raises:
         ModelError: the module cannot be traced.
@@ -81,6 +82,10 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
         ) from error
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
+    for node in list(traced.graph.nodes):
+        if node.target in DROPOUTS and not argument(node, 2, "train"):
+            replace(node, node.args[0])
+    traced.recompile()
     return traced
 
 

@@ -41,6 +41,13 @@ def test_the_batch_axis_stays_free() -> None:
     assert [graph(torch.zeros(n, 3, 4, 4)).shape[0] for n in (1, 2, 5)] == [1, 2, 5]
 
 
+def test_idle_dropout_does_not_stand_between_layers() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(), nn.BatchNorm2d(3), nn.Dropout2d(), nn.ReLU())
+    graph, _ = rewrite(module, CONTRACT, [fold_batch_norm])
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert names == ["aten.conv2d.default", "aten.relu.default"]
+
+
 def test_a_module_that_cannot_be_traced_is_a_users_error() -> None:
     class Branch(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

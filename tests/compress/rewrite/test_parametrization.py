@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -21,7 +23,7 @@ def weight_norm_of_old(layer: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3), nn.Linear(3, 4)])
 def test_weights_are_plain_and_outputs_equal(norm, layer: nn.Module) -> None:
     shape = (2, 3) if isinstance(layer, nn.Linear) else (2, 3, 5, 5)
-    module = nn.Sequential(norm(type(layer)(*([3, 4] if len(shape) == 2 else [3, 4, 3]))))
+    module = nn.Sequential(norm(copy.deepcopy(layer)))
     x = torch.randn(shape)
     for _ in range(3):
         module(x)
