@@ -101,7 +101,7 @@ def build_engine(
         trt=trt,
         gpu=device,
         batches=batches,
-        strongly_typed=trt.strong_typing,
+        strongly_typed=trt.strong_typing and _is_strong(network, trt),
         warnings=tuple(dict.fromkeys(said.warnings)),
         layers=layers(said.described),
     )
@@ -165,6 +165,12 @@ def _parse(builder: Any, log: Any, said: Said, model: bytes, trt: TensorRT) -> t
         what = "; ".join(dict.fromkeys(errors or refused)) or "it holds no graph"
         raise ModelError(f"{trt.text} cannot read the model: {what}", next=_next(what))
     return network, parser
+
+
+def _is_strong(network: Any, trt: TensorRT) -> bool:
+    """Tell whether the network is strongly typed; where no flag says so, as in 11 and later, all are."""
+    flag = getattr(trt.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return flag is None or network.get_flag(flag)
 
 
 def _said(error: Any) -> str:

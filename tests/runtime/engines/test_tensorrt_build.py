@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,3 +153,22 @@ def test_a_cache_that_cannot_be_written_stops_no_build(
     (tmp_path / "file").write_text("in the way")
     trt = dataclasses.replace(found, timing_cache=True, portable=False)
     assert build_engine(made.quantized(), trt=trt, cache=tmp_path / "file").plan
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [(made.generator(), set()), (made.generator("float16"), {"fp16"}), (made.quantized(), {"int8"})],
+)
+def test_weakly_typed_networks_may_use_the_types_of_the_file(model: bytes, wanted: set[str]) -> None:
+    """TensorRT 8.6 is not here: the network is a real one, its flags and where they are set stand in."""
+    trt = find()
+    assert trt
+    flags: set[str] = set()
+    names = SimpleNamespace(INT8="int8", FP16="fp16")
+    eight = dataclasses.replace(trt, module=SimpleNamespace(BuilderFlag=names))
+    with listening(trt) as (log, said):
+        builder = trt.module.Builder(log)
+        network, parser = tensorrt_build._parse(builder, log, said, model, trt)
+        tensorrt_build._allow_types(SimpleNamespace(set_flag=flags.add), network, eight)
+        del parser
+    assert flags == wanted
