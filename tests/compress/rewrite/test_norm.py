@@ -141,6 +141,31 @@ def test_tables_larger_than_what_they_replace_are_not_made() -> None:
     assert rewrite(module, contract(64, 3, 3, label=True), [tabulate_conditional_norm])[1] == []
 
 
+class Arithmetic(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.conv, self.gain = nn.Conv2d(3, 4, 3), nn.Parameter(torch.randn(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 + self.gain * (self.conv(x) * 0.1)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1), (1,), ()])
+def test_constants_that_multiply_and_add_are_folded_too(shape: tuple[int, ...]) -> None:
+    module = Arithmetic(*shape)
+    rewritten, changes = rewrite(module, contract(3, 6, 6), [fold_batch_norm])
+    assert [change.detail for change in changes] == ["into conv"]
+    assert [count(rewritten, name) for name in ("conv2d.default", "mul.Tensor", "add.Tensor")] == [1, 0, 0]
+    x = torch.randn(3, 3, 6, 6)
+    torch.testing.assert_close(rewritten(x), module(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 4, 4), (5, 1, 4, 1, 1)])
+def test_constants_that_differ_within_a_channel_stay(shape: tuple[int, ...]) -> None:
+    rewritten, _ = rewrite(Arithmetic(*shape), contract(3, 6, 6), [fold_batch_norm])
+    assert count(rewritten, "mul.Tensor") == count(rewritten, "add.Tensor") == 1
+
+
 def test_a_norm_that_cannot_be_folded_is_a_multiply_and_an_add() -> None:
     module = with_statistics(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4, eps=0.2), nn.ReLU()))
     rewritten, changes = rewrite(module, contract(4, 3, 3), [batch_norm_to_affine])
