@@ -1,6 +1,6 @@
 """CUDA's runtime and TensorRT's as far as an engine calls them, in host memory: for where there is no GPU.
 
-The engine that it loads, from any bytes but none, gives y = uint8(x + l) of x (N, 3) and l (N,), N from 1 to 4.
+From any bytes but none it loads an engine of y = uint8(x + l), of x (N, 3) and l (N,), N from 1 to 4.
 test_tensorrt_gpu.py asks the same of a real GPU.
 """
 
