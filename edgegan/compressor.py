@@ -31,7 +31,7 @@ from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
 
 RESULTS = ("figures.json", "report.html", "bundle", "samples")
-PREFERRED = ("int8", "fp32", "fp16")
+PREFERRED = ("int8", "int8-arm64", "fp32", "fp16", "int8-tensorrt")
 """What a bundle runs by default: the first of these that was exported."""
 
 

@@ -133,6 +133,13 @@ class Target(_Data):
     notes: tuple[Note, ...] = ()
     sources: dict[str, Source] = {}
 
+    @property
+    def int8_key(self) -> str:
+        """What the target's INT8 file is called among a bundle's models."""
+        if self.engine == "tensorrt":
+            return "int8-tensorrt"
+        return "int8-arm64" if self.arch == "aarch64" else "int8"
+
     @classmethod
     def read(cls, name_or_path: str | Path) -> Target:
         """Read a target that comes with edgegan, by its name, or your own, by its YAML file.

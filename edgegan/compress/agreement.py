@@ -19,11 +19,18 @@ PERFECT_DB = 200.0
 
 
 def agreement(
-    path: Path, module: nn.Module, contract: Contract, *, batches: tuple[int, ...] = (1, 8), seed: int = 0
+    path: Path,
+    module: nn.Module,
+    contract: Contract,
+    *,
+    batches: tuple[int, ...] = (1, 8),
+    seed: int = 0,
+    optimized: bool = True,
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
 
-    Where an output is uint8 in the file, the module's is made so by `to_uint8`.
+    Where an output is uint8 in the file, the module's is made so by `to_uint8`. A file for another engine than
+    ONNX Runtime is not to be `optimized` by it.
 
     Returns:
         `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak
@@ -32,7 +39,7 @@ def agreement(
     """
     worst = {"max_difference": 0.0, "psnr_db": PERFECT_DB, "finite": True, "batches": list(batches)}
     squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
-    with OnnxRuntimeEngine(path, threads=1) as engine:
+    with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
         for batch in batches:
             actual = engine(contract.sample(batch, seed))
             with torch.no_grad():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -91,10 +92,19 @@ def models_of(
         path = _exported(student, contract, folder / f"{name}.onnx", key)
         models.append(Model(name, f"after {stage}", stage, path, "fp32", count(student, contract)))
     cost = count(final.student, contract)
-    for precision in sorted(final.files, key=("fp32", "fp16", "int8").index):
+    for precision in _measured(final.files):
         label = precision.upper() + (f" (after {last})" if precision == "fp32" and last else "")
         models.append(Model(precision, label, None, final.files[precision], precision, cost))
     return models
+
+
+def _measured(files: Mapping[str, Path]) -> list[str]:
+    """Return which exported files are measured: those that ONNX Runtime runs here, and one in INT8."""
+    int8 = ["int8", "int8-arm64"]
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        int8.reverse()
+    local = [precision for precision in int8 if precision in files][:1]
+    return [precision for precision in ("fp32", "fp16", *local) if precision in files]
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

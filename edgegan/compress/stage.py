@@ -45,7 +45,7 @@ class Candidate:
     contract: Contract
     discriminator: nn.Module | None = None
     files: dict[str, Path] = field(default_factory=dict)
-    """Exported models by precision: "fp32", "fp16", "int8"."""
+    """Exported models by precision: "fp32", "fp16", "int8", "int8-arm64", "int8-tensorrt"."""
     lineage: tuple[StageRecord, ...] = ()
 
     def with_record(self, record: StageRecord, **changes: Any) -> Candidate:

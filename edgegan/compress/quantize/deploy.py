@@ -1,4 +1,4 @@
-"""From the exported Q/DQ model to the file that ships: what ONNX Runtime runs fastest, and no more."""
+"""From the exported Q/DQ model to the file that ships: what the target's engine runs fastest, and no more."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ from onnx_ir.passes.common import (
     TopologicalSortPass,
 )
 
-from edgegan.compress.onnx_graph import tidy
+from edgegan.compress.onnx_graph import tidy, to_half
+from edgegan.target import Target
 
-MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten")
+MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Pad")
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def deploy(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
-    """Return `model` ready to ship: the same function, in the form that ONNX Runtime's x64 kernels like best.
+def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onnx.ModelProto:
+    """Return `model` ready to ship: the same function, in the form that the target's engine likes best.
 
     Args:
         model: the exported Q/DQ model.
         layers: the names of its layers (Conv, Gemm, MatMul), in the order of the graph; the nodes take them.
+        target: one with an INT8 scheme.
     """
+    assert target.int8 is not None
     edited = ShapeInferencePass()(ir.from_proto(model)).model
     _name_layers(edited.graph, layers)
     _move_bytes(edited.graph)
-    _repeat_by_gather(edited.graph)
-    _quantize_biases(edited.graph)
-    _merge_lookups(edited.graph)
+    if target.engine == "onnxruntime":
+        _repeat_by_gather(edited.graph)
+        _merge_lookups(edited.graph)
+    if target.int8.bias == "int32":
+        _quantize_biases(edited.graph)
     Sequential(RemoveUnusedNodesPass(), DeduplicateInitializersPass(), TopologicalSortPass(), NameFixPass())(
         edited
     )
-    return tidy(ir.to_proto(edited))
+    deployed = tidy(ir.to_proto(edited))
+    return to_half(deployed) if target.int8.rest == "fp16" else deployed
 
 
 def _name_layers(graph: ir.Graph, layers: Sequence[str]) -> None:
@@ -60,7 +66,7 @@ def _move_bytes(graph: ir.Graph) -> None:
             continue
         if all(_same(a, b) for a, b in zip(before.inputs[1:], after.inputs[1:], strict=True)):
             node.replace_input_with(0, before.inputs[0])
-            node.outputs[0].dtype = ir.DataType.UINT8
+            node.outputs[0].dtype = before.inputs[0].dtype  # pyright: ignore[reportOptionalMemberAccess]
             after.outputs[0].replace_all_uses_with(node.outputs[0])
             graph.remove(after, safe=True)
 

@@ -29,6 +29,7 @@ LAYERS = (aten.conv1d.default, aten.conv2d.default, aten.linear.default)
 HOMOGENEOUS = (
     aten.relu.default,
     aten.leaky_relu.default,
+    aten.prelu.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
     aten.max_pool2d.default,

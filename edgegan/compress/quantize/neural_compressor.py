@@ -7,31 +7,24 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.fx import GraphModule
 
-from edgegan.compress.quantize.annotate import X64Quantizer, layer_macs
-from edgegan.compress.quantize.observer import Calibrator
+from edgegan.compress.quantize.annotate import Annotator, layer_macs
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.errors import MissingDependency
+from edgegan.target import Int8
 
-ALGORITHM = "edgegan_x64"
+ALGORITHM = "edgegan"
+
+Calibrate = Callable[[GraphModule], object]
+"""Sets the levels of a prepared graph, and may change its weights."""
 
 
-def quantize(
-    graph: GraphModule,
-    batches: Sequence[tuple[Tensor, ...]],
-    *,
-    weight_max: int,
-    calibrator: Calibrator,
-    skip: Sequence[str],
-    float_outputs: Sequence[str],
-) -> GraphModule:
-    """Return `graph` in Q/DQ form, calibrated on `batches` by neural-compressor; `graph` itself is used up.
+def quantize(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:
+    """Return `graph` in Q/DQ form; `graph` itself is used up.
 
     Raises:
         MissingDependency: neural-compressor is not installed.
@@ -39,45 +32,41 @@ def quantize(
     with quiet():
         nc, config_class = _registered()
         graph.dynamic_shapes = None  # pyright: ignore[reportArgumentType]
-        common = {"weight_max": weight_max, "calibrator": calibrator}
-        config = config_class(**common)
-        for layer in skip:
-            config.set_local(f"{re.escape(layer)}$", config_class(dtype="fp32"))
-        for layer in float_outputs:
-            config.set_local(f"{re.escape(layer)}$", config_class(**common, output="fp32"))
-        return nc.quantize(graph, config, run_fn=functools.partial(_run, batches=batches))
+        return nc.quantize(graph, _config(config_class, annotator), run_fn=calibrate)
 
 
-def quantize_by_torchao(
-    graph: GraphModule,
-    quantizer: X64Quantizer,
-    calibrate: Callable[[GraphModule], object],
-) -> GraphModule:
+def quantize_by_torchao(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:
     """Return `graph` quantized by torchao alone: what neural-compressor's algorithm does."""
-    return _convert(_calibrated(_prepare(graph, quantizer), calibrate))
+    prepared = prepare(graph, annotator)
+    calibrate(prepared)
+    return convert(prepared)
 
 
-def _prepare(graph: GraphModule, quantizer: X64Quantizer) -> GraphModule:
+def prepare(graph: GraphModule, annotator: Annotator) -> GraphModule:
+    """Return `graph` with `Levels` where tensors are to be rounded; `graph` itself is used up."""
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
-    return prepare_pt2e(graph, quantizer)
+    with quiet():
+        return prepare_pt2e(graph, annotator)
 
 
-def _calibrated(graph: GraphModule, calibrate: Callable[[GraphModule], object]) -> GraphModule:
-    calibrate(graph)
-    return graph
-
-
-def _convert(graph: GraphModule) -> GraphModule:
+def convert(prepared: GraphModule) -> GraphModule:
+    """Return a prepared graph in Q/DQ form, with weights stored as int8; `prepared` itself is used up."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
-    return convert_pt2e(graph, fold_quantize=True)
+    with quiet():
+        return convert_pt2e(prepared, fold_quantize=True)
 
 
-def _run(graph: GraphModule, batches: Sequence[tuple[Tensor, ...]]) -> None:
-    with torch.no_grad():
-        for batch in batches:
-            graph(*batch)
+def _config(config_class: Any, annotator: Annotator) -> Any:
+    """Return neural-compressor's configuration that stands for `annotator`."""
+    common = {"int8": annotator.int8}
+    config = config_class(**common)
+    for layer in annotator.skip:
+        config.set_local(f"{re.escape(layer)}$", config_class(**common, dtype="fp32"))
+    for layer in annotator.float_outputs:
+        config.set_local(f"{re.escape(layer)}$", config_class(**common, output="fp32"))
+    return config
 
 
 @functools.cache
@@ -93,22 +82,20 @@ def _registered() -> tuple[Any, Any]:
         raise MissingDependency("neural-compressor", extra="compress", purpose="INT8") from error
 
     @register_config(framework_name="torch", algo_name=ALGORITHM)
-    class X64Config(TorchBaseConfig):
+    class EdgeganConfig(TorchBaseConfig):
         name = ALGORITHM
         supported_configs = ()
 
         def __init__(
             self,
+            int8: Int8 | None = None,
             dtype: str = "int8",
-            weight_max: int = 63,
-            calibrator: Calibrator = "mse",
-            output: str = "uint8",
+            output: str = "int8",
             white_list: Any = DEFAULT_WHITE_LIST,
             **kwargs: Any,
         ) -> None:
             super().__init__(white_list=white_list)
-            self.dtype, self.output = dtype, output
-            self.weight_max, self.calibrator = weight_max, calibrator
+            self.int8, self.dtype, self.output = int8, dtype, output
             self._post_init()
 
         @classmethod
@@ -124,29 +111,27 @@ def _registered() -> tuple[Any, Any]:
             return [(layer, "layer") for layer in layer_macs(model)]
 
     class PT2EQuantizer(Quantizer):
-        def __init__(self, quantizer: X64Quantizer) -> None:
+        def __init__(self, annotator: Annotator) -> None:
             super().__init__({})
-            self.quantizer = quantizer
+            self.annotator = annotator
 
         def prepare(self, model: GraphModule, *args: Any, **kwargs: Any) -> GraphModule:
-            return _prepare(model, self.quantizer)
+            return prepare(model, self.annotator)
 
         def convert(self, model: GraphModule, *args: Any, **kwargs: Any) -> GraphModule:
-            return _convert(model)
+            return convert(model)
 
     @register_algo(name=ALGORITHM)
     def algorithm(model: GraphModule, configs_mapping: Any, mode: Any, **kwargs: Any) -> GraphModule:
         configs = {layer: config for (layer, _), config in configs_mapping.items()}
-        ours = [config for config in configs.values() if config.dtype == "int8"]
-        quantizer = X64Quantizer(
-            weight_max=ours[0].weight_max,
-            calibrator=ours[0].calibrator,
+        annotator = Annotator(
+            next(config.int8 for config in configs.values()),
             skip=[layer for layer, config in configs.items() if config.dtype != "int8"],
             float_outputs=[layer for layer, config in configs.items() if config.output == "fp32"],
         )
         run_fn = kwargs.get("run_fn")
-        quantized = PT2EQuantizer(quantizer).execute(model, mode=mode, run_fn=run_fn)
+        quantized = PT2EQuantizer(annotator).execute(model, mode=mode, run_fn=run_fn)
         assert isinstance(quantized, GraphModule)
         return quantized
 
-    return quantization, X64Config
+    return quantization, EdgeganConfig

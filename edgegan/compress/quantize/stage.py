@@ -1,37 +1,48 @@
-"""The stage that writes an INT8 model for ONNX Runtime's CPU kernels."""
+"""The stage that writes INT8 models, one for each kind of engine."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch.fx import GraphModule
 
 from edgegan.compress.agreement import agreement
+from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
+    delay_upsample,
     fold_batch_norm,
+    fold_norm_after_activation,
+    fold_norm_forward,
     rewrite,
     tabulate_conditional_norm,
+    upsample_conv_to_conv_transpose,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
-from edgegan.measure.machine import machine
+from edgegan.target import Target
 
 REWRITES = (
+    delay_upsample,
     fold_batch_norm,
     tabulate_conditional_norm,
+    fold_norm_forward,
+    upsample_conv_to_conv_transpose,
+    fold_norm_after_activation,
     batch_norm_to_affine,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
 )
+AUTOMATIC: tuple[Calibrator, ...] = ("mse", "mae", "entropy")
 PROOF_SAMPLES = 64
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
@@ -40,11 +51,12 @@ PSNR_FLOOR_DB = 15.0
 class QuantizeSettings(Settings):
     """How to quantize."""
 
-    weight_bits: Literal["auto", 7, 8] = 7
-    """7 is right on every x64 CPU. 8 bits are about 1 dB better, but ONNX Runtime's kernels saturate on them
-    where the CPU has no VNNI instructions. "auto" looks at this machine's CPU: then deploy to its like."""
-    calibrator: Literal["auto", "minmax", "percentile", "mse", "mae"] = "auto"
-    """How the range of an activation is found; see `ActivationObserver`. "auto" tries `mse` and `mae`."""
+    targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
+    """What to write INT8 files for: names of targets, or YAML files of your own."""
+    calibrator: Literal["auto"] | Calibrator = "auto"
+    """How the range of an activation is found; see `Histogram.levels`. "auto" tries `mse`, `mae`, `entropy`."""
+    equalize: bool | Literal["auto"] = "auto"
+    """Whether the channels of each tensor are brought to one range first; "auto" tries both."""
     samples: int = Field(default=256, ge=1)
     """How many of the contract's samples to calibrate with."""
     skip: tuple[str, ...] = ()
@@ -52,11 +64,12 @@ class QuantizeSettings(Settings):
 
 
 class Quantize(Stage):
-    """Writes the student as one Q/DQ ONNX file with static INT8 weights and activations.
+    """Writes the student as Q/DQ ONNX files with static INT8 weights and activations, as each target wants it.
 
-    The student itself stays in float. The file is for ONNX Runtime on x64 CPUs: weights are int8, per output
-    channel and symmetric; activations uint8, per tensor and asymmetric. neural-compressor calibrates, with
-    each tensor's channels brought to one range and without; what is nearer to the student is kept.
+    The student itself stays in float. Weights are int8, per output channel and symmetric; activations are
+    per tensor, and where they are rounded depends on the engine (`Target.int8`). Ranges are found on the
+    contract's samples; the calibrator, and whether channels are equalized first, are those that bring the
+    first target's outputs nearest to the student's on other samples.
     """
 
     name: ClassVar[str] = "quantize"
@@ -75,79 +88,130 @@ class Quantize(Stage):
                 )
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
-        """Write `model.int8.onnx` into the stage's folder.
+        """Write `model.int8.onnx` and its like into the stage's folder: one file for each kind of engine.
 
         Raises:
             ModelError: the student cannot be traced or exported.
-            StageError: it has no layer to quantize, or `skip` names one that it does not have.
+            RecipeError: a target is unknown.
+            StageError: a target has no INT8, the student no layer to quantize, or `skip` names one that it
+                does not have.
         """
         started, settings = time.monotonic(), self.settings
-        weight_max = _weight_max(settings)
+        targets = _by_file(settings.targets)
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
-        with quiet():
-            from edgegan.compress.quantize import trials
-            from edgegan.compress.quantize.kernels import kernels
-
-            plan = trials.plan(graph, settings.skip, weight_max)
-            quantized, equalized, tried = trials.best(
-                graph,
-                candidate.contract,
-                plan,
-                ("mse", "mae") if settings.calibrator == "auto" else (settings.calibrator,),
-                samples=settings.samples,
-                seed=context.seed,
-                progress=context.progress,
-            )
-        path = context.folder / "model.int8.onnx"
-        _write(quantized, candidate, list(plan.macs), path)
-        proof = {
-            **agreement(path, candidate.student, candidate.contract, batches=(1, PROOF_SAMPLES)),
-            **kernels(path, plan.macs),
-            "trials": [trial.to_dict() for trial in tried],
-            "file_bytes": path.stat().st_size,
-        }
-        context.progress(len(tried), len(tried))
+        work = _Work(candidate, context, settings, graph, len(targets))
+        files, changed, proof = dict(candidate.files), {}, {}
+        for key, target in targets.items():
+            files[key] = context.folder / f"model.{key}.onnx"
+            changed[key], proof[key] = work.write(target, files[key])
         record = StageRecord(
             stage=self.name,
             settings=settings.model_dump(mode="json"),
             changed={
-                "file": path.name,
-                "weight_max": weight_max,
-                "calibrator": tried[0].calibrator,
-                "equalized": tried[0].equalized,
-                "kept_in_float": plan.skip,
-                "rewrites": [asdict(change) for change in (*changes, *equalized)],
+                **changed,
+                "kept_in_float": list(work.layers.skip),
+                "rewrites": [asdict(change) for change in (*changes, *work.start.changes)],
             },
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
         )
-        return candidate.with_record(record, files={**candidate.files, "int8": path})
+        return candidate.with_record(record, files=files)
 
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` where no layer runs in INT8, or the outputs are not the student's."""
-        proof = after.lineage[-1].proof
-        if not proof["finite"] or proof["psnr_db"] < PSNR_FLOOR_DB:
-            raise ProofError(
-                f"the INT8 outputs are {proof['psnr_db']} dB from the float ones (at least {PSNR_FLOOR_DB})",
-                where="quantize: model.int8.onnx",
-                next="leave the worst layers in float with the setting `skip`",
+        for key, proof in after.lineage[-1].proof.items():
+            where = f"quantize: model.{key}.onnx"
+            if not proof["finite"] or proof["psnr_db"] < PSNR_FLOOR_DB:
+                raise ProofError(
+                    f"the INT8 outputs are {proof['psnr_db']} dB from the float ones (at least {PSNR_FLOOR_DB})",
+                    where=where,
+                    next="leave the worst layers in float with the setting `skip`",
+                )
+            if not proof["int8_layers"]:
+                raise ProofError("no layer of the file runs in an INT8 kernel", where=where)
+
+
+class _Work:
+    """Decides on the first target how to quantize, and writes the files of all."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        context: Context,
+        settings: QuantizeSettings,
+        graph: GraphModule,
+        count: int,
+    ) -> None:
+        from edgegan.compress.quantize import trials
+
+        self.candidate, self.context, self.settings = candidate, context, settings
+        self.layers = trials.choose_layers(graph, settings.skip)
+        self.samples = trials.Samples.of(graph, candidate.contract, settings.samples, context.seed)
+        with quiet():
+            self.starts = trials.starts(graph, self.samples, settings.equalize)
+        chosen = settings.calibrator
+        self.calibrators: tuple[Calibrator, ...] = AUTOMATIC if chosen == "auto" else (chosen,)
+        self.start, self.trials = self.starts[0], []
+        self.done, self.count = 0, len(self.starts) * len(self.calibrators) + count
+
+    def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Write one target's file; return what was decided, and the file's proof."""
+        from edgegan.compress.quantize import trials
+        from edgegan.compress.quantize.kernels import annotated, kernels
+
+        assert target.int8 is not None
+        with quiet():
+            if not self.trials:
+                self.start, self.trials = trials.best(
+                    self.starts, self.layers, target.int8, self.calibrators, self.samples, self._progress
+                )
+            winner = self.trials[0]
+            quantized = trials.lower(self.start, self.layers, target.int8, winner.calibrator)
+            _write(quantized, self.candidate, list(self.layers.macs), target, path)
+        changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator}
+        ours = target.engine == "onnxruntime"
+        student, contract = self.candidate.student, self.candidate.contract
+        proof = {
+            **agreement(path, student, contract, batches=(1, PROOF_SAMPLES), optimized=ours),
+            **(kernels if ours else annotated)(path),
+            "trials": [trial.to_dict() for trial in self.trials],
+            "file_bytes": path.stat().st_size,
+        }
+        self._progress()
+        return {**changed, "equalized": winner.equalized}, proof
+
+    def _progress(self) -> None:
+        self.done += 1
+        self.context.progress(self.done, self.count)
+
+
+def _by_file(names: Sequence[str]) -> dict[str, Target]:
+    """Return the targets by the precision key of the file that is written for them."""
+    targets: dict[str, Target] = {}
+    for name in names:
+        target = Target.read(name)
+        if target.int8 is None:
+            raise StageError(
+                f"the target {target.name} has no INT8",
+                where="quantize: targets",
+                next="leave it out, or give it an `int8`",
             )
-        if not proof["int8_layers"]:
-            raise ProofError("no layer of the file runs in an INT8 kernel", where="quantize: model.int8.onnx")
+        targets.setdefault(target.int8_key, target)
+        if targets[target.int8_key].int8 != target.int8:
+            other = targets[target.int8_key].name
+            raise StageError(
+                f"the targets {other} and {target.name} want different INT8 files of one name",
+                where="quantize: targets",
+                next="keep one of the two",
+            )
+    return targets
 
 
-def _weight_max(settings: QuantizeSettings) -> int:
-    """Return the largest level of a weight: 63 or 127."""
-    bits = settings.weight_bits
-    if bits == "auto":
-        bits = 8 if {"avx512_vnni", "avx_vnni"} & set(machine()["flags"]) else 7
-    return 2 ** (bits - 1) - 1
-
-
-def _write(quantized: GraphModule, candidate: Candidate, layers: list[str], path: Path) -> None:
+def _write(
+    quantized: GraphModule, candidate: Candidate, layers: list[str], target: Target, path: Path
+) -> None:
     from edgegan.compress import onnx_graph
     from edgegan.compress.export import to_onnx
     from edgegan.compress.quantize.deploy import deploy
 
-    model = to_onnx(quantized, candidate.contract)
-    onnx_graph.save(deploy(model, layers), path)
+    onnx_graph.save(deploy(to_onnx(quantized, candidate.contract), layers, target), path)

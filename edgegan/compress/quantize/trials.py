@@ -5,39 +5,91 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.annotate import last_layers, layer_macs
+from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
+from edgegan.compress.quantize.calibration import Batches, Calibration, observe
 from edgegan.compress.quantize.equalize import equalize_channels
+from edgegan.compress.quantize.histogram import Calibrator, Histogram
 from edgegan.compress.quantize.neural_compressor import quantize
-from edgegan.compress.quantize.observer import Calibrator
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.errors import StageError
 from edgegan.runtime.contract import Contract
+from edgegan.target import Int8
 
 BATCH = 32
-CALIBRATION_SEED = 0x5EED
-JUDGING_SEED = 0x70D6E
+SEED = 0x5EED
 JUDGING_SAMPLES = 64
 CHEAP_SHARE = 0.1
 """A last convolution with at most this share of the MACs stays in float."""
 
+Improvement = Callable[[GraphModule, GraphModule, Batches], object]
+"""Makes a prepared graph, whose levels are set, better: (prepared, float graph, calibration batches)."""
+
 
 @dataclass(frozen=True)
-class Plan:
+class Layers:
     """Which layers to quantize. `macs` names all of them, in the order in which they run."""
 
     macs: dict[str, int]
-    skip: list[str]
-    float_outputs: list[str]
-    weight_max: int
+    skip: tuple[str, ...]
+    float_outputs: tuple[str, ...]
+
+    def without(self, layers: Sequence[str]) -> Layers:
+        """Return the same with `layers` in float too."""
+        return replace(self, skip=tuple(sorted({*self.skip, *layers})))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs to calibrate with, others to judge by, and the float outputs of these."""
+
+    batches: Batches
+    judging: tuple[Tensor, ...]
+    expected: tuple[Tensor, ...]
+    contract: Contract
+
+    @classmethod
+    def of(cls, graph: GraphModule, contract: Contract, count: int, seed: int) -> Samples:
+        """Draw `count` samples to calibrate with, and 64 others; fewer where the contract has fewer."""
+        distinct = contract.distinct()
+        total = count + JUDGING_SAMPLES
+        if distinct is not None and distinct < total:
+            count = max(1, min(count, distinct - max(1, distinct // 4)))
+            total = max(distinct, 2)
+        drawn = example(contract, min(total, count + JUDGING_SAMPLES), SEED + seed)
+        batches = list(zip(*(tensor[:count].split(BATCH) for tensor in drawn)))
+        judging = tuple(tensor[count:] for tensor in drawn)
+        return cls(batches, judging, outputs(graph, judging), contract)
+
+    def psnr_db(self, graph: GraphModule) -> float:
+        """Return the ratio in dB of the outputs' ranges to the errors of `graph`, of the worst output."""
+        actual = outputs(graph, self.judging)
+        errors = [
+            float(((a - e) / (spec.range[1] - spec.range[0])).square().mean())
+            for a, e, spec in zip(actual, self.expected, self.contract.outputs, strict=True)
+        ]
+        return float(-10 * torch.tensor(max(*errors, 1e-20)).log10())
+
+
+@dataclass(frozen=True)
+class Start:
+    """A float graph to quantize, and what its tensors hold."""
+
+    graph: GraphModule
+    changes: list[Change]
+    histograms: dict[str, Histogram]
+
+    @property
+    def equalized(self) -> bool:
+        """Whether channels were brought to one range."""
+        return bool(self.changes)
 
 
 @dataclass(frozen=True)
@@ -46,6 +98,7 @@ class Trial:
 
     equalized: bool
     calibrator: Calibrator
+    improvements: tuple[str, ...] = ()
     psnr_db: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,7 +106,7 @@ class Trial:
         return asdict(self)
 
 
-def plan(graph: GraphModule, skip: Sequence[str], weight_max: int) -> Plan:
+def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
     """Decide which layers to quantize.
 
     A last convolution stays in float where it is cheap, and a last linear layer gives a float output.
@@ -79,52 +132,60 @@ def plan(graph: GraphModule, skip: Sequence[str], weight_max: int) -> Plan:
             next="leave the stage `quantize` out of the recipe, or shorten `skip`",
         )
     float_outputs = [name for name, linear in last.items() if linear and name not in skipped]
-    return Plan(macs, skipped, float_outputs, weight_max)
+    return Layers(macs, tuple(skipped), tuple(float_outputs))
+
+
+def starts(
+    graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]
+) -> list[Start]:
+    """Return the graph as it is, equalized, or both, each with its histograms."""
+    graphs: list[tuple[GraphModule, list[Change]]] = []
+    if equalize is not True:
+        graphs.append((graph, []))
+    if equalize is not False:
+        equalized, changes = rewrite(graph, samples.contract, [equalize_channels])
+        if changes or equalize is True:
+            graphs.append((equalized, changes))
+    return [Start(graph, changes, observe(graph, samples.batches)) for graph, changes in graphs]
+
+
+def lower(
+    start: Start,
+    layers: Layers,
+    int8: Int8,
+    calibrator: Calibrator,
+    batches: Batches = (),
+    improvements: Sequence[Improvement] = (),
+) -> GraphModule:
+    """Return a start's graph in Q/DQ form, as `int8` wants it."""
+
+    def calibrate(prepared: GraphModule) -> None:
+        Calibration(start.histograms, calibrator)(prepared)
+        for improve in improvements:
+            improve(prepared, start.graph, batches)
+
+    annotator = Annotator(int8, layers.skip, layers.float_outputs)
+    return quantize(copy.deepcopy(start.graph), annotator, calibrate)
 
 
 def best(
-    graph: GraphModule,
-    contract: Contract,
-    layers: Plan,
+    candidates: Sequence[Start],
+    layers: Layers,
+    int8: Int8,
     calibrators: Sequence[Calibrator],
-    *,
-    samples: int,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> tuple[GraphModule, list[Change], list[Trial]]:
-    """Quantize `graph` with each calibrator, with channels equalized and without; keep the best.
+    samples: Samples,
+    progress: Callable[[], object],
+) -> tuple[Start, list[Trial]]:
+    """Quantize each start with each calibrator.
 
     Returns:
-        The quantized graph, what equalization changed in it, and the trials, the best first.
+        The best start, and the trials, the best first.
     """
-    calibration = example(contract, samples, CALIBRATION_SEED + seed)
-    batches = list(zip(*(tensor.split(BATCH) for tensor in calibration)))
-    judging = example(contract, JUDGING_SAMPLES, JUDGING_SEED + seed)
-    expected = outputs(graph, judging)
-    starts = {False: (graph, []), True: rewrite(graph, contract, [equalize_channels])}
-    trials = [Trial(equalized, calibrator) for equalized, calibrator in product(starts, calibrators)]
-    done: list[tuple[Trial, GraphModule]] = []
-    for index, trial in enumerate(trials):
-        progress(index, len(trials))
-        quantized = quantize(
-            copy.deepcopy(starts[trial.equalized][0]),
-            batches,
-            weight_max=layers.weight_max,
-            calibrator=trial.calibrator,
-            skip=layers.skip,
-            float_outputs=layers.float_outputs,
-        )
-        score = _psnr(outputs(quantized, judging), expected, contract)
-        done.append((replace(trial, psnr_db=round(score, 2)), quantized))
+    done: list[tuple[Trial, Start]] = []
+    for start in candidates:
+        for calibrator in calibrators:
+            score = samples.psnr_db(lower(start, layers, int8, calibrator))
+            done.append((Trial(start.equalized, calibrator, psnr_db=round(score, 2)), start))
+            progress()
     done.sort(key=lambda pair: -pair[0].psnr_db)
-    winner, quantized = done[0]
-    return quantized, starts[winner.equalized][1], [trial for trial, _ in done]
-
-
-def _psnr(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...], contract: Contract) -> float:
-    """Return the ratio in dB of the outputs' ranges to the errors, of the worst output."""
-    errors = [
-        float(((a - e) / (spec.range[1] - spec.range[0])).square().mean())
-        for a, e, spec in zip(actual, expected, contract.outputs, strict=True)
-    ]
-    return float(-10 * torch.tensor(max(*errors, 1e-20)).log10())
+    return done[0][1], [trial for trial, _ in done]

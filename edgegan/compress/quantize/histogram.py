@@ -1,0 +1,147 @@
+"""From the values that a tensor takes in calibration to the range that its levels cover."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Calibrator = Literal["minmax", "percentile", "entropy", "mse", "mae"]
+
+PERCENTILE = 99.99
+BINS = 1 << 13
+ENTROPY_BINS = 2048
+ENTROPY_STEP = 16
+
+
+class Histogram:
+    """The values of one tensor, counted."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0.0, 0.0
+        self.counts, self.reach = torch.zeros(BINS, dtype=torch.float64), 2.0**-20
+
+    def add(self, x: Tensor) -> None:
+        """Count the values of `x`, of any shape."""
+        low, high = (float(end) for end in x.detach().aminmax())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        while self.reach < max(high, -low):
+            pairs = self.counts.view(-1, 2).sum(dim=1)
+            self.counts = torch.cat([torch.zeros(BINS // 4), pairs, torch.zeros(BINS // 4)]).double()
+            self.reach *= 2
+        self.counts += torch.histc(x.detach().float(), BINS, -self.reach, self.reach)
+
+    def levels(self, calibrator: Calibrator, low: int, high: int, *, symmetric: bool) -> tuple[float, int]:
+        """Return scale and zero point of the levels `low` to `high`; zero is always a level.
+
+        Args:
+            calibrator: `minmax` takes the whole range. `percentile` cuts 0.01% off each end. `entropy` cuts
+                where the Kullback-Leibler divergence of the quantized distribution is least (TensorRT's
+                calibrator: Migacz, GTC 2017). `mse` takes the range whose quantization error is least in the
+                mean square, and `mae` that whose mean absolute error is least: it cuts more off long tails,
+                which the output's tanh forgives.
+            low: the lowest level.
+            high: the highest level.
+            symmetric: the zero point is 0.
+        """
+        count = high - low
+        if calibrator in ("mse", "mae"):
+            first, last = self._least_error(2 if calibrator == "mse" else 1, count, symmetric)
+        else:
+            first, last = {
+                "minmax": lambda: (self.low, self.high),
+                "percentile": self._percentiles,
+                "entropy": lambda: self._least_divergence(count),
+            }[calibrator]()
+            first, last = _ends(first, last, symmetric)
+        scale = max(last - first, 1e-8) / count
+        return scale, 0 if symmetric else low + round(-first / scale)
+
+    def _percentiles(self) -> tuple[float, float]:
+        share = self.counts.cumsum(0) / self.counts.sum()
+        rank = torch.tensor([1 - PERCENTILE / 100, PERCENTILE / 100], dtype=torch.float64)
+        first, last = torch.searchsorted(share, rank).tolist()
+        width = 2 * self.reach / BINS
+        low, high = first * width - self.reach, (last + 1) * width - self.reach
+        return max(min(low, 0.0), self.low), min(max(high, 0.0), self.high)
+
+    def _least_error(self, power: int, count: int, symmetric: bool) -> tuple[float, float]:
+        filled = self.counts > 0
+        width = 2 * self.reach / BINS
+        values = ((torch.arange(BINS) + 0.5) * width - self.reach)[filled].clamp(self.low, self.high)
+        weights = self.counts[filled]
+        widest = _ends(self.low, self.high, symmetric)
+
+        def best(candidates: list[tuple[float, float]]) -> tuple[float, float]:
+            return min((_error(values, weights, power, count, *ends), ends) for ends in candidates)[1]
+
+        shares = [1 - step / 40 for step in range(40)]
+        if symmetric:
+            return best([(share * widest[0], share * widest[1]) for share in shares])
+        low, high = widest
+        for _ in range(2):
+            low, _ = best([(share * widest[0], high) for share in shares])
+            _, high = best([(low, share * widest[1]) for share in shares])
+        return low, high
+
+    def _least_divergence(self, count: int) -> tuple[float, float]:
+        one_sided = min(-self.low, self.high) <= 1e-3 * max(-self.low, self.high)
+        groups = (count + 1) if one_sided else (count + 1) // 2
+        sizes = (self.counts[BINS // 2 :] + self.counts[: BINS // 2].flip(0)).view(ENTROPY_BINS, -1).sum(1)
+        last = int(sizes.nonzero().max()) + 1 if sizes.any() else 1
+        width = self.reach / ENTROPY_BINS
+        tried = [
+            (_divergence(sizes[:last], kept, groups), kept)
+            for kept in range(min(groups, last), last + 1, ENTROPY_STEP)
+        ]
+        reach = min(tried)[1] * width
+        return max(self.low, -reach), min(self.high, reach)
+
+
+def weight_scales(weight: Tensor, high: int) -> Tensor:
+    """Return the symmetric scale of each output channel with the least squared error.
+
+    Args:
+        weight: (outputs, ...).
+        high: the largest level, 127 or less.
+
+    Returns:
+        (outputs,), positive.
+    """
+    rows = weight.flatten(1)
+    widest = rows.abs().amax(dim=1).clamp(min=1e-8) / high
+    best, least = widest, torch.full_like(widest, torch.inf)
+    for share in torch.linspace(1.0, 0.6, 21):
+        scale = (widest * share)[:, None]
+        error = ((rows / scale).round().clamp(-high, high) * scale - rows).square().sum(dim=1)
+        best = torch.where(error < least, scale[:, 0], best)
+        least = torch.minimum(error, least)
+    return best
+
+
+def _ends(low: float, high: float, symmetric: bool) -> tuple[float, float]:
+    reach = max(-low, high)
+    return (-reach, reach) if symmetric else (low, high)
+
+
+def _error(values: Tensor, weights: Tensor, power: int, count: int, low: float, high: float) -> float:
+    scale = max(high - low, 1e-8) / count
+    zero = round(-low / scale)
+    levels = (values / scale).round().add(zero).clamp(0, count)
+    return float((((levels - zero) * scale - values).abs().pow(power) * weights).sum())
+
+
+def _divergence(sizes: Tensor, kept: int, groups: int) -> float:
+    """Return how far the first `kept` bins are from themselves in `groups` levels, what lies past them cut."""
+    inside = sizes[:kept]
+    reference = inside.clone()
+    reference[-1] += sizes[kept:].sum()
+    group = torch.arange(kept) * groups // kept
+    filled = (inside > 0).double()
+    totals = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, inside)
+    members = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, filled)
+    spread = (totals / members.clamp(min=1))[group] * filled
+    p, q = reference / reference.sum(), spread / spread.sum().clamp(min=1e-30)
+    both = p > 0
+    return float((p[both] * (p[both] / q[both].clamp(min=1e-12)).log()).sum())

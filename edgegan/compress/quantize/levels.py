@@ -1,0 +1,64 @@
+"""The levels of one tensor, as a module of the graph: what rounds it, in training and in the file."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization.pt2e import FakeQuantizeBase
+
+
+class Levels(FakeQuantizeBase):
+    """Rounds a tensor to levels, once these are set; passes it on as it is until then.
+
+    Gradients pass straight through inside the range. With `learn`, the scale is a parameter that follows
+    them too (learned step size: Esser et al. 2020, arXiv:1902.08153).
+
+    Args:
+        dtype: `torch.uint8` or `torch.int8`.
+        low: the lowest level.
+        high: the highest level.
+        axis: the axis of the channels where each has a scale of its own; None for one scale in all.
+    """
+
+    def __init__(self, dtype: torch.dtype, low: int, high: int, axis: int | None = None, **_: object) -> None:
+        super().__init__()
+        self.dtype, self.quant_min, self.quant_max = dtype, low, high
+        self.ch_axis = -1 if axis is None else axis
+        self.qscheme = torch.per_tensor_affine if axis is None else torch.per_channel_symmetric
+        self.per_channel = axis is not None
+        self.scale: Tensor
+        self.register_buffer("scale", torch.zeros(0))
+        self.register_buffer("zero_point", torch.zeros(0, dtype=torch.int64))
+
+    def set(self, scale: Tensor, zero_point: Tensor) -> None:
+        """Set scale and zero point, both (1,) or (channels,)."""
+        self.scale, self.zero_point = scale.detach().clone(), zero_point.long().clone()
+
+    def learn(self) -> nn.Parameter:
+        """Make the scale a parameter, and return it."""
+        scale = nn.Parameter(self.scale.detach().clone())
+        del self.scale
+        self.scale = scale
+        return scale
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return `x` rounded to the levels, of the same shape."""
+        if not len(self.scale):
+            return x
+        low, high = self.quant_min, self.quant_max
+        zero = self.zero_point.float()
+        if not self.scale.requires_grad:
+            if self.per_channel:
+                zeros = self.zero_point.int()
+                return torch.fake_quantize_per_channel_affine(x, self.scale, zeros, self.ch_axis, low, high)
+            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point.int(), low, high)
+        share = (x.numel() / len(self.scale) * high) ** -0.5
+        if self.per_channel:
+            return torch._fake_quantize_learnable_per_channel_affine(
+                x, self.scale, zero, self.ch_axis, low, high, share
+            )
+        return torch._fake_quantize_learnable_per_tensor_affine(x, self.scale, zero, low, high, share)
+
+    def calculate_qparams(self, **_: object) -> tuple[Tensor, Tensor]:  # pyright: ignore
+        """Return scale and zero point, both (1,) or (channels,)."""
+        return self.scale.detach(), self.zero_point
