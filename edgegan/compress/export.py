@@ -21,13 +21,26 @@ from torch import nn
 from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement
 from edgegan.compress.inputs import example
-from edgegan.compress.rewrite import fold_batch_norm, rewrite, tabulate_conditional_norm
+from edgegan.compress.rewrite import (
+    delay_upsample,
+    fold_batch_norm,
+    fold_norm_forward,
+    rewrite,
+    tabulate_conditional_norm,
+    upsample_conv_to_conv_transpose,
+)
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ModelError, ProofError, StageError
 from edgegan.runtime.contract import Contract
 
 Precision = Literal["fp32", "fp16"]
-REWRITES = (fold_batch_norm, tabulate_conditional_norm)
+REWRITES = (
+    delay_upsample,
+    fold_batch_norm,
+    tabulate_conditional_norm,
+    fold_norm_forward,
+    upsample_conv_to_conv_transpose,
+)
 BATCHES = (1, 8)
 LARGEST_FP32_DIFFERENCE = 1e-4
 PSNR_FLOOR_DB = {"fp16": 40.0, "int8": 15.0}
