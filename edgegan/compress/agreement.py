@@ -29,8 +29,8 @@ def agreement(
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
 
-    Where an output is uint8 in the file, the module's is made so by `to_uint8`. A file for another engine than
-    ONNX Runtime is not to be `optimized` by it.
+    Where an output is uint8 in the file, the module's is made so by `to_uint8`. A file for another engine
+    than ONNX Runtime is not to be `optimized` by it.
 
     Returns:
         `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak

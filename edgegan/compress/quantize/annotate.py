@@ -78,7 +78,7 @@ class Annotator(Quantizer):
             elif moves(node) and node.args[0] in levels:
                 _mark_move(node, activation)
                 levels.add(node)
-            elif self.int8.sums and (branch := other_branch(node)) and self._ends_in_layer(model, node, branch):
+            elif (branch := other_branch(node)) and self._adds_to_layer(model, node, branch):
                 levels |= _quantize_before_moves(branch, levels, activation)
                 _mark(node, {branch: activation}, None)
         return model
@@ -92,8 +92,10 @@ class Annotator(Quantizer):
         weight = argument(node, 1, "weight")
         return constant(model, weight) is not None and layer_of(weight) not in self.skip
 
-    def _ends_in_layer(self, model: GraphModule, addition: Node, branch: Node) -> bool:
-        return any(self._takes(model, value) for value in addition.all_input_nodes if value is not branch)
+    def _adds_to_layer(self, model: GraphModule, addition: Node, branch: Node) -> bool:
+        return self.int8.sums and any(
+            self._takes(model, value) for value in addition.all_input_nodes if value is not branch
+        )
 
 
 def moves(node: Node) -> bool:

@@ -66,7 +66,7 @@ def _move_bytes(graph: ir.Graph) -> None:
             continue
         if all(_same(a, b) for a, b in zip(before.inputs[1:], after.inputs[1:], strict=True)):
             node.replace_input_with(0, before.inputs[0])
-            node.outputs[0].dtype = before.inputs[0].dtype  # pyright: ignore[reportOptionalMemberAccess]
+            node.outputs[0].type = before.inputs[0].type  # pyright: ignore[reportOptionalMemberAccess]
             after.outputs[0].replace_all_uses_with(node.outputs[0])
             graph.remove(after, safe=True)
 

@@ -133,7 +133,7 @@ def _error(values: Tensor, weights: Tensor, power: int, count: int, low: float, 
 
 
 def _divergence(sizes: Tensor, kept: int, groups: int) -> float:
-    """Return how far the first `kept` bins are from themselves in `groups` levels, what lies past them cut."""
+    """Return how far the first `kept` bins are from themselves in `groups` levels, the rest cut."""
     inside = sizes[:kept]
     reference = inside.clone()
     reference[-1] += sizes[kept:].sum()

@@ -54,10 +54,12 @@ class Levels(FakeQuantizeBase):
             return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point.int(), low, high)
         share = (x.numel() / len(self.scale) * high) ** -0.5
         if self.per_channel:
-            return torch._fake_quantize_learnable_per_channel_affine(
+            return torch.ops.aten._fake_quantize_learnable_per_channel_affine(
                 x, self.scale, zero, self.ch_axis, low, high, share
             )
-        return torch._fake_quantize_learnable_per_tensor_affine(x, self.scale, zero, low, high, share)
+        return torch.ops.aten._fake_quantize_learnable_per_tensor_affine(
+            x, self.scale, zero, low, high, share
+        )
 
     def calculate_qparams(self, **_: object) -> tuple[Tensor, Tensor]:  # pyright: ignore
         """Return scale and zero point, both (1,) or (channels,)."""

@@ -40,8 +40,8 @@ REWRITES = (
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
 )
-"""Up-sampling stays as it is: merged into the Conv behind it, it saves MACs but not time, since the shuffle that
-takes its place handles four times the bytes."""
+"""Up-sampling stays as it is: merged into the Conv behind it, it saves MACs but not time, since the shuffle
+that takes its place handles four times the bytes."""
 AUTOMATIC: tuple[Calibrator, ...] = ("mse", "mae", "entropy")
 PROOF_SAMPLES = 64
 PSNR_FLOOR_DB = 15.0
@@ -54,7 +54,7 @@ class QuantizeSettings(Settings):
     targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
     """What to write INT8 files for: names of targets, or YAML files of your own."""
     calibrator: Literal["auto"] | Calibrator = "auto"
-    """How the range of an activation is found; see `Histogram.levels`. "auto" tries `mse`, `mae`, `entropy`."""
+    """How an activation's range is found; see `Histogram.levels`. "auto" tries `mse`, `mae` and `entropy`."""
     equalize: bool | Literal["auto"] = "auto"
     """Whether the channels of each tensor are brought to one range first; "auto" tries both."""
     samples: int = Field(default=256, ge=1)
@@ -64,7 +64,7 @@ class QuantizeSettings(Settings):
 
 
 class Quantize(Stage):
-    """Writes the student as Q/DQ ONNX files with static INT8 weights and activations, as each target wants it.
+    """Writes the student as Q/DQ ONNX files with static INT8 weights and activations, for each target.
 
     The student itself stays in float. Weights are int8, per output channel and symmetric; activations are
     per tensor, and where they are rounded depends on the engine (`Target.int8`). Ranges are found on the
@@ -123,7 +123,7 @@ class Quantize(Stage):
             where = f"quantize: model.{key}.onnx"
             if not proof["finite"] or proof["psnr_db"] < PSNR_FLOOR_DB:
                 raise ProofError(
-                    f"the INT8 outputs are {proof['psnr_db']} dB from the float ones (at least {PSNR_FLOOR_DB})",
+                    f"the outputs are {proof['psnr_db']} dB from the float ones (at least {PSNR_FLOOR_DB})",
                     where=where,
                     next="leave the worst layers in float with the setting `skip`",
                 )

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -7,10 +11,12 @@ from edgegan.compress.inputs import example
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import trace
 from edgegan.runtime.contract import Contract, Input, Output
+from edgegan.target import Int8, Target
 
 with quiet():
-    from edgegan.compress.quantize.annotate import X64Quantizer, last_layers, layer_macs
-    from edgegan.compress.quantize.neural_compressor import quantize, quantize_by_torchao
+    from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
+    from edgegan.compress.quantize.calibration import Calibration, observe, quantizers
+    from edgegan.compress.quantize.neural_compressor import prepare, quantize, quantize_by_torchao
 
 CONTRACT = Contract((Input("x", (3, 4, 4)),), (Output("y", (2, 8, 8)),))
 
@@ -29,31 +35,102 @@ class Net(nn.Module):
         return self.last(nn.functional.interpolate(x + self.second(x), scale_factor=2)).tanh()
 
 
-def net() -> nn.Module:
+def graph() -> torch.fx.GraphModule:
     torch.manual_seed(0)
-    return Net().eval()
+    return trace(Net().eval(), CONTRACT)
+
+
+def int8(target: str) -> Int8:
+    found = Target.read(target).int8
+    assert found is not None
+    return found
+
+
+def rounded(target: str, skip: Sequence[str] = ()) -> list[str]:
+    """Return what is rounded: names of nodes, and of weights."""
+    with quiet():
+        prepared = prepare(graph(), Annotator(int8(target), skip=skip))
+    return sorted({node.all_input_nodes[0].name for node, _ in quantizers(prepared)})
+
+
+def calibrated(float_graph: torch.fx.GraphModule) -> Calibration:
+    return Calibration(observe(float_graph, [example(CONTRACT, 8, seed) for seed in range(3)]), "mse")
 
 
 def test_layers_macs_and_the_last() -> None:
-    graph = trace(net(), CONTRACT)
-    assert layer_macs(graph) == {"first": 16 * 108, "second": 16 * 16, "last": 64 * 8}
-    assert last_layers(graph) == {"last": False}
+    assert layer_macs(graph()) == {"first": 16 * 108, "second": 16 * 16, "last": 64 * 8}
+    assert last_layers(graph()) == {"last": False}
+
+
+def test_onnx_runtime_gets_inputs_and_outputs_of_layers() -> None:
+    assert rounded("x64-cpu") == [
+        "add", "conv2d_1", "conv2d_2", "first_weight", "last_weight", "relu", "second_weight",
+        "upsample_nearest2d", "x",
+    ]  # fmt: skip
+
+
+def test_tensorrt_gets_inputs_of_layers_and_the_other_branch_of_sums() -> None:
+    names = rounded("jetson-orin-nano")
+    assert [name for name in names if not name.endswith("weight")] == [
+        "add",
+        "relu",
+        "upsample_nearest2d",
+        "x",
+    ]
+    with quiet():
+        prepared = prepare(graph(), Annotator(int8("jetson-orin-nano")))
+    addition = next(node for node in prepared.graph.nodes if node.target == torch.ops.aten.add.Tensor)
+    kinds = [value.op for value in addition.args]
+    assert sorted(kinds) == ["call_function", "call_module"]
+
+
+def test_a_skipped_layer_keeps_its_weight() -> None:
+    assert "second_weight" not in rounded("x64-cpu", skip=["second"])
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype", "low", "high", "widest"),
+    [
+        ("x64-cpu", torch.uint8, 0, 255, 63),
+        ("x64-cpu-vnni", torch.uint8, 0, 255, 127),
+        ("arm64-cpu", torch.int8, -128, 127, 127),
+        ("jetson-orin-nano", torch.int8, -127, 127, 127),
+    ],
+)
+def test_levels_are_those_of_the_target(
+    target: str, dtype: torch.dtype, low: int, high: int, widest: int
+) -> None:
+    original = graph()
+    with quiet():
+        prepared = prepare(copy.deepcopy(original), Annotator(int8(target)))
+    calibrated(original)(prepared)
+    for node, levels in quantizers(prepared):
+        weight = node.all_input_nodes[0].op == "get_attr"
+        assert levels.dtype == (torch.int8 if weight else dtype)
+        assert (levels.quant_min, levels.quant_max) == ((-widest, widest) if weight else (low, high))
+        assert levels.per_channel == weight
+        if weight or int8(target).symmetric:
+            assert not levels.zero_point.any()
 
 
 def test_neural_compressor_and_torchao_alone_give_the_same_network() -> None:
-    batches = [example(CONTRACT, 8, seed) for seed in range(3)]
-
-    def calibrate(graph: torch.fx.GraphModule) -> None:
-        for batch in batches:
-            graph(*batch)
-
+    original = graph()
+    annotator = Annotator(int8("x64-cpu"), skip=["last"])
     with quiet():
-        alone = quantize_by_torchao(trace(net(), CONTRACT), X64Quantizer(skip=["last"]), calibrate)
-        ours = quantize(
-            trace(net(), CONTRACT), batches, weight_max=63, calibrator="mse", skip=["last"], float_outputs=[]
-        )
-    x = torch.randn(5, 3, 4, 4)
+        alone = quantize_by_torchao(copy.deepcopy(original), annotator, calibrated(original))
+        ours = quantize(copy.deepcopy(original), annotator, calibrated(original))
+    (x,) = example(CONTRACT, 8, 0)
     assert torch.equal(alone(x), ours(x))
     kinds = [str(node.target) for node in ours.graph.nodes if "quantized_decomposed" in str(node.target)]
     assert sum("dequantize_per_channel" in kind for kind in kinds) == 2
-    assert float((ours(x) - net()(x)).detach().abs().max()) < 0.1
+    assert float((ours(x) - original(x)).detach().abs().max()) < 0.02
+
+
+def test_until_they_are_set_levels_change_nothing() -> None:
+    original = graph()
+    with quiet():
+        prepared = prepare(copy.deepcopy(original), Annotator(int8("x64-cpu")))
+    x = torch.randn(5, 3, 4, 4)
+    assert torch.equal(prepared(x), original(x))
+    calibrated(original)(prepared)
+    assert not torch.equal(prepared(x), original(x))

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from torch import nn
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
-from edgegan.errors import ProofError, StageError
+from edgegan.errors import ProofError, RecipeError, StageError
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -49,6 +50,10 @@ def quantized(module: nn.Module, contract: Contract, folder: Path, **settings: o
     return after
 
 
+def proof_of(candidate: Candidate, key: str = "int8") -> dict[str, Any]:
+    return candidate.lineage[-1].proof[key]
+
+
 def weights(path: Path) -> dict[str, np.ndarray]:
     tensors = onnx.load(path).graph.initializer
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors if len(tensor.dims) >= 2}
@@ -60,7 +65,7 @@ def result(module: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Candi
 
 
 def test_all_layers_but_the_last_run_in_int8(result: Candidate) -> None:
-    proof = result.lineage[-1].proof
+    proof = proof_of(result)
     assert proof["float_layers"] == ["head"]
     assert proof["int8_macs_share"] > 0.9
     assert proof["operators"]["QLinearConv"] == 6
@@ -109,27 +114,70 @@ def test_the_same_student_gives_the_same_bytes_quietly(
     assert logging.root.manager.disable == logging.NOTSET
 
 
-def test_eight_bits_and_a_skipped_layer(module: nn.Module, result: Candidate, tmp_path: Path) -> None:
-    other = quantized(module, CONTRACT, tmp_path, weight_bits=8, skip=["blocks.1.conv2"])
-    proof = other.lineage[-1].proof
-    assert proof["float_layers"] == ["blocks.1.conv2", "head"]
-    levels = [t for t in weights(other.files["int8"]).values() if t.dtype == np.int8]
-    assert max(int(np.abs(tensor.astype(int)).max()) for tensor in levels) == 127
+def test_each_target_gets_its_own_file_and_a_skipped_layer_stays_in_float(
+    module: nn.Module, tmp_path: Path
+) -> None:
+    targets = ["x64-cpu-vnni", "arm64-cpu", "jetson-orin-nano"]
+    after = quantized(module, CONTRACT, tmp_path, targets=targets, skip=["blocks.1.conv2"])
+    assert set(after.files) == {"int8", "int8-arm64", "int8-tensorrt"}
+    assert [after.lineage[-1].changed[key]["target"] for key in after.files] == targets
+    for key, path in after.files.items():
+        proof = proof_of(after, key)
+        assert proof["float_layers"] == ["blocks.1.conv2", "head"]
+        assert proof["psnr_db"] > 30
+        levels = [t for t in weights(path).values() if t.dtype == np.int8]
+        assert max(int(np.abs(tensor.astype(int)).max()) for tensor in levels) == 127
+
+
+def test_tensorrt_gets_int8_with_zero_points_of_zero_and_half_precision_around_it(
+    module: nn.Module, tmp_path: Path
+) -> None:
+    after = quantized(module, CONTRACT, tmp_path, targets=["jetson-orin-nano"])
+    graph = onnx.load(after.files["int8-tensorrt"]).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert constants[node.input[1]].dtype == np.float16
+            zero = constants[node.input[2]]
+            assert zero.dtype == np.int8
+            assert not zero.any()
+    assert all(array.dtype != np.int32 for array in constants.values())
+    assert "QuantizeLinear" in {node.op_type for node in graph.node}
+
+
+def test_targets_that_want_one_file_in_two_forms_are_refused(module: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"x64-cpu and x64-cpu-vnni"):
+        quantized(module, CONTRACT, tmp_path, targets=["x64-cpu", "x64-cpu-vnni"])
+
+
+def test_targets_of_one_engine_share_a_file(module: nn.Module, tmp_path: Path) -> None:
+    after = quantized(module, CONTRACT, tmp_path, targets=["arm64-cpu", "raspberry-pi-5"])
+    assert set(after.files) == {"int8-arm64"}
+
+
+def test_an_unknown_target_is_refused(module: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="jetson-orin-nano"):
+        quantized(module, CONTRACT, tmp_path, targets=["jetson-orin-nan"])
 
 
 def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
-    record = quantized(module, CONTRACT, tmp_path, calibrator="auto").lineage[-1]
-    trials = record.proof["trials"]
-    assert {(trial["equalized"], trial["calibrator"]) for trial in trials} == {
-        (False, "mse"),
-        (True, "mse"),
-        (False, "mae"),
-        (True, "mae"),
-    }
+    after = quantized(module, CONTRACT, tmp_path, calibrator="auto")
+    changed, proof = after.lineage[-1].changed["int8"], proof_of(after)
+    trials = proof["trials"]
+    ways = {(trial["equalized"], trial["calibrator"]) for trial in trials}
+    assert ways == {(equalized, way) for equalized in (False, True) for way in ("mse", "mae", "entropy")}
     assert trials == sorted(trials, key=lambda trial: -trial["psnr_db"])
-    assert record.changed["calibrator"] == trials[0]["calibrator"]
-    assert record.changed["equalized"] == trials[0]["equalized"]
-    assert abs(record.proof["psnr_db"] - trials[0]["psnr_db"]) < 2
+    assert changed["calibrator"] == trials[0]["calibrator"]
+    assert changed["equalized"] == trials[0]["equalized"]
+    assert abs(proof["psnr_db"] - trials[0]["psnr_db"]) < 2
+
+
+@pytest.mark.parametrize("equalize", [True, False])
+def test_channels_are_equalized_when_told(module: nn.Module, tmp_path: Path, equalize: bool) -> None:
+    after = quantized(module, CONTRACT, tmp_path, equalize=equalize)
+    rewrites = {change["rewrite"] for change in after.lineage[-1].changed["rewrites"]}
+    assert ("equalize_channels" in rewrites) is equalize
+    assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {equalize}
 
 
 def test_an_unknown_layer_to_skip_is_refused(module: nn.Module, tmp_path: Path) -> None:
@@ -146,7 +194,7 @@ def test_a_module_without_layers_is_refused(tmp_path: Path) -> None:
 def test_a_broken_file_is_found_out(module: nn.Module, result: Candidate) -> None:
     record = result.lineage[-1]
     for proof in ({"psnr_db": 9.0}, {"finite": False}, {"int8_layers": []}):
-        record = record.__class__(record.stage, {}, {}, {**result.lineage[-1].proof, **proof})
+        record = record.__class__(record.stage, {}, {}, {"int8": {**proof_of(result), **proof}})
         with pytest.raises(ProofError):
             Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
 
@@ -155,7 +203,7 @@ def test_a_dcgan_of_transposed_convolutions(shared: Path, tmp_path: Path) -> Non
     import celeba_dcgan
 
     after = quantized(celeba_dcgan.load(shared), celeba_dcgan.CONTRACT, tmp_path, samples=128)
-    proof = after.lineage[-1].proof
+    proof = proof_of(after)
     assert proof["psnr_db"] > 38
     assert proof["int8_macs_share"] > 0.95
     assert proof["operators"]["QLinearConv"] == 3
@@ -166,6 +214,6 @@ def test_a_perceptron_keeps_a_float_output_of_an_int8_layer(shared: Path, tmp_pa
     import mnist_mlp
 
     after = quantized(mnist_mlp.load(shared), mnist_mlp.CONTRACT, tmp_path)
-    proof = after.lineage[-1].proof
+    proof = proof_of(after)
     assert proof["operators"] == {"QGemm": 3, "QuantizeLinear": 1, "Tanh": 1}
     assert proof["psnr_db"] > 32
