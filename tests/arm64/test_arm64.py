@@ -12,10 +12,8 @@ from pathlib import Path
 
 import emulated
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from run_models import run_model
 from torch import nn
 
@@ -24,6 +22,7 @@ from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Arrays, Contract
+from edgegan.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "zoo"))
@@ -60,24 +59,11 @@ def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def make_files(module: nn.Module, contract: Contract, folder: Path) -> None:
-    for bits in (7, 8):
-        settings = QuantizeSettings(weight_bits=bits, calibrator="mse", samples=32)
+    targets = {"unsigned-7": "x64-cpu", "unsigned-8": "x64-cpu-vnni", "signed-8": "arm64-cpu"}
+    for name, target in targets.items():
+        settings = QuantizeSettings(targets=(target,), calibrator="mse", equalize=False, samples=32)
         made = Quantize(settings).run(Candidate(module, module, contract), Context(folder))
-        made.files["int8"].rename(folder / f"unsigned-{bits}.onnx")
-    write_signed(folder / "unsigned-8.onnx", folder / "signed-8.onnx")
-
-
-def write_signed(path: Path, signed: Path) -> None:
-    """Write the model with the same levels of activations as int8."""
-    model = onnx.load(path)
-    nodes = (node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear"))
-    zero_points = {name for node in nodes for name in node.input[2:]}
-    for tensor in model.graph.initializer:
-        levels = numpy_helper.to_array(tensor)
-        if tensor.name in zero_points and levels.dtype == np.uint8:
-            tensor.CopyFrom(numpy_helper.from_array((levels.astype(int) - 128).astype(np.int8), tensor.name))
-    del model.graph.value_info[:]
-    onnx.save(model, signed)
+        made.files[Target.read(target).int8_key].rename(folder / f"{name}.onnx")
 
 
 @pytest.fixture(scope="module", params=[*emulated.ARM64, emulated.AVX2])
