@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgegan.compress.evaluate import Evaluation, Model, models_of
+from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.lock import locked
@@ -131,7 +131,7 @@ class _Job:
             self._describe(command)
             self._lint(candidate)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
-        context = Context(self.folder / "stages", self.recipe.seed)
+        context = Context(self.folder / "stages", self.recipe.seed, fid=file_fid(self.recipe))
         if _first_process() and not all(
             step.finished for step in pipeline.steps(context.folder, context.seed)
         ):

@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from torch import nn
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
 from edgegan.compress.macs import Cost, count
-from edgegan.compress.stage import Candidate, Progress
-from edgegan.errors import EdgeganError
+from edgegan.compress.stage import Candidate, FileFid, Progress
+from edgegan.errors import DataError, EdgeganError
 from edgegan.files import atomic_path, sha256, write_json, write_text
 from edgegan.measure import quality
-from edgegan.measure.features import Reference
+from edgegan.measure.features import Extractor, Reference
+from edgegan.measure.fid import Statistics, fid
 from edgegan.measure.latency import measure_latency
 from edgegan.measure.machine import machine
 from edgegan.recipe import Recipe
@@ -36,6 +37,8 @@ from edgegan.version import __version__
 
 SEED = 1
 """Of the latents that models are compared on: not the run's own, which stages may have learned from."""
+CHOOSING_SEED = 2
+"""Of the latents that a stage may choose by: not those of the report."""
 SAMPLES_WITHOUT_QUALITY = 1000
 SHOWN = 64
 MOST_THREADS = 4
@@ -296,6 +299,43 @@ class Evaluation:
         path = self.folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
         self.kept.add(path)
         return path
+
+
+def file_fid(recipe: Recipe) -> FileFid | None:
+    """Return what measures the FID that stages choose by; None where the recipe has no reference.
+
+    Raises (when called, not here):
+        DataError: the extractor or the reference is absent, damaged, or they don't belong together, or the
+            outputs are no images.
+        ModelError: ONNX Runtime cannot load or run the file.
+    """
+    wanted = recipe.quality
+    if wanted is None or wanted.reference is None:
+        return None
+    threads, file = min(MOST_THREADS, _processors()), recipe.path(wanted.reference)
+
+    @cache
+    def measure() -> tuple[Extractor, Reference]:
+        extractor = extractor_of(recipe, threads=threads)
+        assert extractor is not None
+        return extractor, Reference.load(file, extractor)
+
+    def score(path: Path, samples: int, optimized: bool) -> float:
+        extractor, reference = measure()
+        outputs = quality.collect(
+            path,
+            recipe.contract,
+            samples=samples,
+            seed=CHOOSING_SEED,
+            extractor=extractor,
+            threads=threads,
+            optimized=optimized,
+        )
+        if outputs.features is None:
+            raise DataError("the first output is not an image, so it has no FID", where="contract")
+        return fid(Statistics.of(outputs.features), reference.statistics)
+
+    return score
 
 
 def _processors() -> int:

@@ -15,6 +15,8 @@ from edgegan.runtime.contract import Contract
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a stage works."""
+FileFid = Callable[[Path, int, bool], float]
+"""FID of an ONNX file on ONNX Runtime, of (file, samples, whether to optimize its graph)."""
 
 
 class Settings(BaseModel):
@@ -55,12 +57,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use of the outside: its folder, the run's seed, and a way to report progress."""
+    """What a stage may use of the outside: its folder, the run's seed, a way to report progress, and FID."""
 
     folder: Path
     """The stage's own folder; files that it keeps go here. Written atomically, by `edgegan.files`."""
     seed: int = 0
     progress: Progress = lambda done, total: None
+    fid: FileFid | None = None
+    """To choose by, on latents that the report does not use; None where the recipe has no reference."""
 
 
 class Stage(ABC):

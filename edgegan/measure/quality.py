@@ -83,9 +83,10 @@ def collect(
     seed: int,
     extractor: Extractor | None = None,
     threads: int | None = None,
+    optimized: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outputs:
-    """Run the ONNX file at `path` on `samples` inputs drawn from `seed`.
+    """Run the ONNX file at `path` on `samples` inputs drawn from `seed`; `optimized` is as for the engine.
 
     Raises:
         ModelError: ONNX Runtime cannot load or run the file.
@@ -95,7 +96,7 @@ def collect(
     keep = paired_samples(contract, samples)
     kept: list[NDArray[Any]] = []
     features: list[NDArray[np.float32]] = []
-    with OnnxRuntimeEngine(path, threads=threads) as engine:
+    with OnnxRuntimeEngine(path, threads=threads, optimized=optimized) as engine:
         for inputs in contract.batches(samples, seed, batch_size(contract)):
             output = engine(inputs)[spec.name]
             if not np.isfinite(output).all():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.fx import GraphModule
@@ -33,6 +33,42 @@ def quantize(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> 
         nc, config_class = _registered()
         graph.dynamic_shapes = None  # pyright: ignore[reportArgumentType]
         return nc.quantize(graph, _config(config_class, annotator), run_fn=calibrate)
+
+
+def tune(
+    graph: GraphModule,
+    annotators: Sequence[Annotator],
+    calibrate: Calibrate,
+    score: Callable[[GraphModule], float],
+) -> list[float]:
+    """Quantize copies of `graph` with one annotator after another, until one is good enough.
+
+    Args:
+        graph: stays as it is.
+        annotators: no two alike.
+        calibrate: as for `quantize`.
+        score: of a graph in Q/DQ form: more than 0, and 1 or more where it is good enough.
+
+    Returns:
+        The scores; the last one's annotator is good enough, or there is none that is.
+
+    Raises:
+        MissingDependency: neural-compressor is not installed.
+    """
+    scores: list[float] = []
+
+    def evaluate(model: GraphModule) -> float:
+        """Score the float graph, which neural-compressor holds all others against, with 1: it comes first."""
+        scores.append(score(model) if scores else 1.0)
+        return scores[-1]
+
+    with quiet():
+        nc, config_class = _registered()
+        graph.dynamic_shapes = None  # pyright: ignore[reportArgumentType]
+        configs = [_config(config_class, annotator) for annotator in annotators]
+        tuning = nc.TuningConfig(config_set=configs, tolerable_loss=0.0, max_trials=len(configs))
+        nc.autotune(graph, tuning, eval_fn=evaluate, run_fn=calibrate)
+    return scores[1:]
 
 
 def quantize_by_torchao(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:

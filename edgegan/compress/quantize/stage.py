@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch.fx import GraphModule
 
 from edgegan.compress.agreement import agreement
+from edgegan.compress.quantize.budget import Budget, parse
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import (
@@ -30,6 +32,9 @@ from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRec
 from edgegan.errors import ProofError, StageError
 from edgegan.target import Target
 
+if TYPE_CHECKING:
+    from edgegan.compress.quantize.trials import Layers
+
 REWRITES = (
     delay_upsample,
     fold_batch_norm,
@@ -43,7 +48,6 @@ REWRITES = (
 """Up-sampling stays as it is: merged into the Conv behind it, it saves MACs but not time, since the shuffle
 that takes its place handles four times the bytes."""
 AUTOMATIC: tuple[Calibrator, ...] = ("mse", "mae", "entropy")
-PROOF_SAMPLES = 64
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
 
@@ -61,6 +65,11 @@ class QuantizeSettings(Settings):
     """How many of the contract's samples to calibrate with."""
     skip: tuple[str, ...] = ()
     """Names of layers to leave in float. A cheap last layer always is: its output is what one sees."""
+    sensitivity: bool = False
+    """Whether to measure what each layer alone in INT8 does to the outputs: one quantization a layer more."""
+    quality: Annotated[dict[str, float], BeforeValidator(parse)] = Field(default_factory=dict)
+    """What INT8 must reach, as `{fid_10k_increase: 3%}` or `{psnr_db: 40}`: as many layers as that takes stay
+    in float, by their sensitivity."""
 
 
 class Quantize(Stage):
@@ -93,8 +102,8 @@ class Quantize(Stage):
         Raises:
             ModelError: the student cannot be traced or exported.
             RecipeError: a target is unknown.
-            StageError: a target has no INT8, the student no layer to quantize, or `skip` names one that it
-                does not have.
+            StageError: a target has no INT8, the student no layer to quantize, `skip` names one that it does
+                not have, or no mix of INT8 and float meets the `quality`.
         """
         started, settings = time.monotonic(), self.settings
         targets = _by_file(settings.targets)
@@ -143,6 +152,7 @@ class _Work:
         count: int,
     ) -> None:
         from edgegan.compress.quantize import trials
+        from edgegan.compress.quantize.judge import require_fid
 
         self.candidate, self.context, self.settings = candidate, context, settings
         self.layers = trials.choose_layers(graph, settings.skip)
@@ -152,11 +162,16 @@ class _Work:
         chosen = settings.calibrator
         self.calibrators: tuple[Calibrator, ...] = AUTOMATIC if chosen == "auto" else (chosen,)
         self.start, self.trials = self.starts[0], []
-        self.done, self.count = 0, len(self.starts) * len(self.calibrators) + count
+        self.budget = Budget.of(settings.quality)
+        require_fid(self.budget, context.fid, candidate.contract.distinct())
+        sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
+        each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
+        self.done, self.count = 0, len(self.starts) * len(self.calibrators) + count * each
 
     def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write one target's file; return what was decided, and the file's proof."""
         from edgegan.compress.quantize import trials
+        from edgegan.compress.quantize.judge import PROOF
         from edgegan.compress.quantize.kernels import annotated, kernels
 
         assert target.int8 is not None
@@ -166,19 +181,53 @@ class _Work:
                     self.starts, self.layers, target.int8, self.calibrators, self.samples, self._progress
                 )
             winner = self.trials[0]
-            quantized = trials.lower(self.start, self.layers, target.int8, winner.calibrator)
-            _write(quantized, self.candidate, list(self.layers.macs), target, path)
-        changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator}
+            layers, assigned, measured = self._assign(target, winner.calibrator)
+            quantized = trials.lower(self.start, layers, target.int8, winner.calibrator)
+            self._write(target, quantized, path)
+        changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
         ours = target.engine == "onnxruntime"
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
-            **agreement(path, student, contract, batches=(1, PROOF_SAMPLES), optimized=ours),
+            **agreement(path, student, contract, batches=PROOF, optimized=ours),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],
+            **measured,
             "file_bytes": path.stat().st_size,
         }
         self._progress()
         return {**changed, "equalized": winner.equalized}, proof
+
+    def _assign(
+        self, target: Target, calibrator: Calibrator
+    ) -> tuple[Layers, dict[str, Any], dict[str, Any]]:
+        """Return which layers to quantize for a target; what that changed, and what was measured for it."""
+        from edgegan.compress.quantize.judge import FID_SAMPLES, Judge
+        from edgegan.compress.quantize.mixed import assign
+        from edgegan.compress.quantize.sensitivity import ranking, sweep, to_dicts
+
+        settings, int8 = self.settings, target.int8
+        assert int8 is not None
+        if not (settings.sensitivity or settings.quality):
+            return self.layers, {}, {}
+        samples = self.budget.fid_samples or FID_SAMPLES
+        write = partial(self._write, target)
+        judge = Judge(self.candidate, self.samples, target, write, self.context.fid, samples)
+        common = self.start, self.layers, int8, calibrator
+        table = sweep(*common, judge, self._progress)
+        measured: dict[str, Any] = {"sensitivity": to_dicts(table, judge.fid_samples)}
+        if not settings.quality:
+            return self.layers, {}, measured
+        found = assign(*common, ranking(table), self.budget, judge, self._progress)
+        measured["quality_trials"] = found.trials
+        return found.layers, {"precisions": found.precisions}, measured
+
+    def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
+        from edgegan.compress import onnx_graph
+        from edgegan.compress.export import to_onnx
+        from edgegan.compress.quantize.deploy import deploy
+
+        model = to_onnx(quantized, self.candidate.contract)
+        onnx_graph.save(deploy(model, list(self.layers.macs), target), path)
 
     def _progress(self) -> None:
         self.done += 1
@@ -205,13 +254,3 @@ def _by_file(names: Sequence[str]) -> dict[str, Target]:
                 next="keep one of the two",
             )
     return targets
-
-
-def _write(
-    quantized: GraphModule, candidate: Candidate, layers: list[str], target: Target, path: Path
-) -> None:
-    from edgegan.compress import onnx_graph
-    from edgegan.compress.export import to_onnx
-    from edgegan.compress.quantize.deploy import deploy
-
-    onnx_graph.save(deploy(to_onnx(quantized, candidate.contract), layers, target), path)
