@@ -164,6 +164,8 @@ def _tensorrt(gpu: Gpu | None, release: str | None) -> Check:
         if platform.system() not in ("Linux", "Windows"):
             return Check("tensorrt", None, False, False, "TensorRT is for Linux and Windows")
         return Check("tensorrt", None, False, False, _absence(), install)
+    if gpu is not None and not found.takes(gpu.compute_capability):
+        return Check("tensorrt", found.text, True, False, f"it builds engines, but none runs on {gpu}")
     if gpu is None:
         detail = "no NVIDIA driver shows a GPU to run them on"
         return Check("tensorrt", found.text, True, False, detail)

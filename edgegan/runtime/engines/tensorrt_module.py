@@ -17,6 +17,8 @@ Name = Literal["tensorrt", "tensorrt_rtx"]
 NAMES: tuple[Name, ...] = ("tensorrt", "tensorrt_rtx")
 """In the order of preference: JetPack's own comes first."""
 
+_RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9))
+
 
 @dataclass(frozen=True)
 class TensorRT:
@@ -43,6 +45,15 @@ class TensorRT:
 
     portable: bool
     """An engine is not bound to one model of GPU. tensorrt_rtx compiles its kernels where it runs."""
+
+    def takes(self, compute_capability: str) -> bool:
+        """Whether engines can run on a GPU, given its compute capability, as "8.7".
+
+        tensorrt_rtx 1.7 refuses all but 8.0, 8.6, 8.9 and those from 12.0 on, H100 among them; 7.5 has to be
+        asked for. Which GPUs a release of tensorrt takes is left to that release.
+        """
+        major, minor = map(int, compute_capability.split("."))
+        return self.name == "tensorrt" or (major, minor) in _RTX_CAPABILITIES or major >= 12
 
     @property
     def text(self) -> str:

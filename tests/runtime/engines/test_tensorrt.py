@@ -17,7 +17,7 @@ from edgegan.runtime.engines.cuda import Gpu
 from edgegan.runtime.engines.tensorrt import fitted
 from edgegan.runtime.engines.tensorrt_build import slug, timing_file
 from edgegan.runtime.engines.tensorrt_layers import layers
-from edgegan.runtime.engines.tensorrt_module import NAMES, describe, find, require
+from edgegan.runtime.engines.tensorrt_module import NAMES, Name, describe, find, require
 
 PORTS = {"z": Port("float32", (None, 4)), "label": Port("int64", (None,))}
 INPUTS = {"z": np.ones((3, 4), np.float32), "label": np.arange(3)}
@@ -139,3 +139,18 @@ def test_timings_are_of_one_version_and_gpu() -> None:
     names = {timing_file(trt, device) for trt in (ten, eight) for device in (gpu, other)}
     assert len(names) == 4
     assert "timing-tensorrt-10.3.0-nvidia-geforce-rtx-4070-8.9.bin" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "takes"),
+    [
+        ("tensorrt_rtx", "8.9", True),
+        ("tensorrt_rtx", "12.1", True),
+        ("tensorrt_rtx", "9.0", False),
+        ("tensorrt_rtx", "8.7", False),
+        ("tensorrt", "8.7", True),
+        ("tensorrt", "9.0", True),
+    ],
+)
+def test_which_gpus_a_module_takes(name: Name, capability: str, takes: bool) -> None:
+    assert describe(None, name, (10, 3, 0)).takes(capability) is takes

@@ -22,8 +22,10 @@ from edgegan.runtime.engines.tensorrt import TensorRTEngine
 from edgegan.runtime.engines.tensorrt_build import build_engine
 from edgegan.runtime.engines.tensorrt_module import find
 
+GPU, TENSORRT = gpu(), find()
 pytestmark = pytest.mark.skipif(
-    gpu() is None or find() is None, reason="this machine has no NVIDIA GPU, or no TensorRT"
+    GPU is None or TENSORRT is None or not TENSORRT.takes(GPU.compute_capability),
+    reason="this machine has no NVIDIA GPU, or no TensorRT that takes it",
 )
 CONTRACT = Contract(
     (Input("z", (4,)), Input("label", (), "int64", Sample("labels", classes=10))),
