@@ -1,0 +1,58 @@
+"""INT8 files for TensorRT, of the recipe's generators and of third-party ones, built as engines without a GPU."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "tensorrt_rtx", reason="tensorrt_rtx builds these engines; it has no wheel for this machine"
+)
+
+from edgegan.compress.load import load_module
+from edgegan.compress.prune import Prune, PruneSettings
+from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.stage import Candidate, Context
+from edgegan.recipe import Recipe
+from edgegan.runtime.engines.tensorrt_build import build_engine
+
+RECIPE = Path(__file__).parents[3] / "recipes" / "cifar10"
+KERNELS = ("correlation", "gemm", "deconv")
+
+pytestmark = pytest.mark.slow
+
+
+def generator(name: str, request: pytest.FixtureRequest, folder: Path) -> Candidate:
+    if not name.startswith("cifar10"):
+        zoo = import_module(f"zoo.{name}")
+        module = zoo.load(request.getfixturevalue("shared"))
+        return Candidate(module, module, zoo.CONTRACT)
+    recipe = Recipe.read(RECIPE)
+    teacher = load_module(recipe.model, RECIPE)
+    full = Candidate(teacher, teacher, recipe.contract)
+    if name == "cifar10_teacher":
+        return full
+    return Prune(PruneSettings(macs=0.125, align=8)).run(full, Context(folder))
+
+
+@pytest.mark.parametrize("name", ["cifar10_student", "cifar10_teacher", "celeba_dcgan", "srgan", "candy"])
+def test_each_layer_of_the_file_is_an_int8_kernel_of_the_engine(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    before = generator(name, request, tmp_path)
+    settings = QuantizeSettings(targets=("jetson-orin-nano",), samples=8, calibrator="mse", equalize=False)
+    stage = Quantize(settings)
+    after = stage.run(before, Context(tmp_path))
+    stage.ensures(before, after)
+    proof = after.lineage[-1].proof["int8-tensorrt"]
+    built = build_engine(after.files["int8-tensorrt"].read_bytes())
+    assert built.strongly_typed
+    assert built.warnings == ()
+    precisions = {
+        node: layer.precision for layer in built.layers if layer.kind in KERNELS for node in layer.nodes
+    }
+    assert proof["int8_macs_share"] > 0.9
+    assert {precisions[layer] for layer in proof["int8_layers"]} == {"int8"}
+    assert {precisions[layer] for layer in proof["float_layers"]} <= {"float16"}
