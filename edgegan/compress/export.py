@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,15 @@ from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite import (
+    batch_norm_to_affine,
     delay_upsample,
     fold_batch_norm,
+    fold_constants,
     fold_norm_forward,
     rewrite,
     tabulate_conditional_norm,
     upsample_conv_to_conv_transpose,
+    with_fixed_input,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ModelError, ProofError, StageError
@@ -57,6 +61,9 @@ class ExportSettings(Settings):
     """Image outputs are uint8 (N, H, W, C), made in the graph, in all files."""
     opset: int = Field(default=20, ge=18, le=24)
     """The ONNX operator set."""
+    fixed: dict[str, tuple[int, ...]] = Field(default={})
+    """Labels to write files of their own for: {label: [3]} gives model.fp32.label-3.onnx, which has no input
+    `label`, and whose conditional norms are folded. They stay in the stage's folder."""
 
 
 class Export(Stage):
@@ -84,6 +91,7 @@ class Export(Stage):
         `uint8_output`, the INT8 files of an earlier stage are written anew.
 
         Raises:
+            InputError: an input to be fixed is not the contract's, or a value does not fit it.
             ModelError: the student cannot be exported.
         """
         started = time.monotonic()
@@ -98,13 +106,11 @@ class Export(Stage):
             quantized = onnx.load(files[key])
             files[key] = context.folder / f"model.{key}.onnx"
             onnx_graph.save(onnx_graph.with_uint8_outputs(quantized, contract), files[key])
-        proof: dict[str, Any] = {}
+        proof = self._fixed(candidate, context.folder)
         for done, (precision, path) in enumerate(files.items()):
             context.progress(done + 1, len(files) + 1)
             ours = not precision.endswith("tensorrt")
-            proof[precision] = agreement(
-                path, candidate.student, contract, batches=BATCHES, optimized=ours
-            )
+            proof[precision] = agreement(path, candidate.student, contract, batches=BATCHES, optimized=ours)
             proof[precision]["file_bytes"] = path.stat().st_size
         context.progress(len(files) + 1, len(files) + 1)
         record = StageRecord(
@@ -120,14 +126,30 @@ class Export(Stage):
         )
         return candidate.with_record(record, files=files)
 
+    def _fixed(self, candidate: Candidate, folder: Path) -> dict[str, Any]:
+        """Write the files with an input held at one value; return their proofs, by what stands for "fp32"."""
+        proof: dict[str, Any] = {}
+        for name, values in self.settings.fixed.items():
+            for value in values:
+                held, contract = with_fixed_input(candidate.student, candidate.contract, name, value)
+                graph, _ = rewrite(held, contract, (fold_constants, *REWRITES, batch_norm_to_affine))
+                model = to_onnx(graph, contract, opset=self.settings.opset)
+                for precision in self.settings.precisions:
+                    key = f"{precision}.{name}-{value}"
+                    path = folder / f"model.{key}.onnx"
+                    _write(model, contract, path, precision, self.settings.uint8_output)
+                    proof[key] = agreement(path, held, contract, batches=BATCHES)
+                    proof[key]["file_bytes"] = path.stat().st_size
+        return proof
+
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` where a file is further from the student than its precision allows."""
         for precision, figures in after.lineage[-1].proof.items():
-            reason = self._fault(precision, figures)
+            reason = self._fault(re.split("[-.]", precision)[0], figures)
             if reason:
                 raise ProofError(
                     f"the {precision} file {reason}",
-                    where=f"export: {after.files[precision].name}",
+                    where=f"export: model.{precision}.onnx",
                     next="leave this precision out of `precisions`, or the worst layers out of `quantize`",
                 )
 
@@ -139,7 +161,7 @@ class Export(Stage):
             largest = 1.001 / 255 if self.settings.uint8_output else LARGEST_FP32_DIFFERENCE
             if difference > largest:
                 return f"differs from the student by {difference:.3g} of the range (at most {largest:.3g})"
-        elif psnr < (floor := PSNR_FLOOR_DB[precision.partition("-")[0]]):
+        elif psnr < (floor := PSNR_FLOOR_DB[precision]):
             return f"is {psnr} dB from the student (at least {floor})"
         return None
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgegan.compress.export import Export, ExportSettings, export_onnx
 from edgegan.compress.inputs import example
 from edgegan.compress.stage import Candidate, Context
-from edgegan.errors import ModelError, ProofError, StageError
+from edgegan.errors import InputError, ModelError, ProofError, StageError
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample, to_uint8
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -156,3 +156,27 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         module.weight[0, 0] = torch.nan
     with pytest.raises(StageError, match="not finite"):
         Export().requires(Candidate(module, module, CONTRACT))
+
+
+def test_a_class_gets_files_of_its_own_without_the_label(module: nn.Module, tmp_path: Path) -> None:
+    stage = Export(ExportSettings(precisions=("fp32",), fixed={"label": (3,)}))
+    before = Candidate(module, module, CONTRACT)
+    after = stage.run(before, Context(tmp_path))
+    stage.ensures(before, after)
+    assert set(after.files) == {"fp32"}
+    path = tmp_path / "model.fp32.label-3.onnx"
+    z = CONTRACT.sample(4, 7)["z"]
+    with OnnxRuntimeEngine(path, threads=1) as engine:
+        got = engine({"z": z})["image"]
+    with torch.no_grad():
+        expected = module(torch.from_numpy(z), torch.full((4,), 3)).numpy()
+    assert np.abs(got - expected).max() < 2e-6
+    assert path.stat().st_size < after.files["fp32"].stat().st_size
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(path).graph.node}
+    assert "Gather" not in {node.op_type for node in onnx.load(path).graph.node}
+
+
+def test_a_class_that_is_not_there_is_refused(module: nn.Module, tmp_path: Path) -> None:
+    stage = Export(ExportSettings(fixed={"label": (5,)}))
+    with pytest.raises(InputError, match="label"):
+        stage.run(Candidate(module, module, CONTRACT), Context(tmp_path))
