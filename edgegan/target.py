@@ -27,8 +27,9 @@ class Int8(_Data):
     activations: Literal["uint8", "int8"]
     symmetric: bool
     """The zero point of activations is 0."""
-    weight_bits: Literal[7, 8]
-    """7: weights keep to +-63, so that sums of two products fit 16 bits on CPUs without VNNI."""
+    weight_bits: int = Field(ge=4, le=8)
+    """7: weights keep to +-63, so that sums of two products fit 16 bits on CPUs without VNNI. With fewer they
+    still take a byte each: that shows what an engine of so many bits would do."""
     outputs: bool
     """Q/DQ on the outputs of layers too, not on their inputs only."""
     sums: bool

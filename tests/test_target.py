@@ -143,7 +143,7 @@ def test_your_own_file_works_the_same(own: Path) -> None:
         ("[fp32, int8]", "[fp32]", 6, ["precisions and int8 disagree"]),
         ("[fp32, int8]", "[fp32, int4]", 6, ["precisions.1", "'int8'"]),
         ("align: 8", "align: 0", 7, ["align", "greater than or equal to 1"]),
-        ("weight_bits: 8", "weight_bits: 6", 8, ["int8.weight_bits", "7 or 8"]),
+        ("weight_bits: 8", "weight_bits: 3", 8, ["int8.weight_bits", "greater than or equal to 4"]),
         ("engine: onnxruntime", "engine: tensorrt", 8, ["TensorRT takes int8 activations with zero point 0"]),
         ("outputs: yes, ", "", 8, ["'outputs' is missing in int8"]),
         ("value: 4,", "value: -4,", 10, ["hardware.memory_gib.value", "greater than or equal to 0"]),

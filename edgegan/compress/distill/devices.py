@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from edgegan.compress.distill.settings import DistillSettings
 
 
-def launch(settings: DistillSettings) -> Fabric:
-    """Join the processes that `torchrun` started, or start alone; take the GPU where there is one."""
-    world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+def launch(settings: DistillSettings, *, alone: bool = False) -> Fabric:
+    """Join the processes that `torchrun` started, or start `alone`; take the GPU where there is one."""
+    sizes = ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    world, local = (1 if alone else int(os.environ.get(name, "1")) for name in sizes)
     precision = settings.precision
     if precision == "auto":
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

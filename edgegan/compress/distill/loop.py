@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning_fabric import Fabric
@@ -37,6 +37,9 @@ CALIBRATION = 2048
 class Distillation:
     """The state of one distillation: networks, optimizers, and the losses so far."""
 
+    name: ClassVar[str] = "distill"
+    """Of its settings in a recipe."""
+
     def __init__(self, candidate: Candidate, settings: DistillSettings, fabric: Fabric, seed: int) -> None:
         self.contract, self.settings, self.fabric, self.seed = candidate.contract, settings, fabric, seed
         self.key = (
@@ -60,8 +63,8 @@ class Distillation:
         if not (settings.output or self.taps or self.critic):
             raise StageError(
                 "there is nothing to learn from: every loss is off or has nothing to compare",
-                where="distill",
-                next="set distill.output to 1 in the recipe",
+                where=self.name,
+                next=f"set {self.name}.output to 1 in the recipe",
             )
         if fabric.world_size > 1:
             share_statistics(self.student)
@@ -86,7 +89,7 @@ class Distillation:
         self.rows = _read_rows(folder / LOSSES, done)
         progress(done, settings.steps)
         for step in range(done, settings.steps):
-            self._step(step)
+            self.step(step)
             done = step + 1
             keep = done % settings.checkpoint_interval == 0 and done < settings.steps
             if keep or done % LOG_EVERY == 0 or done == settings.steps:
@@ -105,7 +108,8 @@ class Distillation:
         seed = derive(self.seed, stream, step)
         return draw(self.contract, self.settings.batch, seed, part=part, device=self.fabric.device)
 
-    def _step(self, step: int) -> None:
+    def step(self, step: int) -> None:
+        """Update the student, and the discriminator where there is one."""
         settings = self.settings
         names = [tap.name for tap in self.taps]
         inputs = self.draw(Stream.TRAIN, step, self.part)
@@ -214,13 +218,18 @@ class Distillation:
                 if not math.isfinite(value):
                     raise StageError(
                         f"the {name} loss became {value} at step {step}",
-                        where="distill",
-                        next=_advice(name, self.settings),
+                        where=self.name,
+                        next=self._advice(name),
                     )
         self.rows.append({"step": done, **dict(zip(names, values.mean(0).tolist()))})
         self.window = []
         if self.fabric.is_global_zero:
             write_text(path, _csv(self.rows))
+
+    def _advice(self, loss: str) -> str:
+        key = "discriminator_learning_rate" if loss == "discriminator" else "learning_rate"
+        value = getattr(self.settings, key)
+        return f"set {self.name}.{key} in the recipe lower than {value}, then run the command again"
 
     def _finish(self) -> nn.Module:
         trained = dict(self.student.named_buffers())
@@ -251,11 +260,6 @@ def _rate(step: int, settings: DistillSettings) -> float:
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def _advice(name: str, settings: DistillSettings) -> str:
-    key = "discriminator_learning_rate" if name == "discriminator" else "learning_rate"
-    return f"set distill.{key} in the recipe lower than {getattr(settings, key)}, then run the command again"
 
 
 def _read_rows(path: Path, done: int) -> list[dict[str, float]]:

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torchao.quantization.pt2e import FakeQuantizeBase
 
+aten = torch.ops.aten
+
 
 class Levels(FakeQuantizeBase):
     """Rounds a tensor to levels, once these are set; passes it on as it is until then.
 
-    Gradients pass straight through inside the range. With `learn`, the scale is a parameter that follows
-    them too (learned step size: Esser et al. 2020, arXiv:1902.08153).
+    Gradients pass straight through inside the range. After `learn`, the scale follows them too (learned step
+    size: Esser et al. 2020, arXiv:1902.08153).
 
     Args:
         dtype: `torch.uint8` or `torch.int8`.
@@ -29,38 +31,45 @@ class Levels(FakeQuantizeBase):
         self.scale: Tensor
         self.register_buffer("scale", torch.zeros(0))
         self.register_buffer("zero_point", torch.zeros(0, dtype=torch.int64))
+        self.log_scale: nn.Parameter | None
+        self.register_parameter("log_scale", None)
 
     def set(self, scale: Tensor, zero_point: Tensor) -> None:
         """Set scale and zero point, both (1,) or (channels,)."""
         self.scale, self.zero_point = scale.detach().clone(), zero_point.long().clone()
 
     def learn(self) -> nn.Parameter:
-        """Make the scale a parameter, and return it."""
-        scale = nn.Parameter(self.scale.detach().clone())
-        del self.scale
-        self.scale = scale
-        return scale
+        """Make the scale follow gradients; return its logarithm, the parameter behind it.
+
+        The logarithm keeps scales positive, and lets one learning rate do for all of them.
+        """
+        self.log_scale = nn.Parameter(self.scale.detach().log())
+        return self.log_scale
+
+    def settle(self) -> None:
+        """Keep the scale as it was learned."""
+        self.scale, self.log_scale = self._scale().detach().clone(), None
+
+    def _scale(self) -> Tensor:
+        return self.scale if self.log_scale is None else self.log_scale.exp()
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return `x` rounded to the levels, of the same shape."""
         if not len(self.scale):
             return x
-        low, high = self.quant_min, self.quant_max
-        zero = self.zero_point.float()
-        if not self.scale.requires_grad:
+        low, high, scale = self.quant_min, self.quant_max, self._scale()
+        if not scale.requires_grad:
+            zeros = self.zero_point.int()
             if self.per_channel:
-                zeros = self.zero_point.int()
-                return torch.fake_quantize_per_channel_affine(x, self.scale, zeros, self.ch_axis, low, high)
-            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point.int(), low, high)
-        share = (x.numel() / len(self.scale) * high) ** -0.5
+                return torch.fake_quantize_per_channel_affine(x, scale, zeros, self.ch_axis, low, high)
+            return torch.fake_quantize_per_tensor_affine(x, scale, zeros, low, high)
+        zero = self.zero_point.float()
         if self.per_channel:
-            return torch.ops.aten._fake_quantize_learnable_per_channel_affine(
-                x, self.scale, zero, self.ch_axis, low, high, share
+            return aten._fake_quantize_learnable_per_channel_affine(
+                x, scale, zero, self.ch_axis, low, high, 1.0
             )
-        return torch.ops.aten._fake_quantize_learnable_per_tensor_affine(
-            x, self.scale, zero, low, high, share
-        )
+        return aten._fake_quantize_learnable_per_tensor_affine(x, scale, zero, low, high, 1.0)
 
     def calculate_qparams(self, **_: object) -> tuple[Tensor, Tensor]:  # pyright: ignore
         """Return scale and zero point, both (1,) or (channels,)."""
-        return self.scale.detach(), self.zero_point
+        return self._scale().detach(), self.zero_point

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -14,9 +14,11 @@ from pydantic import BeforeValidator, Field
 from torch.fx import GraphModule
 
 from edgegan.compress.agreement import agreement
+from edgegan.compress.distill import Distill
 from edgegan.compress.quantize.budget import Budget, parse
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.quiet import quiet
+from edgegan.compress.quantize.training_settings import TrainingSettings
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     conv_transpose_to_linear,
@@ -33,6 +35,7 @@ from edgegan.errors import ProofError, StageError
 from edgegan.target import Target
 
 if TYPE_CHECKING:
+    from edgegan.compress.quantize.training import Training
     from edgegan.compress.quantize.trials import Layers
 
 REWRITES = (
@@ -47,7 +50,10 @@ REWRITES = (
 )
 """Up-sampling stays as it is: merged into the Conv behind it, it saves MACs but not time, since the shuffle
 that takes its place handles four times the bytes."""
-AUTOMATIC: tuple[Calibrator, ...] = ("mse", "mae", "entropy")
+AUTOMATIC: tuple[Calibrator, ...] = ("weighted_mse", "mse", "mae", "entropy")
+ONE_STEP_SHARE, ONE_STEP_SLACK = 0.999, 0.02
+"""A file has to give that share of its graph's outputs within one step. Where the graph in single precision
+does not give it of its own in double precision, the file may fall short of the graph by the slack."""
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
 
@@ -70,6 +76,8 @@ class QuantizeSettings(Settings):
     quality: Annotated[dict[str, float], BeforeValidator(parse)] = Field(default_factory=dict)
     """What INT8 must reach, as `{fid_10k_increase: 3%}` or `{psnr_db: 40}`: as many layers as that takes stay
     in float, by their sensitivity."""
+    distill: TrainingSettings | None = None
+    """Train each target's graph under its levels before it is written; without, it is only calibrated."""
 
 
 class Quantize(Stage):
@@ -87,7 +95,7 @@ class Quantize(Stage):
         self.settings = settings or QuantizeSettings()
 
     def requires(self, candidate: Candidate) -> None:
-        """Raise `StageError` where the student's weights are not all finite."""
+        """Raise `StageError` where the student's weights are not all finite, or there is no way to distil."""
         for name, tensor in candidate.student.state_dict().items():
             if not torch.isfinite(tensor).all():
                 raise StageError(
@@ -95,6 +103,8 @@ class Quantize(Stage):
                     where=f"quantize: {name}",
                     next="go back to the last checkpoint whose weights are finite",
                 )
+        if self.settings.distill is not None:
+            Distill(self.settings.distill).requires(candidate)
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
         """Write `model.int8.onnx` and its like into the stage's folder: one file for each kind of engine.
@@ -136,6 +146,14 @@ class Quantize(Stage):
                     where=where,
                     next="leave the worst layers in float with the setting `skip`",
                 )
+            least = min(ONE_STEP_SHARE, proof["graph_within_one_step"] - ONE_STEP_SLACK)
+            if key != "int8-tensorrt" and proof["within_one_step"] < least:
+                raise ProofError(
+                    f"{proof['within_one_step']:.2%} of the outputs are within one step of its graph's "
+                    f"(at least {least:.2%})",
+                    where=where,
+                    next="report the model's layers; leave the last ones in float with the setting `skip`",
+                )
             if not proof["int8_layers"]:
                 raise ProofError("no layer of the file runs in an INT8 kernel", where=where)
 
@@ -166,11 +184,13 @@ class _Work:
         require_fid(self.budget, context.fid, candidate.contract.distinct())
         sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
         each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
+        each += settings.distill.steps if settings.distill else 0
         self.done, self.count = 0, len(self.starts) * len(self.calibrators) + count * each
 
     def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write one target's file; return what was decided, and the file's proof."""
         from edgegan.compress.quantize import trials
+        from edgegan.compress.quantize.exact import one_step
         from edgegan.compress.quantize.judge import PROOF
         from edgegan.compress.quantize.kernels import annotated, kernels
 
@@ -182,20 +202,40 @@ class _Work:
                 )
             winner = self.trials[0]
             layers, assigned, measured = self._assign(target, winner.calibrator)
-            quantized = trials.lower(self.start, layers, target.int8, winner.calibrator)
+            training = self._training(path)
+            quantized = trials.lower(
+                self.start, layers, target.int8, winner.calibrator, self.samples.batches, training
+            )
             self._write(target, quantized, path)
         changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
         ours = target.engine == "onnxruntime"
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
             **agreement(path, student, contract, batches=PROOF, optimized=ours),
+            **one_step(path, quantized, contract, optimized=ours),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],
             **measured,
+            **({"training": training[0].losses} if training else {}),
             "file_bytes": path.stat().st_size,
         }
         self._progress()
         return {**changed, "equalized": winner.equalized}, proof
+
+    def _training(self, path: Path) -> list[Training]:
+        """Return the training of the graph that becomes the file at `path`; none where none is asked for."""
+        from edgegan.compress.quantize.training import Training
+
+        if self.settings.distill is None:
+            return []
+        before = self.done
+
+        def progress(done: int, _: int) -> None:
+            self.done = before + done - 1
+            self._progress()
+
+        context = replace(self.context, progress=progress)
+        return [Training(self.candidate, self.settings.distill, context, path.stem)]
 
     def _assign(
         self, target: Target, calibrator: Calibrator

@@ -15,6 +15,7 @@ from edgegan.compress.inputs import example
 from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe
 from edgegan.compress.quantize.equalize import equalize_channels
+from edgegan.compress.quantize.exact import round_biases
 from edgegan.compress.quantize.histogram import Calibrator, Histogram
 from edgegan.compress.quantize.neural_compressor import quantize
 from edgegan.compress.rewrite import Change, rewrite
@@ -135,9 +136,7 @@ def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
     return Layers(macs, tuple(skipped), tuple(float_outputs))
 
 
-def starts(
-    graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]
-) -> list[Start]:
+def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]) -> list[Start]:
     """Return the graph as it is, equalized, or both, each with its histograms."""
     graphs: list[tuple[GraphModule, list[Change]]] = []
     if equalize is not True:
@@ -163,6 +162,8 @@ def lower(
         Calibration(start.histograms, calibrator)(prepared)
         for improve in improvements:
             improve(prepared, start.graph, batches)
+        if int8.bias == "int32":
+            round_biases(prepared)
 
     annotator = Annotator(int8, layers.skip, layers.float_outputs)
     return quantize(copy.deepcopy(start.graph), annotator, calibrate)

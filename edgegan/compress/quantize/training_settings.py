@@ -1,0 +1,26 @@
+"""What can be set of a quantization-aware distillation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgegan.compress.distill.settings import DistillSettings
+
+
+class TrainingSettings(DistillSettings):
+    """Settings of quantization-aware distillation: those of `distill`, with defaults for a student that has
+    learned already.
+
+    `learning_rate` is that of the weights, and of the logarithms of the scales.
+    """
+
+    steps: int = Field(default=1000, ge=1)
+    batch: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    features: float = Field(default=0.0, ge=0, le=0)
+    """Off: the graph that is deployed has no feature maps by the teacher's names."""
+    precision: str = Field(default="fp32", pattern="^fp32$")  # pyright: ignore
+    """bf16 would round more coarsely than the levels do."""
+    uint8_output: bool = False
+    """Whether images are rounded to their 256 levels in training, as `uint8_output` of `export` ships them
+    (the discretized output of GAN-D)."""
