@@ -40,6 +40,7 @@ def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onn
     if target.engine == "onnxruntime":
         _repeat_by_gather(edited.graph)
         _merge_lookups(edited.graph)
+        _keep_in_float(edited.graph)
     if target.int8.bias == "int32":
         _quantize_biases(edited.graph)
     Sequential(RemoveUnusedNodesPass(), DeduplicateInitializersPass(), TopologicalSortPass(), NameFixPass())(
@@ -94,6 +95,38 @@ def _repeat_by_gather(graph: ir.Graph) -> None:
         graph.insert_before(node, steps)
         node.outputs[0].replace_all_uses_with(steps[-1].outputs[0])
         graph.remove(node, safe=True)
+
+
+def _keep_in_float(graph: ir.Graph) -> None:
+    """Read the levels that a float layer takes as numbers, with their scale in its weights.
+
+    Since 1.21, ONNX Runtime quantizes the float weights of any layer that it finds between DequantizeLinear
+    and QuantizeLinear: by 8 bits, and by one scale for all channels.
+    """
+    for node in list(graph):
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        read, weight = _producer(node.inputs[0]), _constant(node.inputs[1])
+        if weight is None or read is None or read.op_type != "DequantizeLinear" or not _is_quantized(node):
+            continue
+        scale, zero = (np.asarray(_constant(value), np.float32) for value in read.inputs[1:])
+        steps = [ir.node("Cast", [read.inputs[0]], {"to": int(ir.DataType.FLOAT)})]
+        if zero.any():
+            steps.append(
+                ir.node("Sub", [steps[0].outputs[0], _add_constant(graph, f"{node.name}.zero", zero)])
+            )
+        graph.insert_before(node, steps)
+        node.replace_input_with(0, steps[-1].outputs[0])
+        scaled = _add_constant(graph, f"{node.name}.scaled_weight", np.asarray(weight, np.float32) * scale)
+        node.replace_input_with(1, scaled)
+
+
+def _is_quantized(node: ir.Node) -> bool:
+    """Whether what `node` gives is rounded to levels, at once or at the end of a path without branches."""
+    readers = list(node.outputs[0].consumers())
+    if len(readers) != 1:
+        return False
+    return readers[0].op_type == "QuantizeLinear" or _is_quantized(readers[0])
 
 
 def _quantize_biases(graph: ir.Graph) -> None:

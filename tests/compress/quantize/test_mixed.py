@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgegan.compress.evaluate import file_fid
+from edgegan.compress.export import export_onnx, quiet
+from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.stage import Candidate, Context, FileFid
+from edgegan.errors import StageError
+from edgegan.measure.features import OnnxExtractor, Reference
+from edgegan.measure.fid import Statistics
+from edgegan.recipe import Recipe
+from edgegan.runtime.contract import Contract, Input, Output
+
+CONTRACT = Contract((Input("z", (8,)),), (Output("image", (3, 12, 12)),))
+
+
+class Generator(nn.Module):
+    """Four layers, of which `rough` does badly in INT8: one weight in each row is far larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.rough = nn.Linear(8, 16), nn.Linear(16, 16)
+        self.third, self.fourth = nn.Linear(16, 16), nn.Linear(16, 3 * 12 * 12)
+        with torch.no_grad():
+            self.rough.weight[:, 0] = 12.0
+            self.first.weight[0] *= 0.02
+            self.first.bias[0] = 0
+
+    def forward(self, z: Tensor) -> Tensor:
+        hidden = torch.relu(self.third(torch.relu(self.rough(torch.relu(self.first(z))))))
+        return torch.tanh(self.fourth(hidden)).view(-1, 3, 12, 12)
+
+
+class Pooled(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.float() / 255).flatten(1)[:, ::43]
+
+
+def run(folder: Path, fid: FileFid | None = None, **settings: object) -> Candidate:
+    module = Generator().eval().requires_grad_(False)
+    chosen = {"samples": 64, "calibrator": "mse", "equalize": False, **settings}
+    stage, candidate = Quantize(QuantizeSettings.model_validate(chosen)), Candidate(module, module, CONTRACT)
+    steps: list[tuple[int, int]] = []
+    after = stage.run(candidate, Context(folder, progress=lambda *step: steps.append(step), fid=fid))
+    stage.ensures(candidate, after)
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    assert all(done <= total for done, total in steps)
+    return after
+
+
+@pytest.fixture(scope="module")
+def fid(tmp_path_factory: pytest.TempPathFactory) -> FileFid:
+    """FID to duller images of the same generator, in features that are pixels."""
+    folder = tmp_path_factory.mktemp("features")
+    with quiet():
+        torch.onnx.export(
+            Pooled().eval(),
+            (torch.zeros(2, 12, 12, 3, dtype=torch.uint8),),
+            folder / "features.onnx",
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            verbose=False,
+        )
+    extractor = OnnxExtractor(folder / "features.onnx", threads=1)
+    with torch.no_grad():
+        images = 0.95 * Generator()(torch.randn(1000, 8, generator=torch.Generator().manual_seed(9)))
+    features = extractor(((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    Reference(Statistics.of(features), features, extractor.sha256, "duller").save(folder / "reference.npz")
+    data: dict[str, Any] = {
+        "schema": 1,
+        "name": "x",
+        "model": {"callable": "torch.nn:Identity", "checkpoint": "x.pt"},
+        "contract": CONTRACT.to_dict(),
+        "quality": {"features": "features.onnx", "reference": "reference.npz"},
+        "stages": [{"quantize": {}}],
+    }
+    measure = file_fid(Recipe.of(data, folder))
+    assert measure is not None
+    return measure
+
+
+def test_the_sweep_alone_changes_nothing_but_the_record(tmp_path: Path) -> None:
+    plain, swept = run(tmp_path / "a"), run(tmp_path / "b", sensitivity=True)
+    assert plain.files["int8"].read_bytes() == swept.files["int8"].read_bytes()
+    assert "sensitivity" not in plain.lineage[-1].proof["int8"]
+    table = swept.lineage[-1].proof["int8"]["sensitivity"]
+    assert [entry["layer"] for entry in table] == ["first", "rough", "third", "fourth"]
+    assert min(table, key=lambda entry: entry["psnr_db"])["layer"] == "rough"
+    assert sum(entry["macs_share"] for entry in table) == pytest.approx(1, abs=1e-3)
+    assert "precisions" not in swept.lineage[-1].changed["int8"]
+
+
+def test_the_worst_layer_alone_stays_in_float(tmp_path: Path) -> None:
+    without = run(tmp_path / "a").lineage[-1].proof["int8"]["psnr_db"]
+    after = run(tmp_path / "b", quality={"psnr_db": without + 8}, targets=["x64-cpu", "jetson-orin-nano"])
+    record = after.lineage[-1]
+    json.dumps([record.settings, record.changed, record.proof], allow_nan=False)
+    for key in ("int8", "int8-tensorrt"):
+        proof, trials = record.proof[key], record.proof[key]["quality_trials"]
+        assert proof["psnr_db"] >= without + 8
+        assert record.changed[key]["precisions"] == {
+            "first": "int8",
+            "rough": "float",
+            "third": "int8",
+            "fourth": "int8",
+        }
+        assert proof["float_layers"] == ["rough"]
+        assert [trial["layer"] for trial in trials] == ["none", "rough"]
+        assert trials[0]["score"] < 1 == trials[1]["score"]
+        assert trials[1]["psnr_db"] <= proof["psnr_db"] + 0.01
+
+
+def test_a_skipped_layer_between_int8_layers_computes_in_float(tmp_path: Path) -> None:
+    proof = run(tmp_path, skip=["rough"]).lineage[-1].proof["int8"]
+    assert proof["float_layers"] == ["rough"]
+    assert {name: proof["operators"].get(name) for name in ("Gemm", "QGemm")} == {"Gemm": 1, "QGemm": 3}
+    assert proof["psnr_db"] > run(tmp_path).lineage[-1].proof["int8"]["psnr_db"] + 5
+
+
+def test_a_budget_that_all_layers_meet_leaves_all_in_int8(tmp_path: Path) -> None:
+    plain, after = run(tmp_path / "a"), run(tmp_path / "b", quality={"psnr_db": 15})
+    assert after.files["int8"].read_bytes() == plain.files["int8"].read_bytes()
+    assert set(after.lineage[-1].changed["int8"]["precisions"].values()) == {"int8"}
+
+
+def test_a_budget_out_of_reach_says_what_was_reached(tmp_path: Path) -> None:
+    with pytest.raises(
+        StageError, match=r"budget psnr_db: 90: .* with 3 of 4 layers in float, reached"
+    ) as info:
+        run(tmp_path, quality={"psnr_db": 90})
+    assert info.value.next is not None
+    assert "samples" in info.value.next
+
+
+def test_a_budget_for_fid_needs_a_reference(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="the recipe names none"):
+        run(tmp_path, quality={"fid_1k_increase": "3%"})
+
+
+def test_a_budget_for_fid_is_met_by_the_file_itself(tmp_path: Path, fid: FileFid) -> None:
+    after = run(tmp_path, fid, quality={"fid_1k_increase": "1%"})
+    record = after.lineage[-1]
+    table, trials = (record.proof["int8"][name] for name in ("sensitivity", "quality_trials"))
+    assert record.changed["int8"]["precisions"]["rough"] == "float"
+    assert trials[0]["fid_1k_increase"] > 0.01 >= trials[-1]["fid_1k_increase"]
+    assert trials[-1]["score"] == 1
+    export_onnx(after.student, CONTRACT, tmp_path / "float.onnx")
+    increase = fid(after.files["int8"], 1000, True) / fid(tmp_path / "float.onnx", 1000, True) - 1
+    assert trials[-1]["fid_1k_increase"] == round(increase, 4)
+    measured = [entry["layer"] for entry in table if "fid_1k_increase" in entry]
+    assert set(measured) == {
+        entry["layer"] for entry in sorted(table, key=lambda entry: entry["psnr_db"])[:3]
+    }
+    assert max(table, key=lambda entry: entry.get("fid_1k_increase", -1))["layer"] == "rough"
+
+
+@pytest.mark.slow
+def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(shared: Path, tmp_path: Path) -> None:
+    from zoo import srgan
+    from zoo.stored import stored_contract
+
+    module = srgan.load(shared).requires_grad_(False)
+    contract = stored_contract("srgan", shared, tmp_path, size=16)
+    settings = QuantizeSettings.model_validate(
+        {"quality": {"psnr_db": 42}, "samples": 32, "calibrator": "mse", "equalize": False}
+    )
+    record = Quantize(settings).run(Candidate(module, module, contract), Context(tmp_path)).lineage[-1]
+    proof, precisions = record.proof["int8"], record.changed["int8"]["precisions"]
+    trials = proof["quality_trials"]
+    in_float = {layer for layer, precision in precisions.items() if precision == "float"}
+    assert proof["psnr_db"] >= 42
+    assert proof["trials"][0]["psnr_db"] < 40
+    assert 1 <= len(in_float) < len(precisions) / 2
+    assert in_float == {trial["layer"] for trial in trials} - {"none"} == set(proof["float_layers"])
+    assert [trial["score"] == 1 for trial in trials] == [*([False] * len(in_float)), True]
+    assert proof["int8_macs_share"] > 0.5
