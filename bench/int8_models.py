@@ -1,0 +1,81 @@
+"""The generators of int8.py, and the samples that each is calibrated on and judged by."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from torch import nn
+
+from edgegan.compress import structure
+from edgegan.compress.load import load_module
+from edgegan.recipe import Recipe
+from edgegan.runtime.contract import Contract
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDENT = ROOT / "runs" / "cifar10-full" / "stages" / "02-distill"
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+class AbsentError(Exception):
+    """What a generator needs is not here; the message says what."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A generator, and the contracts whose samples it is calibrated on and judged by."""
+
+    module: nn.Module
+    calibrating: Contract
+    judging: Contract
+
+
+Load = Callable[[Path, Path], Subject]
+"""Takes the folder of third-party networks, and a folder to write photographs into."""
+
+
+def _student(data: Path, folder: Path) -> Subject:
+    teacher = _teacher(data, folder)
+    if not STUDENT.is_dir():
+        raise AbsentError("runs/cifar10-full, of: edgegan compress recipes/cifar10 --profile full")
+    module = structure.load(copy.deepcopy(teacher.module), STUDENT).eval().requires_grad_(False)
+    return Subject(module, teacher.calibrating, teacher.judging)
+
+
+def _teacher(data: Path, folder: Path) -> Subject:
+    recipe = Recipe.read(ROOT / "recipes" / "cifar10")
+    return Subject(load_module(recipe.model, recipe.folder), recipe.contract, recipe.contract)
+
+
+def _third_party(name: str, size: int | None = None) -> Load:
+    """Return what loads a generator of tests/zoo; with `size`, its inputs are crops of photographs."""
+
+    def load(data: Path, folder: Path) -> Subject:
+        if not (data / "SHA256SUMS").is_file():
+            raise AbsentError("the folder of third-party networks: name it with --data")
+        generator = import_module(f"zoo.{name}")
+        module, contract = generator.load(data).requires_grad_(False), generator.CONTRACT
+        if size is None:
+            return Subject(module, contract, contract)
+        stored_contract = import_module("zoo.stored").stored_contract
+        return Subject(
+            module,
+            stored_contract(name, data, folder / "monet", size, "monet"),
+            stored_contract(name, data, folder / "set14", size, "set14"),
+        )
+
+    return load
+
+
+MODELS: dict[str, Load] = {
+    "CIFAR-10 student": _student,
+    "CIFAR-10 teacher": _teacher,
+    "CelebA DCGAN": _third_party("celeba_dcgan"),
+    "SRGAN x4": _third_party("srgan", size=24),
+    "candy": _third_party("candy", size=60),
+}
