@@ -12,8 +12,8 @@ from typing import Any
 from edgegan.runtime.engines.tensorrt_module import TensorRT
 
 _HARMLESS = ("has Int64 binding", "scales to fp32")
-"""Warnings of what the caller of a network must know, and `TensorRTEngine` does; and that the float16 scales of
-an INT8 layer are kept in a wider type."""
+"""Warnings of what the caller of a network must know, and `TensorRTEngine` does; and that float16 scales of
+INT8 layers are kept in a wider type."""
 _MOST = 1000
 _LOGGERS: dict[str, Any] = {}
 """One for each module: TensorRT hears only the first logger of a process while anything that has it lives."""

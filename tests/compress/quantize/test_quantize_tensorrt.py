@@ -1,4 +1,4 @@
-"""INT8 files for TensorRT, of the recipe's generators and of third-party ones, built as engines without a GPU."""
+"""INT8 files for TensorRT, of the recipe's and third-party generators, built as engines without a GPU."""
 
 from __future__ import annotations
 
