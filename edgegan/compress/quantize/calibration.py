@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgegan.compress.quantize.annotate import activations, origin
+from edgegan.compress.quantize.gradients import squared_gradients
 from edgegan.compress.quantize.histogram import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.rewrite.graph import constant
@@ -19,7 +20,7 @@ Batches = Sequence[tuple[Tensor, ...]]
 
 
 def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
-    """Run `graph` on `batches`; return what its tensors held, by node name."""
+    """Run `graph` on `batches`; return what its tensors held and how much of it matters, by node name."""
     histograms = {node.name: Histogram() for node in activations(graph)}
 
     class Count(Interpreter):
@@ -32,6 +33,8 @@ def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
     with torch.no_grad():
         for batch in batches:
             Count(graph).run(*batch)
+    for name, values, weights in squared_gradients(graph, batches, histograms):
+        histograms[name].weigh(values, weights)
     return histograms
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Calibrator = Literal["minmax", "percentile", "entropy", "mse", "mae"]
+Calibrator = Literal["minmax", "percentile", "entropy", "mse", "mae", "weighted_mse"]
 
 PERCENTILE = 99.99
 BINS = 1 << 13
@@ -21,16 +21,25 @@ class Histogram:
     def __init__(self) -> None:
         self.low, self.high = 0.0, 0.0
         self.counts, self.reach = torch.zeros(BINS, dtype=torch.float64), 2.0**-20
+        self.weights = torch.zeros(BINS, dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
         """Count the values of `x`, of any shape."""
+        self._widen(x)
+        self.counts += torch.histc(x.detach().float(), BINS, -self.reach, self.reach)
+
+    def weigh(self, x: Tensor, weights: Tensor) -> None:
+        """Say how much an error of each value of `x` matters: `weights`, of its shape, not negative."""
+        self._widen(x)
+        bins = ((x.flatten() + self.reach) * (BINS / 2 / self.reach)).long().clamp(0, BINS - 1)
+        self.weights.index_add_(0, bins, weights.flatten().double())
+
+    def _widen(self, x: Tensor) -> None:
         low, high = (float(end) for end in x.detach().aminmax())
         self.low, self.high = min(self.low, low), max(self.high, high)
         while self.reach < max(high, -low):
-            pairs = self.counts.view(-1, 2).sum(dim=1)
-            self.counts = torch.cat([torch.zeros(BINS // 4), pairs, torch.zeros(BINS // 4)]).double()
+            self.counts, self.weights = _halved(self.counts), _halved(self.weights)
             self.reach *= 2
-        self.counts += torch.histc(x.detach().float(), BINS, -self.reach, self.reach)
 
     def levels(self, calibrator: Calibrator, low: int, high: int, *, symmetric: bool) -> tuple[float, int]:
         """Return scale and zero point of the levels `low` to `high`; zero is always a level.
@@ -40,14 +49,17 @@ class Histogram:
                 where the Kullback-Leibler divergence of the quantized distribution is least (TensorRT's
                 calibrator: Migacz, GTC 2017). `mse` takes the range whose quantization error is least in the
                 mean square, and `mae` that whose mean absolute error is least: it cuts more off long tails,
-                which the output's tanh forgives.
+                which the output's tanh forgives. `weighted_mse` takes the range that gives the outputs the
+                least squared error, as far as their gradients tell (`weigh`).
             low: the lowest level.
             high: the highest level.
             symmetric: the zero point is 0.
         """
         count = high - low
-        if calibrator in ("mse", "mae"):
-            first, last = self._least_error(2 if calibrator == "mse" else 1, count, symmetric)
+        if calibrator in ("mse", "mae", "weighted_mse"):
+            known = calibrator == "weighted_mse" and bool(self.weights.any())
+            weights = self.weights if known else self.counts
+            first, last = self._least_error(weights, 1 if calibrator == "mae" else 2, count, symmetric)
         else:
             first, last = {
                 "minmax": lambda: (self.low, self.high),
@@ -66,11 +78,11 @@ class Histogram:
         low, high = first * width - self.reach, (last + 1) * width - self.reach
         return max(min(low, 0.0), self.low), min(max(high, 0.0), self.high)
 
-    def _least_error(self, power: int, count: int, symmetric: bool) -> tuple[float, float]:
-        filled = self.counts > 0
+    def _least_error(self, weights: Tensor, power: int, count: int, symmetric: bool) -> tuple[float, float]:
+        filled = weights > 0
         width = 2 * self.reach / BINS
         values = ((torch.arange(BINS) + 0.5) * width - self.reach)[filled].clamp(self.low, self.high)
-        weights = self.counts[filled]
+        weights = weights[filled]
         widest = _ends(self.low, self.high, symmetric)
 
         def best(candidates: list[tuple[float, float]]) -> tuple[float, float]:
@@ -118,6 +130,12 @@ def weight_scales(weight: Tensor, high: int) -> Tensor:
         best = torch.where(error < least, scale[:, 0], best)
         least = torch.minimum(error, least)
     return best
+
+
+def _halved(counts: Tensor) -> Tensor:
+    """Return the counts in bins of double width."""
+    outside = torch.zeros(BINS // 4, dtype=torch.float64)
+    return torch.cat([outside, counts.view(-1, 2).sum(dim=1), outside])
 
 
 def _ends(low: float, high: float, symmetric: bool) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgegan.compress.quantize.histogram import Calibrator, Histogram, weight_scales
 
-CALIBRATORS: tuple[Calibrator, ...] = ("minmax", "percentile", "entropy", "mse", "mae")
+CALIBRATORS: tuple[Calibrator, ...] = ("minmax", "percentile", "entropy", "mse", "mae", "weighted_mse")
 GRIDS = ((0, 255, False), (-128, 127, False), (-127, 127, True))
 
 

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgegan.compress.quantize.calibration import observe
+from edgegan.compress.quantize.gradients import SAMPLES, squared_gradients
+from edgegan.compress.quantize.histogram import Histogram
+from edgegan.compress.rewrite.graph import trace
+from edgegan.runtime.contract import Contract, Input, Output
+
+CONTRACT = Contract((Input("z", (8,)),), (Output("y", (4,)),))
+
+
+def test_gradients_of_a_linear_layer_are_the_squares_of_its_weights() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
+    graph = trace(module, CONTRACT)
+    found = list(squared_gradients(graph, [(torch.randn(40, 8),)] * 3, {"relu", "linear_1"}))
+    relu = torch.cat([squares for name, _, squares in found if name == "relu"])
+    last = torch.cat([squares for name, _, squares in found if name == "linear_1"])
+    assert len(relu) == SAMPLES
+    assert torch.equal(last, torch.ones(SAMPLES, 4))
+    expected = module[2].weight.detach().square().sum(0)  # pyright: ignore[reportCallIssue]
+    assert torch.allclose(relu.mean(0), expected, rtol=0.5)
+    again = list(squared_gradients(graph, [(found[0][1].new_ones(3, 8),)], {"relu"}))
+    assert torch.equal(again[0][2], next(iter(squared_gradients(graph, [(torch.ones(3, 8),)], {"relu"})))[2])
+
+
+def test_what_the_outputs_do_not_show_does_not_stretch_the_range() -> None:
+    values = torch.randn(5000)
+    values[:50] *= 40
+    histogram = Histogram()
+    histogram.add(values)
+    weights = (values.abs() < 4).float()
+    for part, weight in zip(values.split(100), weights.split(100)):
+        histogram.weigh(part, weight)
+    plain, _ = histogram.levels("mse", -127, 127, symmetric=True)
+    weighted, _ = histogram.levels("weighted_mse", -127, 127, symmetric=True)
+    assert weighted * 127 < 6 < 30 < plain * 127
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_saturated_output_does_not_stretch_the_range(seed: int) -> None:
+    class Painter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(8, 4), nn.Linear(4, 4)
+
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.tanh(self.last(self.first(z) ** 3))
+
+    torch.manual_seed(seed)
+    graph = trace(Painter(), CONTRACT)
+    histograms = observe(graph, [(4 * torch.randn(64, 8),)])
+    histogram = histograms["pow_1"]
+    plain, _ = histogram.levels("mse", 0, 255, symmetric=False)
+    weighted, _ = histogram.levels("weighted_mse", 0, 255, symmetric=False)
+    assert weighted < 0.5 * plain
