@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import json as json_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from edgegan.cli.console import output
 
+if TYPE_CHECKING:
+    from edgegan.runtime.bundle import Bundle
+
 
 def inspect(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, as runs/cifar10/bundle.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Show what really runs in INT8, layer by layer, instead.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: the manifest, or with --int8 what runs in INT8.")
+    ] = False,
 ) -> None:
     """Show what a bundle holds, how it was made, and its figures; verified first."""
     from edgegan.runtime.bundle import Bundle
 
     opened = Bundle.open(bundle)
     manifest = opened.manifest
+    if int8:
+        _show_int8(opened, json)
+        return
     if json:
         typer.echo(manifest.to_bytes().decode(), nl=False)
         return
@@ -52,6 +64,18 @@ def inspect(
         from edgegan.report.table import rows_table
 
         output().print(rows_table(manifest.figures))
+
+
+def _show_int8(bundle: Bundle, json: bool) -> None:
+    from edgegan.cli.inspect_int8 import findings, shown
+
+    found = findings(bundle)
+    if json:
+        typer.echo(json_.dumps(found, indent=2))
+        return
+    console = output()
+    for part in shown(found):
+        console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,11 @@ import onnxruntime
 from onnx import shape_inference
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+MOVES = (
+    *("Transpose", "Reshape", "DepthToSpace", "Gather", "Resize", "Upsample", "Pad", "Slice", "Split"),
+    *("Squeeze", "Unsqueeze", "Flatten", "Identity", "MaxPool"),
+)
+"""Operators that give 8-bit values where they take such."""
 INT8_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
 
 
@@ -20,14 +26,16 @@ def kernels(path: Path) -> dict[str, Any]:
     """Return what ONNX Runtime makes of a file on this machine's CPU.
 
     Returns:
-        `int8_layers` and `float_layers` (names of nodes), `int8_macs_share` (0..1), and `operators`: how many
-        nodes of each kind the optimized graph has.
+        `int8_layers` and `float_layers` (names of nodes), `int8_macs_share` (0..1), `operators`: how many
+        nodes of each kind the optimized graph has, and `float_operators`: those that give no 8-bit values,
+        without conversions.
     """
     optimized = _optimized(path)
     names = {_plain(node.name) for node in optimized if node.op_type in INT8_KERNELS}
     return {
         **_shares(layer_macs(onnx.load(path)), names),
-        "operators": dict(sorted(Counter(node.op_type for node in optimized).items())),
+        "operators": _counts(optimized),
+        "float_operators": _counts(_in_float(optimized)),
     }
 
 
@@ -60,6 +68,21 @@ def layer_macs(model: onnx.ModelProto) -> dict[str, int]:
             positions = shapes[counted][2:] if len(weight) > 2 else shapes[counted][1:-1]
             macs[node.name] = int(np.prod(weight) * np.prod(positions, dtype=int))
     return macs
+
+
+def _counts(nodes: Iterable[onnx.NodeProto]) -> dict[str, int]:
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
+
+
+def _in_float(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes that compute or move values of more than 8 bits, but for conversions from 8 bits."""
+    levels: set[str] = set()
+    for node in nodes:
+        gives_levels = node.op_type in ("QuantizeLinear", *INT8_KERNELS) or node.op_type.startswith("QLinear")
+        if gives_levels or (node.op_type in MOVES and node.input[0] in levels):
+            levels.update(node.output)
+        elif node.op_type not in ("DequantizeLinear", "Cast"):
+            yield node
 
 
 def _shares(macs: dict[str, int], names: set[str]) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""`edgegan inspect --int8`: what of a bundle's INT8 models really runs in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from edgegan.errors import EdgeganError, InputError, MissingDependency
+from edgegan.runtime.bundle import Bundle
+
+KERNELS = ("correlation", "gemm", "deconv", "CaskConvolution", "CaskGemmConvolution")
+"""What TensorRT calls kernels that multiply and add; others of a layer do what is left of it."""
+
+
+def findings(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    """Return by precision what the INT8 models of a bundle come to.
+
+    Each has `file`, `engine`, `int8_macs_share` (0..1) and `layers`: for each its `layer`, `macs_share`
+    (0..1) and `precision`. For ONNX Runtime `precision` is that of the kernel in the graph as optimized for
+    this machine, and `operators` and `float_operators` count its nodes. For TensorRT it is what the file asks
+    for, and `built` that of the kernels in the engine, where TensorRT is installed and can build here.
+
+    Raises:
+        InputError: the bundle has no INT8 model.
+        MissingDependency: onnx or another package of the host is not installed.
+    """
+    models = {name: file for name, file in bundle.manifest.models.items() if name.startswith("int8")}
+    if not models:
+        raise InputError(
+            f"the bundle has no INT8 model: it has {', '.join(bundle.manifest.models)}",
+            where=str(bundle.folder),
+            next="give the recipe the stage `- quantize: {}`, and compress again",
+        )
+    return {name: _found(bundle.folder / file, name) for name, file in models.items()}
+
+
+def _found(path: Path, precision: str) -> dict[str, Any]:
+    try:
+        import onnx
+
+        from edgegan.compress.quantize.kernels import annotated, kernels, layer_macs
+    except ImportError as error:
+        raise MissingDependency("onnx", extra="compress", purpose="inspect --int8") from error
+    ours = not precision.endswith("tensorrt")
+    found = (kernels if ours else annotated)(path)
+    macs, int8 = layer_macs(onnx.load(path)), found["int8_layers"]
+    total = sum(macs.values())
+    layers = [
+        {
+            "layer": layer,
+            "macs_share": round(count / total, 4) if total else 0.0,
+            "precision": "int8" if layer in int8 else "float",
+        }
+        for layer, count in macs.items()
+    ]
+    about = {"file": path.name, "int8_macs_share": found["int8_macs_share"], "layers": layers}
+    if not ours:
+        return {**about, **_built(path, layers)}
+    engine = f"onnxruntime {onnxruntime_version()}"
+    operators = {name: found[name] for name in ("operators", "float_operators")}
+    return {**about, "engine": engine, **operators}
+
+
+def onnxruntime_version() -> str:
+    """Return the version of the installed onnxruntime."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def _built(path: Path, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Build an engine, and add to `layers` what its kernels compute in; say what built it, or why not."""
+    from edgegan.runtime.engines.tensorrt_build import build_engine
+
+    try:
+        built = build_engine(path.read_bytes())
+    except EdgeganError as error:
+        return {"engine": None, "not_built": error.what}
+    kernels = sorted(built.layers, key=lambda kernel: kernel.kind not in KERNELS)
+    for entry in layers:
+        own = (kernel.precision for kernel in kernels if entry["layer"] in kernel.nodes)
+        entry["built"] = next(own, None)
+    return {"engine": built.trt.text}
+
+
+def shown(found: dict[str, dict[str, Any]]) -> Iterator[str | Table]:
+    """Yield what to print of `findings`: for each model a line, a table, and lines beneath it."""
+    for precision, model in found.items():
+        share, count = model["int8_macs_share"], len(model["layers"])
+        int8 = sum(layer["precision"] == "int8" for layer in model["layers"])
+        where = f"{precision}: {model['file']} on {model['engine'] or 'TensorRT'}"
+        yield f"{where}: {share:.1%} of the MACs in INT8, {int8} of {count} layers"
+        yield _table(model["layers"])
+        if "operators" in model:
+            yield f"operators   {_counts(model['operators'])}"
+            yield f"in float    {_counts(model['float_operators'])}"
+        if "not_built" in model:
+            yield f"no engine   {model['not_built']}; the table says what the file asks for"
+
+
+def _table(layers: list[dict[str, Any]]) -> Table:
+    built = any("built" in layer for layer in layers)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("layer", no_wrap=True)
+    table.add_column("MACs", justify="right")
+    table.add_column("asked for" if built else "precision")
+    if built:
+        table.add_column("built")
+    for layer in layers:
+        row = [layer["layer"], f"{layer['macs_share']:.1%}", layer["precision"]]
+        table.add_row(*row, *([layer["built"] or "not told"] if built else []))
+    return table
+
+
+def _counts(operators: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in operators.items()) or "none"
