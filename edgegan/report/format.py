@@ -73,7 +73,7 @@ def interval_parts(interval: Mapping[str, float], *, digits: int = 3, scale: flo
     value, low, high = (interval[key] * scale for key in ("value", "low", "high"))
     decimals = _decimals(value, digits)
     if high > low:
-        decimals = min(9, max(decimals, math.ceil(-math.log10((high - low) / 2))))
+        decimals = min(9, max(decimals, math.ceil(math.log10(2) - math.log10(high - low))))
     return f"{value:.{decimals}f}", f"[{low:.{decimals}f}, {high:.{decimals}f}]"
 
 

@@ -12,10 +12,12 @@ from edgegan.report.folder import StageFolder
 Pairs = list[tuple[str, str]]
 
 LONG_LIST = 8
+SENSITIVITY = "sensitivity"
+"""A list of the proof that has a table and a plot of its own."""
 LONG_TABLE = 12
 SPELLINGS = {
-    "cpu": "CPU", "db": "dB", "fid": "FID", "gib": "GiB", "macs": "MACs", "mib": "MiB", "onnx": "ONNX",
-    "os": "OS", "psnr": "PSNR", "ram": "RAM", "ssim": "SSIM",
+    "cpu": "CPU", "db": "dB", "fid": "FID", "gib": "GiB", "int8": "INT8", "macs": "MACs", "mib": "MiB",
+    "onnx": "ONNX", "os": "OS", "psnr": "PSNR", "ram": "RAM", "ssim": "SSIM",
 }  # fmt: skip
 BEFORE_AFTER = (("before", "after"), ("from", "to"))
 
@@ -31,15 +33,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """A titled list of changes; a long one is folded on the page."""
+    """A titled list of changes; the page folds a long one until it is asked for."""
 
     title: str
     lines: list[Change]
-
-    @property
-    def folded(self) -> bool:
-        """Whether the page folds the list until it is asked for."""
-        return len(self.lines) > LONG_TABLE
+    folded: bool = False
 
 
 @dataclass
@@ -52,6 +50,8 @@ class StageView:
     facts: Pairs = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
     proof: Pairs = field(default_factory=list)
+    lists: list[Changes] = field(default_factory=list)
+    """The long lists of the proof."""
     finished: bool = True
 
 
@@ -70,17 +70,22 @@ def _view(stage: StageFolder) -> StageView:
         changed["widths"] = {layer: _from_pair(pair) for layer, pair in changed["widths"].items()}
     view = StageView(str(record.get("stage") or stage.folder), _seconds(record.get("seconds")))
     view.settings = flat(record.get("settings") or {}, str)
-    view.proof = flat(_side_by_side(record.get("proof") or {}))
+    proof, view.lists = _without_lists(_side_by_side(record.get("proof") or {}))
+    view.proof = flat(proof)
     for key, value in changed.items():
         if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
             view.changes.append(
-                Changes(words(key), [_change(str(name), item) for name, item in value.items()])
+                _titled(words(key), [_change(str(name), item) for name, item in value.items()])
             )
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            view.changes.append(Changes(words(key), [_entry(item) for item in value]))
+            view.changes.append(_titled(words(key), [_entry(item) for item in value]))
         else:
             view.facts.append((words(key), _change(key, value).text))
     return view
+
+
+def _titled(title: str, lines: list[Change]) -> Changes:
+    return Changes(title, lines, folded=len(lines) > LONG_TABLE)
 
 
 def _from_pair(pair: Any) -> Any:
@@ -94,6 +99,35 @@ def _side_by_side(proof: Mapping[str, Any]) -> dict[str, Any]:
         return dict(proof)
     others = {key: value for key, value in proof.items() if key not in ("before", "after")}
     return {**{key: {"before": before[key], "after": after[key]} for key in before}, **others}
+
+
+def _without_lists(proof: Mapping[str, Any]) -> tuple[dict[str, Any], list[Changes]]:
+    """Take out of the figures of each file what is long: lists of entries, of many names, and counts."""
+    short: dict[str, Any] = {}
+    lists = []
+    for key, value in proof.items():
+        if not isinstance(value, Mapping) or _is_step(value):
+            short[key] = value
+            continue
+        short[key] = {name: item for name, item in value.items() if not _is_long(item)}
+        for name, item in value.items():
+            if _is_long(item) and name != SENSITIVITY:
+                lists.append(Changes(f"{words(key)} · {words(name)}", _lines(item), folded=True))
+    return short, lists
+
+
+def _is_long(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return len(value) > 1 and all(isinstance(item, int) for item in value.values())
+    return isinstance(value, list) and (
+        len(value) > LONG_LIST or any(isinstance(item, Mapping) for item in value)
+    )
+
+
+def _lines(value: Any) -> list[Change]:
+    if isinstance(value, Mapping):
+        return [_change(str(name), count) for name, count in value.items()]
+    return [_entry(item) if isinstance(item, Mapping) else Change(str(item), "") for item in value]
 
 
 def _entry(item: Mapping[str, Any]) -> Change:
@@ -121,6 +155,8 @@ def flat(mapping: Mapping[str, Any], spell: Callable[[str], str] = words) -> Pai
         if isinstance(value, Mapping) and not {"value", "low", "high"} <= set(value) and not _is_step(value):
             joint = "." if spell is str else " · "
             pairs += [(f"{name}{joint}{path}", text) for path, text in flat(value, spell)]
+        elif isinstance(value, float) and str(key).endswith("_share"):
+            pairs.append((name, f"{100 * value:.1f}%"))
         else:
             pairs.append((name, _change(name, value).text))
     return pairs

@@ -12,9 +12,10 @@ from typing import Any
 from edgegan.errors import MissingDependency
 from edgegan.files import write_text
 from edgegan.report import format, plot, strips
-from edgegan.report.folder import RunFolder, read_run
+from edgegan.report.folder import RunFolder, StageFolder, read_run
 from edgegan.report.headline import headline
 from edgegan.report.lineage import Pairs, flat, lineage, words
+from edgegan.report.sensitivity import Sweep, sweeps
 from edgegan.report.view import row_label, table_view
 
 
@@ -55,6 +56,14 @@ class LossPlot:
     svgs: list[str]
 
 
+@dataclass(frozen=True)
+class SweepPlot:
+    """What each layer alone in INT8 costs, of one file."""
+
+    sweep: Sweep
+    svgs: list[str]
+
+
 def _render(folder: RunFolder) -> str:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -83,6 +92,7 @@ def _render(folder: RunFolder) -> str:
         else [],
         grid=_grid(folder),
         stages=lineage(folder.stages),
+        sensitivities=[_sensitivities(index, stage) for index, stage in enumerate(folder.stages)],
         losses=_losses(folder),
         facts=_facts(folder),
         protocol=_protocol(folder),
@@ -99,6 +109,19 @@ def _grid(folder: RunFolder) -> list[GridRow]:
         strip = None if images is None else strips.strip(images[: strips.columns(images)])
         rows.append(GridRow(row_label(row), strip, folder.gaps.get(f"samples/{name}", "")))
     return rows
+
+
+def _sensitivities(index: int, stage: StageFolder) -> list[SweepPlot]:
+    return [
+        SweepPlot(
+            sweep,
+            [
+                plot.sensitivity_svg(sweep, size, f"sensitivity-{index}-{nth}")
+                for size in (plot.WIDE, plot.NARROW)
+            ],
+        )
+        for nth, sweep in enumerate(sweeps(stage))
+    ]
 
 
 def _losses(folder: RunFolder) -> list[LossPlot]:

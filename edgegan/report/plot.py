@@ -13,6 +13,7 @@ from typing import Any
 from edgegan.errors import MissingDependency
 from edgegan.report import format
 from edgegan.report.labels import Box, place
+from edgegan.report.sensitivity import Sweep
 from edgegan.report.view import is_full, quality_key, row_label
 
 # Matplotlib knows no CSS variables: it draws in these stand-ins, which are then replaced in the SVG.
@@ -155,8 +156,8 @@ def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         _leader(figure, point, box)
 
 
-def _elided(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+def _elided(label: str, longest: int = LONGEST_LABEL) -> str:
+    return label if len(label) <= longest else f"{label[: longest - 1]}…"
 
 
 def _obstacles(axes: Any, point: Point) -> list[Box]:
@@ -207,6 +208,30 @@ def losses_svg(losses: Mapping[str, Sequence[float]], size: Size, name: str) -> 
             _dress(axes)
         last = (f"{column} {format.number(losses[column][-1])}" for column in names)
         return _svg(figure, f"{name}-{size.name}", f"Loss curves; last values: {', '.join(last)}.")
+
+
+def sensitivity_svg(sweep: Sweep, size: Size, name: str) -> str:
+    """Draw a point for each layer, in the order in which they run: its PSNR alone in INT8."""
+    layers = sweep.layers
+    size = Size(size.name, size.width, 70 + 20 * len(layers))
+    longest = LONGEST_LABEL if size.name == WIDE.name else LONGEST_LABEL // 2
+    with _figure(size, f"{name}-{size.name}") as figure:
+        axes = figure.add_subplot()
+        for index, cost in enumerate(layers):
+            axes.plot(
+                cost.psnr_db, index, "o", color=SECOND if cost.in_float else ACCENT, markersize=7,
+                markeredgewidth=1.5, markerfacecolor="none" if cost.in_float else ACCENT,
+            )  # fmt: skip
+        _scale(axes.xaxis, [cost.psnr_db for cost in layers])
+        axes.set_yticks(range(len(layers)), [_elided(cost.layer, longest) for cost in layers])
+        axes.set_ylim(len(layers) - 0.4, -0.6)
+        axes.set_xlabel("PSNR to the float outputs with this layer alone in INT8, dB")
+        _dress(axes)
+        worst = min(layers, key=lambda cost: cost.psnr_db)
+        words = (
+            f"PSNR of {len(layers)} layers alone in INT8; the worst is {worst.layer}, {worst.psnr_db:.1f} dB."
+        )
+        return _svg(figure, f"{name}-{size.name}", words)
 
 
 def _scale(axis: Any, values: Sequence[float]) -> None:

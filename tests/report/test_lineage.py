@@ -34,12 +34,31 @@ def test_proof_in_words():
 
 
 def test_long_lists_are_folded_or_counted():
-    (rewrites,) = views()[2].changes
+    rewrites = views()[2].changes[-1]
     assert rewrites.folded
     assert (rewrites.lines[0].label, rewrites.lines[0].text) == ("blocks.0.norm", "fold norm: into the conv")
     kept = {"stage": "prune", "changed": {"kept": {"a": list(range(72)), "b": [1, 2]}}}
     lines = lineage([StageFolder("01-prune", kept, None)])[0].changes[0].lines
     assert [line.text for line in lines] == ["72 entries", "1, 2"]
+
+
+def test_the_proof_of_a_file_is_short_and_its_lists_are_folded():
+    quantize = views()[2]
+    assert quantize.proof == [
+        ("INT8 · PSNR dB", "38.2"),
+        ("INT8 · finite", "yes"),
+        ("INT8 · float layers", "blocks.1.conv2, output"),
+        ("INT8 · INT8 MACs share", "93.1%"),
+    ]
+    titles = ["INT8 layers", "operators", "trials", "quality trials"]
+    assert [item.title for item in quantize.lists] == [f"INT8 · {title}" for title in titles]
+    assert all(item.folded for item in quantize.lists)
+    assert [(line.label, line.text) for line in quantize.lists[1].lines] == [
+        ("QLinearConv", "11"),
+        ("Conv", "2"),
+        ("Tanh", "1"),
+    ]
+    assert len(quantize.lists[0].lines) == 10
 
 
 def test_an_unfinished_stage_is_shown_as_such():
