@@ -10,11 +10,10 @@ from torch.fx import GraphModule
 
 from edgegan.compress.quantize.annotate import Annotator
 from edgegan.compress.quantize.budget import PSNR_DB, Budget
-from edgegan.compress.quantize.calibration import Calibration
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.judge import Judge
 from edgegan.compress.quantize.neural_compressor import tune
-from edgegan.compress.quantize.trials import Layers, Start
+from edgegan.compress.quantize.trials import Improvement, Layers, Start, calibration
 from edgegan.errors import StageError
 from edgegan.target import Int8
 
@@ -43,6 +42,7 @@ def assign(
     budget: Budget,
     judge: Judge,
     progress: Callable[[], object] = lambda: None,
+    improvements: Sequence[Improvement] = (),
 ) -> Assignment:
     """Take layers out of INT8, in the order of `ranked`, until the budget is met; one at least stays.
 
@@ -61,7 +61,8 @@ def assign(
         return budget.score(measured[-1])
 
     annotators = [Annotator(int8, rung.skip, rung.float_outputs) for rung in ladder]
-    scores = tune(start.graph, annotators, Calibration(start.histograms, calibrator), score)
+    calibrate = calibration(start, int8, calibrator, judge.samples.batches, improvements)
+    scores = tune(start.graph, annotators, calibrate, score)
     trials = [
         {"layer": layer, **{name: round(value, 4) for name, value in figures.items()}, "score": round(of, 6)}
         for layer, figures, of in zip(["none", *ranked], measured, scores)

@@ -17,7 +17,7 @@ from edgegan.compress.quantize.calibration import Batches, Calibration, observe
 from edgegan.compress.quantize.equalize import equalize_channels
 from edgegan.compress.quantize.exact import round_biases
 from edgegan.compress.quantize.histogram import Calibrator, Histogram
-from edgegan.compress.quantize.neural_compressor import quantize
+from edgegan.compress.quantize.neural_compressor import Calibrate, quantize
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.errors import StageError
@@ -157,6 +157,19 @@ def lower(
     improvements: Sequence[Improvement] = (),
 ) -> GraphModule:
     """Return a start's graph in Q/DQ form, as `int8` wants it."""
+    annotator = Annotator(int8, layers.skip, layers.float_outputs)
+    calibrate = calibration(start, int8, calibrator, batches, improvements)
+    return quantize(copy.deepcopy(start.graph), annotator, calibrate)
+
+
+def calibration(
+    start: Start,
+    int8: Int8,
+    calibrator: Calibrator,
+    batches: Batches = (),
+    improvements: Sequence[Improvement] = (),
+) -> Calibrate:
+    """Return what sets the levels of a start's prepared graph, and makes it better by `improvements`."""
 
     def calibrate(prepared: GraphModule) -> None:
         Calibration(start.histograms, calibrator)(prepared)
@@ -165,8 +178,7 @@ def lower(
         if int8.bias == "int32":
             round_biases(prepared)
 
-    annotator = Annotator(int8, layers.skip, layers.float_outputs)
-    return quantize(copy.deepcopy(start.graph), annotator, calibrate)
+    return calibrate
 
 
 def best(
