@@ -37,10 +37,12 @@ def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onn
     edited = ShapeInferencePass()(ir.from_proto(model)).model
     _name_layers(edited.graph, layers)
     _move_bytes(edited.graph)
+    _merge_slices(edited.graph)
     if target.engine == "onnxruntime":
         _repeat_by_gather(edited.graph)
         _merge_lookups(edited.graph)
         _keep_in_float(edited.graph)
+        _shuffle_pixels(edited.graph)
     if target.int8.bias == "int32":
         _quantize_biases(edited.graph)
     Sequential(RemoveUnusedNodesPass(), DeduplicateInitializersPass(), TopologicalSortPass(), NameFixPass())(
@@ -70,6 +72,89 @@ def _move_bytes(graph: ir.Graph) -> None:
             node.outputs[0].type = before.inputs[0].type  # pyright: ignore[reportOptionalMemberAccess]
             after.outputs[0].replace_all_uses_with(node.outputs[0])
             graph.remove(after, safe=True)
+            if not before.outputs[0].consumers():
+                graph.remove(before, safe=True)
+
+
+def _merge_slices(graph: ir.Graph) -> None:
+    """Write slices along one axis after another as one."""
+    for node in list(graph):
+        before = _producer(node.inputs[0]) if node.op_type == "Slice" else None
+        if before is None or before.op_type != "Slice" or len(before.outputs[0].consumers()) != 1:
+            continue
+        first, second = ([_constant(value) for value in of.inputs[1:]] for of in (before, node))
+        if len(first) != 4 or len(second) != 4 or any(part is None for part in (*first, *second)):
+            continue
+        if set(np.asarray(first[2]).tolist()) & set(np.asarray(second[2]).tolist()):
+            continue
+        names = (f"{node.name}.{part}" for part in ("starts", "ends", "axes", "steps"))
+        for index, name in enumerate(names):
+            merged = np.concatenate([first[index], second[index]])  # pyright: ignore
+            node.replace_input_with(index + 1, _add_constant(graph, name, merged))
+        node.replace_input_with(0, before.inputs[0])
+        graph.remove(before, safe=True)
+
+
+def _shuffle_pixels(graph: ir.Graph) -> None:
+    """Write DepthToSpace on bytes as a transposition of whole pixels, with channels last.
+
+    ONNX Runtime's DepthToSpace goes byte by byte between two transpositions of its own, since its INT8
+    convolutions have channels last. The Conv before it gives the channels in the order that this takes: first
+    those of the block's first pixel.
+    """
+    for node in list(graph):
+        layer = _layer_in_bytes(node) if node.op_type == "DepthToSpace" else None
+        size = node.inputs[0].shape if node.inputs[0] else None
+        if layer is None or size is None or not all(isinstance(length, int) for length in size[1:]):
+            continue
+        block, (depth, height, width) = node.attributes["blocksize"].as_int(), map(int, size[1:])  # pyright: ignore
+        channels = depth // block**2
+        _reorder_channels(graph, layer, np.arange(depth).reshape(channels, -1).T.ravel())
+        steps: list[ir.Node] = []
+        for operator, by in (
+            ("Transpose", [0, 2, 3, 1]),
+            ("Reshape", [-1, height, width, block, block * channels]),
+            ("Transpose", [0, 1, 3, 2, 4]),
+            ("Reshape", [-1, height * block, width * block, channels]),
+            ("Transpose", [0, 3, 1, 2]),
+        ):
+            source = steps[-1].outputs[0] if steps else node.inputs[0]
+            if operator == "Transpose":
+                steps.append(ir.node(operator, [source], {"perm": by}))
+            else:
+                shape = _add_constant(graph, f"shape_{'_'.join(map(str, by[1:]))}", np.array(by))
+                steps.append(ir.node(operator, [source, shape]))
+        graph.insert_before(node, steps)
+        node.outputs[0].replace_all_uses_with(steps[-1].outputs[0])
+        graph.remove(node, safe=True)
+
+
+def _layer_in_bytes(node: ir.Node) -> ir.Node | None:
+    """Return the Conv, with quantized weights, whose levels the DepthToSpace `node` alone reads."""
+    levels = _producer(node.inputs[0])
+    if node.attributes.get_string("mode") != "CRD" or levels is None or levels.op_type != "QuantizeLinear":
+        return None
+    layer = _producer(levels.inputs[0])
+    if layer is None or layer.op_type != "Conv" or layer.attributes.get_int("group", 1) != 1:
+        return None
+    weight = _producer(layer.inputs[1])
+    alone = all(len(of.outputs[0].consumers()) == 1 for of in (levels, layer))
+    return layer if alone and weight is not None and weight.op_type == "DequantizeLinear" else None
+
+
+def _reorder_channels(graph: ir.Graph, layer: ir.Node, order: NDArray[np.intp]) -> None:
+    """Let a Conv with quantized weights and a float bias give its channels in another order."""
+    read = _producer(layer.inputs[1])
+    assert read is not None
+    parts = [np.asarray(_constant(value))[order] for value in read.inputs]
+    names = (f"{layer.name}.shuffled_{part}" for part in ("levels", "scale", "zero"))
+    values = [_add_constant(graph, name, part) for name, part in zip(names, parts)]
+    reordered = ir.node("DequantizeLinear", values, {"axis": 0})
+    graph.insert_before(layer, reordered)
+    layer.replace_input_with(1, reordered.outputs[0])
+    if len(layer.inputs) > 2:
+        bias = np.asarray(_constant(layer.inputs[2]))[order]
+        layer.replace_input_with(2, _add_constant(graph, f"{layer.name}.shuffled_bias", bias))
 
 
 def _repeat_by_gather(graph: ir.Graph) -> None:
