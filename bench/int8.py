@@ -197,7 +197,7 @@ def bound() -> dict[str, Any]:
     print("the bound", flush=True)
     shape = (256, 32, 32)
     sample = Sample("uniform", -1.0, 1.0)
-    contract = Contract((Input("x", shape, sample=sample),), (Output("y", shape, (-1.0, 1.0)),))
+    contract = Contract((Input("x", shape, sample=sample),), (Output("y", shape, (-1.0, 1.0), ""),))
     layers = nn.Sequential(*(nn.Conv2d(256, 256, 3, padding=1) for _ in range(4))).eval()
     files = {file: FILES / "bound" / f"{file}.onnx" for file in ("fp32", *targets())}
     export(layers, contract, files["fp32"])
