@@ -143,6 +143,20 @@ def test_with_quality_rows_hold_the_files_own_fid(
         assert row["fid_100"]["value"] > 0
 
 
+def test_stages_choose_by_fid_on_latents_that_the_report_does_not_use(
+    made: tuple[Candidate, Path], tmp_path: Path, with_quality: Recipe
+) -> None:
+    assert evaluate.file_fid(Recipe.of(RECIPE)) is None
+    measure = evaluate.file_fid(with_quality)
+    assert measure is not None
+    rows = Evaluation(with_quality, models(made), tmp_path / "run").run()["rows"]
+    for model, row in zip(models(made), rows):
+        chosen_by = measure(model.path, 100, True)
+        assert chosen_by == measure(model.path, 100, False)
+        assert chosen_by != row["fid_100"]["value"]
+        assert chosen_by == pytest.approx(row["fid_100"]["value"], rel=0.2)
+
+
 def test_samples_are_of_equal_latents(made: tuple[Candidate, Path], tmp_path: Path) -> None:
     Evaluation(Recipe.of(RECIPE), models(made), tmp_path).run()
     z = torch.from_numpy(made[0].contract.sample(1000, evaluate.SEED)["z"])
