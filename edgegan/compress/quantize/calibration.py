@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgegan.compress.quantize.annotate import activations, origin
-from edgegan.compress.quantize.gradients import squared_gradients
+from edgegan.compress.quantize.gradients import some, squared_gradients
 from edgegan.compress.quantize.histogram import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.rewrite.graph import constant
@@ -33,7 +33,7 @@ def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
     with torch.no_grad():
         for batch in batches:
             Count(graph).run(*batch)
-    for name, values, weights in squared_gradients(graph, batches, histograms):
+    for name, values, weights in squared_gradients(graph, some(graph, batches), histograms):
         histograms[name].weigh(values, weights)
     return histograms
 

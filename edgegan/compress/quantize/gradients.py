@@ -12,10 +12,20 @@ from torch.fx import GraphModule, Interpreter, Node
 from edgegan.compress.rewrite.graph import shape
 
 SEED = 0x6AD
-SAMPLES = 64
 PROBES = 2
-ELEMENTS = 1 << 23
-"""The widest tensor of one pass holds so many values at most, unless a single sample has more."""
+ELEMENTS, TOGETHER = 1 << 24, 1 << 23
+"""So many values at most the widest tensor holds, for all samples and for those of one backward pass."""
+
+
+def some(graph: GraphModule, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """Return the first samples of `batches`, as many as a pass over all of a graph's tensors can afford."""
+    left = max(1, ELEMENTS // _widest(graph))
+    chosen = []
+    for batch in batches:
+        if left:
+            chosen.append(tuple(tensor[:left] for tensor in batch))
+            left -= len(chosen[-1][0])
+    return chosen
 
 
 def squared_gradients(
@@ -30,21 +40,22 @@ def squared_gradients(
 
     Args:
         graph: in float.
-        batches: its inputs; the first 64 samples serve.
+        batches: its inputs.
         names: the nodes of the tensors.
 
     Yields:
         Name, values (N, ...) and squared gradients (N, ...) of each tensor, for some samples at a time.
     """
     generator = torch.Generator().manual_seed(SEED)
-    widest = max(torch.Size(abs(size) for size in shape(node)[1:]).numel() for node in graph.graph.nodes)
-    left = SAMPLES
+    size = max(1, TOGETHER // _widest(graph))
     for batch in batches:
-        for part in zip(*(tensor[:left].split(max(1, ELEMENTS // widest)) for tensor in batch)):
+        for part in zip(*(tensor.split(size) for tensor in batch)):
             yield from _probe(graph, part, names, generator)
-        left -= min(left, len(batch[0]))
-        if not left:
-            return
+
+
+def _widest(graph: GraphModule) -> int:
+    """Return how many values of one sample the largest tensor holds."""
+    return max(torch.Size(abs(size) for size in shape(node)[1:]).numel() for node in graph.graph.nodes)
 
 
 def _probe(

@@ -32,11 +32,12 @@ from edgegan.compress.rewrite import (
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
-from edgegan.target import Target
+from edgegan.target import Int8, Target
 
 if TYPE_CHECKING:
+    from edgegan.compress.quantize.reconstruct import Reconstruction
     from edgegan.compress.quantize.training import Training
-    from edgegan.compress.quantize.trials import Layers
+    from edgegan.compress.quantize.trials import Improvement, Layers
 
 REWRITES = (
     delay_upsample,
@@ -52,8 +53,8 @@ REWRITES = (
 that takes its place handles four times the bytes."""
 AUTOMATIC: tuple[Calibrator, ...] = ("weighted_mse", "mse", "mae", "entropy")
 ONE_STEP_SHARE, ONE_STEP_SLACK = 0.999, 0.02
-"""A file has to give that share of its graph's outputs within one step. Where the graph in single precision
-does not give it of its own in double precision, the file may fall short of the graph by the slack."""
+"""A file has to give that share of its graph's outputs within one step. Where the graph in float32 does not
+give it of its own with exact sums, the file may fall short of the graph by the slack."""
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
 
@@ -64,9 +65,14 @@ class QuantizeSettings(Settings):
     targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
     """What to write INT8 files for: names of targets, or YAML files of your own."""
     calibrator: Literal["auto"] | Calibrator = "auto"
-    """How an activation's range is found; see `Histogram.levels`. "auto" tries `mse`, `mae` and `entropy`."""
+    """How an activation's range is found; see `Histogram.levels`. "auto" tries `weighted_mse`, `mse`, `mae`
+    and `entropy`."""
     equalize: bool | Literal["auto"] = "auto"
     """Whether the channels of each tensor are brought to one range first; "auto" tries both."""
+    adaptive_rounding: bool = True
+    """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
+    bias_correction: bool = True
+    """Whether to try biases that take up each layer's mean error; see `float_means`."""
     samples: int = Field(default=256, ge=1)
     """How many of the contract's samples to calibrate with."""
     skip: tuple[str, ...] = ()
@@ -185,7 +191,10 @@ class _Work:
         sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
         each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
         each += settings.distill.steps if settings.distill else 0
-        self.done, self.count = 0, len(self.starts) * len(self.calibrators) + count * each
+        self.ways: dict[tuple[str, ...], Reconstruction] = {}
+        tried = len(self.starts) * len(self.calibrators)
+        tried += 2 ** (settings.adaptive_rounding + settings.bias_correction) - 1
+        self.done, self.count = 0, tried + count * each
 
     def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write one target's file; return what was decided, and the file's proof."""
@@ -197,15 +206,13 @@ class _Work:
         assert target.int8 is not None
         with quiet():
             if not self.trials:
-                self.start, self.trials = trials.best(
-                    self.starts, self.layers, target.int8, self.calibrators, self.samples, self._progress
-                )
+                self._try(target.int8)
             winner = self.trials[0]
-            layers, assigned, measured = self._assign(target, winner.calibrator)
+            better = [way for names, way in self.ways.items() if names == winner.improvements]
+            layers, assigned, measured = self._assign(target, winner.calibrator, better)
             training = self._training(path)
-            quantized = trials.lower(
-                self.start, layers, target.int8, winner.calibrator, self.samples.batches, training
-            )
+            common = winner.calibrator, self.samples.batches, [*better, *training]
+            quantized = trials.lower(self.start, layers, target.int8, *common)
             self._write(target, quantized, path)
         changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
         ours = target.engine == "onnxruntime"
@@ -220,7 +227,25 @@ class _Work:
             "file_bytes": path.stat().st_size,
         }
         self._progress()
-        return {**changed, "equalized": winner.equalized}, proof
+        return {**changed, "equalized": winner.equalized, "improvements": list(winner.improvements)}, proof
+
+    def _try(self, int8: Int8) -> None:
+        """Find the best start and calibrator, and then whether a reconstruction makes it better."""
+        from edgegan.compress.quantize import trials
+        from edgegan.compress.quantize.reconstruct import reconstructions
+
+        self.start, self.trials = trials.best(
+            self.starts, self.layers, int8, self.calibrators, self.samples, self._progress
+        )
+        self.ways = reconstructions(
+            self.start.graph,
+            self.samples.batches,
+            rounding=self.settings.adaptive_rounding,
+            bias=self.settings.bias_correction,
+        )
+        best = self.trials[0]
+        common = self.start, self.layers, int8, best, self.ways, self.samples, self._progress
+        self.trials = sorted([*self.trials, *trials.improve(*common)], key=lambda trial: -trial.psnr_db)
 
     def _training(self, path: Path) -> list[Training]:
         """Return the training of the graph that becomes the file at `path`; none where none is asked for."""
@@ -238,7 +263,7 @@ class _Work:
         return [Training(self.candidate, self.settings.distill, context, path.stem)]
 
     def _assign(
-        self, target: Target, calibrator: Calibrator
+        self, target: Target, calibrator: Calibrator, improvements: Sequence[Improvement]
     ) -> tuple[Layers, dict[str, Any], dict[str, Any]]:
         """Return which layers to quantize for a target; what that changed, and what was measured for it."""
         from edgegan.compress.quantize.judge import FID_SAMPLES, Judge
@@ -257,7 +282,7 @@ class _Work:
         measured: dict[str, Any] = {"sensitivity": to_dicts(table, judge.fid_samples)}
         if not settings.quality:
             return self.layers, {}, measured
-        found = assign(*common, ranking(table), self.budget, judge, self._progress)
+        found = assign(*common, ranking(table), self.budget, judge, self._progress, improvements)
         measured["quality_trials"] = found.trials
         return found.layers, {"precisions": found.precisions}, measured
 

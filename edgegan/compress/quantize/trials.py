@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -202,3 +202,21 @@ def best(
             progress()
     done.sort(key=lambda pair: -pair[0].psnr_db)
     return done[0][1], [trial for trial, _ in done]
+
+
+def improve(
+    start: Start,
+    layers: Layers,
+    int8: Int8,
+    calibrated: Trial,
+    ways: Mapping[tuple[str, ...], Improvement],
+    samples: Samples,
+    progress: Callable[[], object],
+) -> list[Trial]:
+    """Quantize a start once more with each of `ways`, by the names of the improvements, on top of a trial."""
+    tried = []
+    for names, way in ways.items():
+        quantized = lower(start, layers, int8, calibrated.calibrator, samples.batches, [way])
+        tried.append(replace(calibrated, improvements=names, psnr_db=round(samples.psnr_db(quantized), 2)))
+        progress()
+    return tried

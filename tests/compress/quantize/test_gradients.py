@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.quantize.calibration import observe
-from edgegan.compress.quantize.gradients import SAMPLES, squared_gradients
+from edgegan.compress.quantize.gradients import some, squared_gradients
 from edgegan.compress.quantize.histogram import Histogram
 from edgegan.compress.rewrite.graph import trace
 from edgegan.runtime.contract import Contract, Input, Output
@@ -20,12 +20,18 @@ def test_gradients_of_a_linear_layer_are_the_squares_of_its_weights() -> None:
     found = list(squared_gradients(graph, [(torch.randn(40, 8),)] * 3, {"relu", "linear_1"}))
     relu = torch.cat([squares for name, _, squares in found if name == "relu"])
     last = torch.cat([squares for name, _, squares in found if name == "linear_1"])
-    assert len(relu) == SAMPLES
-    assert torch.equal(last, torch.ones(SAMPLES, 4))
+    assert len(relu) == 120
+    assert torch.equal(last, torch.ones(120, 4))
     expected = module[2].weight.detach().square().sum(0)  # pyright: ignore[reportCallIssue]
     assert torch.allclose(relu.mean(0), expected, rtol=0.5)
     again = list(squared_gradients(graph, [(found[0][1].new_ones(3, 8),)], {"relu"}))
     assert torch.equal(again[0][2], next(iter(squared_gradients(graph, [(torch.ones(3, 8),)], {"relu"})))[2])
+
+
+def test_a_pass_takes_what_it_can_afford() -> None:
+    graph = trace(nn.Sequential(nn.Linear(8, 1 << 21), nn.Linear(1 << 21, 4)), CONTRACT)
+    chosen = some(graph, [(torch.zeros(5, 8),)] * 3)
+    assert [len(batch[0]) for batch in chosen] == [5, 3]
 
 
 def test_what_the_outputs_do_not_show_does_not_stretch_the_range() -> None:
