@@ -157,7 +157,7 @@ def test_settled_scales_round_as_the_learned_ones_did(harsh: Harsh) -> None:
     with torch.no_grad():
         for levels in student.levels():
             assert levels.log_scale is not None
-            levels.log_scale += 0.1
+            levels.log_scale.add_(0.1)
         inputs = example(CONTRACT, 8, 0)
         learned = student(*inputs)[0]
         student.settle()
