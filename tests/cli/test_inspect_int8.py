@@ -39,7 +39,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     module.eval().requires_grad_(False)
     folder = tmp_path_factory.mktemp("inspect")
     settings = QuantizeSettings(
-        targets=("x64-cpu", "jetson-orin-nano"), samples=16, calibrator="mse", equalize=False, skip=("4", "6")
+        targets=("x64-cpu", "jetson-orin-nano"),
+        samples=16,
+        calibrator="mse",
+        equalize=False,
+        adaptive_rounding=False,
+        bias_correction=False,
+        skip=("4", "6"),
     )
     after = Quantize(settings).run(Candidate(module, module, CONTRACT), Context(folder))
     return write_bundle(
