@@ -23,8 +23,9 @@ from edgegan.compress.quantize.rounding import round_weights
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, layer_of
 
 SEED = 0x90
-POSITIONS = 8192
-"""Of a convolution's outputs, so many at least are looked at to round its weights, and four an input."""
+SAMPLES, POSITIONS = 32, 8192
+"""Of a convolution's outputs, so many at least, and four an input, are looked at to round its weights, on so
+many samples at most."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,11 @@ def _columns(node: Node, x: Tensor, weight: Tensor, generator: torch.Generator) 
     if node.target == aten.linear.default:
         return x.flatten(0, -2).T
     count = max(POSITIONS, 4 * weight[0].numel())
+    samples = x[:SAMPLES].split(1)
     parts = []
-    for sample in x.split(1):
+    for sample in samples:
         unfolded = _unfold(node, sample, weight)
-        share = min(unfolded.shape[1], -(-count // len(x)))
+        share = min(unfolded.shape[1], -(-count // len(samples)))
         parts.append(unfolded[:, torch.randperm(unfolded.shape[1], generator=generator)[:share]])
     return torch.cat(parts, dim=1)
 
