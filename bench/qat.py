@@ -39,12 +39,13 @@ RECIPE = ROOT / "recipes" / "cifar10"
 SAMPLES, THREADS = 10_000, 2
 GOAL = 0.5
 TRAINING = {"steps": 1000, "batch": 128, "learning_rate": 2e-4}
-STOCK = {"calibrator": "minmax", "equalize": False}
+PLAIN = {"equalize": False, "adaptive_rounding": False, "bias_correction": False}
+STOCK = {"calibrator": "minmax", **PLAIN}
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "x64-cpu": ("as edgegan quantizes for x64-cpu", 7, {}),
-    "x64-cpu min-max": ("x64-cpu, ranges by min-max, channels not equalized", 7, STOCK),
-    "4-bit weights": ("x64-cpu with weights of 4 bits", 4, {"calibrator": "mse", "equalize": False}),
-    "4-bit min-max": ("both of these", 4, STOCK),
+    "x64-cpu min-max": ("x64-cpu as stock tools do: ranges by min-max, nothing else", 7, STOCK),
+    "4-bit weights": ("as edgegan quantizes, with weights of 4 bits", 4, {}),
+    "4-bit min-max": ("as stock tools do, with weights of 4 bits", 4, STOCK),
 }
 """Name to (what it is, bits of the weights, settings of the stage)."""
 

@@ -203,7 +203,8 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
 
 
 def quantize(candidate: Candidate, folder: Path, **settings: object) -> tuple[Quantize, Candidate]:
-    common = {"samples": 32, "calibrator": "mse", "equalize": False}
+    plain = dict.fromkeys(("equalize", "adaptive_rounding", "bias_correction"), False)
+    common = {"samples": 32, "calibrator": "mse", **plain}
     stage = Quantize(QuantizeSettings.model_validate({**common, **settings}))
     stage.requires(candidate)
     return stage, stage.run(candidate, Context(folder, seed=3))
