@@ -23,7 +23,7 @@ from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 INT32 = 2**31
-SAMPLES = 8
+SAMPLES = 32
 decomposed = torch.ops.quantized_decomposed
 
 
