@@ -44,9 +44,7 @@ class OnnxRuntimeEngine(Engine):
         InputError: `threads` is less than 1.
     """
 
-    def __init__(
-        self, model: Path | bytes, *, threads: int | None = None, optimized: bool = True
-    ) -> None:
+    def __init__(self, model: Path | bytes, *, threads: int | None = None, optimized: bool = True) -> None:
         try:
             import onnxruntime
         except ImportError as error:
