@@ -27,6 +27,10 @@ SAMPLES, POSITIONS = 32, 8192
 """Of a convolution's outputs, so many at least, and four an input, are looked at to round its weights, on so
 many samples at most."""
 
+MOST_INPUTS = 2304
+"""Of a layer that is rounded so: 256 channels under 3x3. The work grows with their cube; larger layers, mostly
+those of 9x9 that begin and end a network, keep the nearest levels."""
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -107,8 +111,9 @@ class _Layers(Interpreter):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         source = argument(n, 1, "weight").args[0]
-        if self.todo.rounding and source.target not in self.shared and len(source.users) == 1:
-            weight = self.prepared.get_parameter(str(source.target))
+        weight = self.prepared.get_parameter(str(source.target))
+        alone = source.target not in self.shared and len(source.users) == 1
+        if self.todo.rounding and alone and weight[0].numel() <= MOST_INPUTS:
             weight.copy_(_rounded(n, args[0], weight, levels, self.generator))
             args = (args[0], levels(weight), *args[2:])
         output = n.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]

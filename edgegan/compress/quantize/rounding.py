@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 DAMPING = 0.01
+BLOCK = 128
+"""Inputs that make up for each other's errors at once, before those behind them do: it saves memory traffic."""
 
 
 def round_weights(weight: Tensor, gram: Tensor, scale: Tensor, high: int) -> Tensor:
@@ -31,8 +33,13 @@ def round_weights(weight: Tensor, gram: Tensor, scale: Tensor, high: int) -> Ten
     factor = torch.linalg.cholesky(inverse, upper=True)
     left = weight.double()[:, order]
     levels = torch.empty_like(left)
-    for i in range(len(order)):
-        levels[:, i] = (left[:, i] / scale).round().clamp(-high, high)
-        error = (left[:, i] - levels[:, i] * scale) / factor[i, i]
-        left[:, i + 1 :] -= error[:, None] * factor[i, i + 1 :]
+    for start in range(0, len(order), BLOCK):
+        end = min(start + BLOCK, len(order))
+        errors = torch.empty_like(left[:, start:end])
+        for i in range(start, end):
+            levels[:, i] = (left[:, i] / scale).round().clamp(-high, high)
+            error = (left[:, i] - levels[:, i] * scale) / factor[i, i]
+            left[:, i + 1 : end] -= error[:, None] * factor[i, i + 1 : end]
+            errors[:, i - start] = error
+        left[:, end:] -= errors @ factor[start:end, end:]
     return levels[:, order.argsort()]

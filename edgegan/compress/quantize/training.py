@@ -1,4 +1,4 @@
-"""Quantization-aware distillation: the graph learns from the teacher under the very levels of its file."""
+"""Quantization-aware distillation: a graph learns from the float student under the levels of its file."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ SCALES_LEARN = 2 / 3
 class Training:
     """Trains a prepared graph, whose levels are set, in place: its weights, its biases and its scales.
 
+    What it learns from is the float student, not that one's teacher: on the CIFAR-10 student this wins back
+    what rounding cost, where learning from the teacher again only unsettled it.
+
     A training that was cut off goes on from its checkpoint in the stage's folder.
     """
 
@@ -46,7 +49,8 @@ class Training:
         student = FakeQuantized(prepared, self.candidate.contract, uint8_output=self.settings.uint8_output)
         fabric = devices.launch(self.settings, alone=True)
         with devices.arithmetic(self.settings):
-            loop = _Loop(replace(self.candidate, student=student), self.settings, fabric, self.context.seed)
+            pair = replace(self.candidate, student=student, teacher=self.candidate.student)
+            loop = _Loop(pair, self.settings, fabric, self.context.seed)
             trained = loop.run(self.context.folder / self.name, self.context.progress)
         assert isinstance(trained, FakeQuantized)
         trained.settle()

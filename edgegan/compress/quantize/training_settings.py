@@ -15,8 +15,11 @@ class TrainingSettings(DistillSettings):
     """
 
     steps: int = Field(default=1000, ge=1)
-    batch: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    output: float = Field(default=1.0, ge=0)
+    """Weight of the L1 distance between the graph's and the float student's outputs of the same latents."""
+    adversarial: float = Field(default=0.0, ge=0)
     features: float = Field(default=0.0, ge=0, le=0)
     """Off: the graph that is deployed has no feature maps by the teacher's names."""
     precision: str = Field(default="fp32", pattern="^fp32$")  # pyright: ignore

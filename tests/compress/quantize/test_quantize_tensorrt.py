@@ -42,7 +42,14 @@ def test_each_layer_of_the_file_is_an_int8_kernel_of_the_engine(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     before = generator(name, request, tmp_path)
-    settings = QuantizeSettings(targets=("jetson-orin-nano",), samples=8, calibrator="mse", equalize=False)
+    settings = QuantizeSettings(
+        targets=("jetson-orin-nano",),
+        samples=8,
+        calibrator="mse",
+        equalize=False,
+        adaptive_rounding=False,
+        bias_correction=False,
+    )
     stage = Quantize(settings)
     after = stage.run(before, Context(tmp_path))
     stage.ensures(before, after)
