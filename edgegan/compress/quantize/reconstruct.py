@@ -28,8 +28,8 @@ SAMPLES, POSITIONS = 32, 8192
 many samples at most."""
 
 MOST_INPUTS = 2304
-"""Of a layer that is rounded so: 256 channels under 3x3. The work grows with their cube; larger layers, mostly
-those of 9x9 that begin and end a network, keep the nearest levels."""
+"""Of a layer that is rounded so: 256 channels under 3x3. The work grows with their cube; larger layers,
+mostly those of 9x9 that begin and end a network, keep the nearest levels."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 DAMPING = 0.01
 BLOCK = 128
-"""Inputs that make up for each other's errors at once, before those behind them do: it saves memory traffic."""
+"""Inputs that make up for each other's errors at once, before those behind do: it saves memory traffic."""
 
 
 def round_weights(weight: Tensor, gram: Tensor, scale: Tensor, high: int) -> Tensor:
