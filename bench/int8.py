@@ -41,7 +41,7 @@ from edgegan.runtime.contract import Contract, Input, Output, Sample
 
 FILES = ROOT / "runs" / "bench-int8"
 TARGETS = {"edgegan": "x64-cpu", "edgegan_vnni": "x64-cpu-vnni"}
-CALIBRATION, JUDGING, JUDGING_SEED = 256, 56, 1
+CALIBRATION, JUDGING, JUDGING_SEED = 128, 56, 1
 BATCHES, THREADS, SECONDS = (1, 8), 2, 2.0
 
 
