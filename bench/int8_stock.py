@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,10 +67,18 @@ def _optimize(path: Path, optimized: Path) -> None:
 
 
 def _prepare(model: Path, prepared: Path) -> None:
-    """Run `quant_pre_process`; without symbolic shapes where it finds none."""
-    try:
-        quant_pre_process(model, prepared)
-    except Exception as error:
-        if "symbolic shape" not in str(error):
-            raise
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+    """Run `quant_pre_process`; without symbolic shapes where it finds none.
+
+    It leaves files of its own where it runs.
+    """
+    model, prepared, here = model.resolve(), prepared.resolve(), Path.cwd()
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            quant_pre_process(model, prepared)
+        except Exception as error:
+            if "symbolic shape" not in str(error):
+                raise
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        finally:
+            os.chdir(here)
