@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edgegan.compress.inputs import example
+from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -42,9 +42,7 @@ def agreement(
     with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
         for batch in batches:
             actual = engine(contract.sample(batch, seed))
-            with torch.no_grad():
-                results = module(*example(contract, batch, seed))
-            results = results if isinstance(results, (tuple, list)) else (results,)
+            results = outputs(module, example(contract, batch, seed))
             for spec, result in zip(contract.outputs, results, strict=True):
                 expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
                 if got.dtype == np.uint8:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize.annotate import COMPUTE, MOVES, RELUS
 from edgegan.compress.quantize.levels import Levels
-from edgegan.compress.rewrite.graph import argument, constant
+from edgegan.compress.rewrite.graph import argument, constant, outputs
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -88,8 +88,7 @@ def one_step(path: Path, graph: GraphModule, contract: Contract, *, optimized: b
     inputs = example(contract, SAMPLES, seed=0)
     with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
         actual = engine(contract.sample(SAMPLES, 0))
-    with torch.no_grad():
-        single, exact = _outputs(graph(*inputs)), _outputs(ExactSums(graph).run(*inputs))
+    single, exact = outputs(graph, inputs), outputs(ExactSums(graph).run, inputs)
     shares = {"within_one_step": 1.0, "graph_within_one_step": 1.0}
     for spec, alike, true in zip(contract.outputs, single, exact, strict=True):
         step = (spec.range[1] - spec.range[0]) / 255
@@ -97,7 +96,3 @@ def one_step(path: Path, graph: GraphModule, contract: Contract, *, optimized: b
             share = float((np.abs(values - true.numpy()) <= step).mean())
             shares[name] = min(shares[name], round(share, 6))
     return shares
-
-
-def _outputs(result: Any) -> tuple[Tensor, ...]:
-    return tuple(result) if isinstance(result, (tuple, list)) else (result,)

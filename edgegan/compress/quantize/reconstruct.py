@@ -6,7 +6,7 @@ made for the quantized inputs that the layers before it, already changed, give.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgegan.compress.quantize.gradients import some, squared_gradients
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.quantize.rounding import round_weights
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, layer_of
+from edgegan.compress.rewrite.kernels import per_axis
 
 SEED = 0x90
 SAMPLES, POSITIONS = 32, 8192
@@ -180,19 +181,14 @@ def _columns(node: Node, x: Tensor, weight: Tensor, generator: torch.Generator) 
 def _unfold(node: Node, x: Tensor, weight: Tensor) -> Tensor:
     """Return a sample's patches (channels times kernel size, positions)."""
     size = tuple(weight.shape[2:])
-    stride, dilation = (_each(argument(node, i, "", 1), len(size)) for i in (3, 5))
+    stride, dilation = (per_axis(argument(node, i, "", 1), len(size)) for i in (3, 5))
     padding = argument(node, 4, "padding", 0)
     if isinstance(padding, str):
         total = [step * (length - 1) * (padding == "same") for step, length in zip(dilation, size)]
         ends = [(both // 2, both - both // 2) for both in total]
     else:
-        ends = [(end, end) for end in _each(padding, len(size))]
+        ends = [(end, end) for end in per_axis(padding, len(size))]
     x = F.pad(x, [end for pair in reversed(ends) for end in pair])
     if len(size) == 1:
         x, size, stride, dilation = x[:, :, None], (1, *size), (1, *stride), (1, *dilation)
     return F.unfold(x, size, dilation=dilation, stride=stride)[0]
-
-
-def _each(value: int | Sequence[int], count: int) -> tuple[int, ...]:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return values * count if len(values) == 1 else values

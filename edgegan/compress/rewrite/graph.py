@@ -89,7 +89,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     return traced
 
 
-def outputs(module: nn.Module, samples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def outputs(module: Callable[..., Any], samples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run `module` without gradients and return its outputs as a tuple."""
     with torch.no_grad():
         result = module(*samples)
