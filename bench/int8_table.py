@@ -24,12 +24,12 @@ def markdown(content: Figures) -> str:
     batches = list(content["bound"]["latency"]["fp32"])
     heads = [f"times faster than FP32, batch {batch}" for batch in batches]
     lines = [
-        _line("model", "file", *heads, "PSNR to FP32, dB", "MACs in INT8 kernels"),
-        _line(*["---"] * (4 + len(batches))),
+        line("model", "file", *heads, "PSNR to FP32, dB", "MACs in INT8 kernels"),
+        line(*["---"] * (4 + len(batches))),
         *(_file(row["name"], file, figures) for row in rows for file, figures in row["files"].items()),
         "",
-        _line("INT8 by edgegan", "never slower than FP32", "1.3 times faster", "3 dB better than stock"),
-        _line(*["---"] * 4),
+        line("INT8 by edgegan", "never slower than FP32", "1.3 times faster", "3 dB better than stock"),
+        line(*["---"] * 4),
         *(_verdict(row) for row in rows),
         "",
         *(f"{row['name']} is left out: it needs {row['absent']}.\n" for row in absent),
@@ -38,16 +38,17 @@ def markdown(content: Figures) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _line(*cells: str) -> str:
+def line(*cells: str) -> str:
+    """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
 def _file(model: str, file: str, figures: Figures) -> str:
     times = figures["latency"].values()
     if file == "fp32":
-        return _line(model, TITLES[file], *(_milliseconds(latency) for latency in times), "", "")
+        return line(model, TITLES[file], *(_milliseconds(latency) for latency in times), "", "")
     quality = f"{figures['psnr_db']:.1f}", f"{figures['int8_macs_share']:.1%}"
-    return _line("", TITLES[file], *(_ratio(latency) for latency in times), *quality)
+    return line("", TITLES[file], *(_ratio(latency) for latency in times), *quality)
 
 
 def _milliseconds(latency: Figures) -> str:
@@ -76,7 +77,7 @@ def _verdict(row: Figures) -> str:
     if gain < BETTER_DB:
         worst = row["sensitivity"][0]
         cells[-1] += f"; in the way: `{worst['layer']}`, alone at {worst['psnr_db']:.1f} dB"
-    return _line(row["name"], *cells)
+    return line(row["name"], *cells)
 
 
 def _answer(met: bool, figure: str) -> str:

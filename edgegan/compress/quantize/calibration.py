@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 
 from edgegan.compress.quantize.annotate import activations, origin
 from edgegan.compress.quantize.gradients import some, squared_gradients
 from edgegan.compress.quantize.histogram import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.levels import Levels
-from edgegan.compress.rewrite.graph import constant
+from edgegan.compress.rewrite.graph import constant, watch
 
 Batches = Sequence[tuple[Tensor, ...]]
 
@@ -23,16 +23,12 @@ def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
     """Run `graph` on `batches`; return what its tensors held and how much of it matters, by node name."""
     histograms = {node.name: Histogram() for node in activations(graph)}
 
-    class Count(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            value = super().run_node(n)
-            if n.name in histograms:
-                histograms[n.name].add(value)
-            return value
+    def see(node: Node, value: Any) -> None:
+        if node.name in histograms:
+            histograms[node.name].add(value)
 
-    with torch.no_grad():
-        for batch in batches:
-            Count(graph).run(*batch)
+    for batch in batches:
+        watch(graph, batch, see)
     for name, values, weights in squared_gradients(graph, some(graph, batches), histograms):
         histograms[name].weigh(values, weights)
     return histograms

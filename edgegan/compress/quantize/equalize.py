@@ -2,45 +2,66 @@
 
 Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721), over residual sums and conditional norms too:
 a channel multiplied by s where it is made is divided by s wherever it is read, as long as all that lies
-between is positively homogeneous.
+between is positively homogeneous. An instance norm takes the mean and the size of each channel away: what it
+reads is centred as well, and has factors of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import prod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 
 from edgegan.compress.inputs import example
+from edgegan.compress.quantize.channel_groups import LAYERS, Groups, constant_of, grouped
 from edgegan.compress.rewrite.change import Change
-from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
+from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, watch
 from edgegan.runtime.contract import Contract
 
 SAMPLES = 64
 SEED = 0xE9
 LARGEST = 64.0
-"""No channel is scaled by more than this, or less than its inverse, relative to the middle one."""
+"""No channel is scaled by more than this, relative to the widest one."""
+DRIFT = 2e-5
+"""By so much of itself an instance norm's output may change, as its epsilon counts for less."""
 
-LAYERS = (aten.conv1d.default, aten.conv2d.default, aten.linear.default)
-HOMOGENEOUS = (
-    aten.relu.default,
-    aten.leaky_relu.default,
-    aten.prelu.default,
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten.max_pool2d.default,
-    aten.slice.Tensor,
-)
-RESHAPES = (aten.reshape.default, aten.view.default, aten.unflatten.int)
+
+def center_channels(graph: GraphModule, contract: Contract) -> list[Change]:
+    """Move the biases of layers that instance norms alone read, so that channels reach as far up as down."""
+    layers = [
+        node
+        for node in graph.graph.nodes
+        if node.target in LAYERS and node.users and all(_normalizes(user, node) for user in node.users)
+    ]
+    middles: dict[Node, Tensor] = {}
+
+    def see(node: Node, value: Any) -> None:
+        if node in layers:
+            low, high = value.transpose(0, 1).flatten(1).aminmax(dim=1)
+            middles[node] = (low + high) / 2
+
+    watch(graph, example(contract, SAMPLES, SEED), see)
+    changes = []
+    for node, middle in middles.items():
+        name, bias = layer_of(argument(node, 1, "weight")), constant(graph, argument(node, 2, "bias"))
+        with graph.graph.inserting_before(node):
+            centred = add_constant(graph, f"{name}.bias", -middle if bias is None else bias - middle)
+        node.args = (*node.args[:2], centred, *node.args[3:])
+        changes.append(Change("center_channels", name, f"by up to {float(middle.abs().max()):.3g}"))
+    return changes
 
 
 def equalize_channels(graph: GraphModule, contract: Contract) -> list[Change]:
-    """Scale the channels of each tensor between layers to one range, as far as this is exact."""
-    groups = _grouped(graph)
+    """Scale the channels of each tensor between layers towards one range, as far as this is exact.
+
+    What instance norms read comes to one range. Elsewhere ranges come half the way, as in SmoothQuant
+    (Xiao et al. 2023, arXiv:2211.10438): layers take the factors back in their weights, which are rounded
+    too, and a channel that seldom holds much would be cut off where it does.
+    """
+    groups = grouped(graph)
     scales = _scales(graph, contract, groups)
     changes = []
     for node in list(graph.graph.nodes):
@@ -48,134 +69,58 @@ def equalize_channels(graph: GraphModule, contract: Contract) -> list[Change]:
             changes += _rescale_layer(graph, node, scales)
         elif node in groups.constants:
             _rescale_constant(graph, node, groups.constants[node], scales)
+        elif node in groups.norms and node in scales:
+            _rescale_norm(graph, node, scales[node])
     return changes
 
 
-@dataclass
-class _Groups:
-    """Tensors whose channels must be scaled alike: `parent` leads from a node towards its group's name."""
-
-    parent: dict[Node, Node] = field(default_factory=dict)
-    repeats: dict[Node, int] = field(default_factory=dict)
-    """How many neighbouring channels of a node share one scale."""
-    fixed: set[Node] = field(default_factory=set)
-    """Nodes whose scale must stay 1."""
-    layers: set[Node] = field(default_factory=set)
-    constants: dict[Node, Node] = field(default_factory=dict)
-    """A multiplication or addition, to the other operand: a number a channel, and perhaps a label."""
-
-    def add(self, node: Node) -> None:
-        self.parent[node], self.repeats[node] = node, 1
-
-    def name(self, node: Node) -> Node:
-        while self.parent[node] is not node:
-            node = self.parent[node]
-        return node
-
-    def members(self, node: Node) -> list[Node]:
-        return [other for other in self.parent if self.name(other) is self.name(node)]
-
-    def join(self, wide: Node, narrow: Node, factor: int = 1) -> None:
-        """Say that channels `factor * c` and on of `wide` are channel c of `narrow`."""
-        if wide not in self.parent or shape(wide)[1] != factor * shape(narrow)[1]:
-            self.fixed |= {wide, narrow}
-            return
-        for coarse, fine in ((self.repeats[narrow] * factor, wide), (self.repeats[wide], narrow)):
-            present = self.repeats[fine] * (1 if fine is wide else factor)
-            if coarse > present:
-                for member in self.members(fine):
-                    self.repeats[member] *= coarse // present
-        self.parent[self.name(narrow)] = self.name(wide)
-
-
-def _grouped(graph: GraphModule) -> _Groups:
-    groups = _Groups()
-    for node in graph.graph.nodes:
-        if node.op == "call_function" and len(shape(node)) >= 2 and _constant_of(graph, node) is None:
-            groups.add(node)
-            if not _place(graph, groups, node):
-                groups.fixed |= {node, *node.all_input_nodes}
-        elif node.op in ("placeholder", "output"):
-            groups.fixed |= {node, *node.all_input_nodes}
-    names = {groups.name(node) for node in groups.fixed if node in groups.parent}
-    groups.fixed = {node for node in groups.parent if groups.name(node) in names}
-    return groups
-
-
-def _place(graph: GraphModule, groups: _Groups, node: Node) -> bool:
-    """Join `node` to the groups of its inputs, or note what makes it; False where its kind is not known."""
-    source, target = node.args[0], node.target
-    if not isinstance(source, Node):
-        return False
-    if target in LAYERS:
-        weight = argument(node, 1, "weight")
-        plain = len(weight.users) == 1 and argument(node, 6, "groups", 1) == 1
-        if not plain or constant(graph, weight) is None or (target == LAYERS[-1] and len(shape(node)) != 2):
-            return False
-        groups.layers.add(node)
-    elif target in HOMOGENEOUS:
-        if target == aten.slice.Tensor and argument(node, 1, "dim", 0) < 2:
-            return False
-        groups.join(source, node)
-    elif target == aten.pixel_shuffle.default:
-        groups.join(source, node, argument(node, 1, "upscale_factor") ** 2)
-    elif target in RESHAPES and len(shape(source)) == 2:
-        groups.join(source, node, prod(shape(node)[2:]))
-    elif target in (aten.add.Tensor, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
-        return _place_arithmetic(graph, groups, node)
-    else:
-        return False
-    return True
-
-
-def _place_arithmetic(graph: GraphModule, groups: _Groups, node: Node) -> bool:
-    constants = [value for value in node.all_input_nodes if _constant_of(graph, value) is not None]
-    values = [value for value in node.all_input_nodes if value not in constants]
-    if any(shape(value) != shape(node) for value in values):
-        return False
-    if len(constants) == 1 and len(values) == 1:
-        groups.constants[node] = constants[0]
-    elif constants or node.target == aten.mul.Tensor:
-        return False
-    if node.target == aten.add.Tensor:
-        for value in values:
-            groups.join(value, node)
-    return True
-
-
-def _constant_of(graph: GraphModule, node: Node) -> Tensor | None:
-    """Return the (1 or classes, C, 1, ...) numbers behind a node that gives one number a channel."""
-    source = node.args[0] if node.target == aten.index_select.default else node
-    value = constant(graph, source)
-    if value is None or value.dim() < 2 or value.shape[2:].numel() != 1:
-        return None
-    return value if source is not node or len(value) == 1 else None
-
-
-def _scales(graph: GraphModule, contract: Contract, groups: _Groups) -> dict[Node, Tensor]:
+def _scales(graph: GraphModule, contract: Contract, groups: Groups) -> dict[Node, Tensor]:
     """Return the factor of each channel of each node that is not fixed."""
-    ranges: dict[Node, Tensor] = {}
+    widest: dict[Node, Tensor] = {}
+    most: dict[Node, Tensor] = {}
 
-    class Watch(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            value = super().run_node(n)
-            if n in groups.parent and n not in groups.fixed:
-                per_channel = value.abs().transpose(0, 1).flatten(1).amax(dim=1)
-                widest = per_channel.view(-1, groups.repeats[n]).amax(dim=1)
-                name = groups.name(n)
-                ranges[name] = torch.maximum(ranges[name], widest) if name in ranges else widest
-            return value
+    def see(node: Node, value: Any) -> None:
+        if node not in groups.parent or node in groups.fixed:
+            return
+        name, repeats = groups.name(node), groups.repeats[node]
+        ranges = value.abs().transpose(0, 1).flatten(1).amax(dim=1).double().clamp(min=1e-30)
+        _gather(widest, name, ranges.view(-1, repeats).amax(dim=1), torch.maximum)
+        for norm in groups.norms & set(node.users):
+            _gather(most, name, _room(value, norm).view(-1, repeats).amin(dim=1), torch.minimum)
 
-    with torch.no_grad():
-        Watch(graph).run(*example(contract, SAMPLES, SEED))
+    watch(graph, example(contract, SAMPLES, SEED), see)
+    read = {groups.name(source) for layer in groups.layers for source in _unfixed(groups, layer)}
     scales = {}
     for node in groups.parent:
         if node not in groups.fixed:
-            widest = ranges[groups.name(node)].double()
-            widest = widest.clamp(min=float(widest.max()) / LARGEST).clamp(min=1e-30)
-            factor = widest.log().mean().exp() / widest
+            name = groups.name(node)
+            factor = (widest[name].max() / widest[name]).clamp(max=LARGEST)
+            factor = factor.sqrt() if name in read or name not in most else factor
+            factor = torch.minimum(factor, most[name]) if name in most else factor
             scales[node] = factor.repeat_interleave(groups.repeats[node])
     return scales
+
+
+def _unfixed(groups: Groups, layer: Node) -> list[Node]:
+    return [node for node in layer.all_input_nodes if node in groups.parent and node not in groups.fixed]
+
+
+def _gather(
+    into: dict[Node, Tensor], name: Node, value: Tensor, join: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    into[name] = join(into[name], value) if name in into else value
+
+
+def _room(value: Tensor, norm: Node) -> Tensor:
+    """Return the factors (C,) by which what `norm` reads may grow: its epsilon counts for less then."""
+    variance = value.double().flatten(2).var(dim=2, unbiased=False).amin(dim=0)
+    share = 2 * DRIFT * variance / argument(norm, 7, "eps")
+    return (1 - share).clamp(min=1e-30) ** -0.5
+
+
+def _normalizes(node: Node, source: Node) -> bool:
+    inputs = argument(node, 0, "input") is source and argument(node, 5, "use_input_stats")
+    return node.target == aten.instance_norm.default and bool(inputs)
 
 
 def _rescale_layer(graph: GraphModule, node: Node, scales: dict[Node, Tensor]) -> list[Change]:
@@ -201,10 +146,21 @@ def _rescale_layer(graph: GraphModule, node: Node, scales: dict[Node, Tensor]) -
     return [Change("equalize_channels", name, f"factors {float(made.min()):.3g} to {float(made.max()):.3g}")]
 
 
+def _rescale_norm(graph: GraphModule, node: Node, made: Tensor) -> None:
+    for index, name, without in ((1, "weight", 1.0), (2, "bias", 0.0)):
+        operand = argument(node, index, name)
+        value = constant(graph, operand)
+        value = torch.full(made.shape, without, dtype=node.meta["val"].dtype) if value is None else value
+        with graph.graph.inserting_before(node):
+            scaled = (value.double() * made).to(value.dtype)
+            new = add_constant(graph, f"{layer_of(operand) or node.name}.{name}", scaled)
+        node.args = (*node.args[:index], new, *node.args[index + 1 :])
+
+
 def _rescale_constant(graph: GraphModule, node: Node, operand: Node, scales: dict[Node, Tensor]) -> None:
     source = next(value for value in node.all_input_nodes if value is not operand)
     made, read = scales.get(node), scales.get(source)
-    value = _constant_of(graph, operand)
+    value = constant_of(graph, operand)
     assert value is not None
     scaled = value.double()
     axes = [1, -1] + [1] * (value.dim() - 2)

@@ -19,7 +19,7 @@ from edgegan.compress.quantize.annotate import COMPUTE
 from edgegan.compress.quantize.calibration import Batches
 from edgegan.compress.quantize.gradients import some, squared_gradients
 from edgegan.compress.quantize.levels import Levels
-from edgegan.compress.quantize.rounding import round_weights
+from edgegan.compress.quantize.rounding import Rounding, round_weights
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, layer_of
 from edgegan.compress.rewrite.kernels import per_axis
 
@@ -67,11 +67,11 @@ def reconstructions(
     means = float_means(graph, batches) if bias else {}
     ways = {}
     if bias:
-        ways["bias_correction",] = Reconstruction(rounding=False, means=means)
+        ways["bias_correction",] = Reconstruction(means=means)
     if rounding:
-        ways["adaptive_rounding",] = Reconstruction(rounding=True)
+        ways["adaptive_rounding",] = Reconstruction(round_weights)
     if bias and rounding:
-        ways["adaptive_rounding", "bias_correction"] = Reconstruction(rounding=True, means=means)
+        ways["adaptive_rounding", "bias_correction"] = Reconstruction(round_weights, means)
     return ways
 
 
@@ -79,8 +79,8 @@ def reconstructions(
 class Reconstruction:
     """Changes the weights and biases of a prepared graph, whose levels are set."""
 
-    rounding: bool
-    """Choose each weight's level by the layer's outputs, not by the weight alone: see `round_weights`."""
+    rounding: Rounding | None = None
+    """Chooses the weights' levels by the layer's outputs, not by the weights alone: see `round_weights`."""
     means: Mapping[str, Mean] = field(default_factory=dict)
     """The layers whose biases take up the mean difference to the float outputs: see `float_means`."""
 
@@ -115,7 +115,7 @@ class _Layers(Interpreter):
         weight = self.prepared.get_parameter(str(source.target))
         alone = source.target not in self.shared and len(source.users) == 1
         if self.todo.rounding and alone and weight[0].numel() <= MOST_INPUTS:
-            weight.copy_(_rounded(n, args[0], weight, levels, self.generator))
+            weight.copy_(_rounded(self.todo.rounding, n, args[0], weight, levels, self.generator))
             args = (args[0], levels(weight), *args[2:])
         output = n.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         if n.name not in self.todo.means:
@@ -151,13 +151,15 @@ def _total(weights: Tensor) -> Tensor:
     return weights.double().sum().clamp(min=1e-30)
 
 
-def _rounded(node: Node, x: Tensor, weight: Tensor, levels: Levels, generator: torch.Generator) -> Tensor:
+def _rounded(
+    rounding: Rounding, node: Node, x: Tensor, weight: Tensor, levels: Levels, generator: torch.Generator
+) -> Tensor:
     """Return the weights of a layer at levels of the least output error for its inputs `x`."""
     groups = 1 if node.target == aten.linear.default else argument(node, 6, "groups", 1)
     rows, scales = weight.flatten(1).chunk(groups), levels.scale.double().chunk(groups)
     columns = _columns(node, x, weight, generator).chunk(groups)
     rounded = [
-        round_weights(row, (column @ column.T).double() / column.shape[1], scale, levels.quant_max)
+        rounding(row, (column @ column.T).double() / column.shape[1], scale, levels.quant_max)
         * scale[:, None]
         for row, column, scale in zip(rows, columns, scales, strict=True)
     ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 DAMPING = 0.01
 BLOCK = 128
 """Inputs that make up for each other's errors at once, before those behind do: it saves memory traffic."""
+
+Rounding = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""Chooses the levels of a layer's weights, with the arguments of `round_weights`."""
 
 
 def round_weights(weight: Tensor, gram: Tensor, scale: Tensor, high: int) -> Tensor:

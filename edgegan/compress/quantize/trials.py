@@ -7,26 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe
-from edgegan.compress.quantize.equalize import equalize_channels
+from edgegan.compress.quantize.equalize import center_channels, equalize_channels
 from edgegan.compress.quantize.exact import round_biases
 from edgegan.compress.quantize.histogram import Calibrator, Histogram
 from edgegan.compress.quantize.neural_compressor import Calibrate, quantize
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
-from edgegan.errors import StageError
+from edgegan.errors import ProofError, StageError
 from edgegan.runtime.contract import Contract
 from edgegan.target import Int8
 
 BATCH = 32
 SEED = 0x5EED
 JUDGING_SAMPLES = 64
+LEAST = 1e-20
 CHEAP_SHARE = 0.1
 """A last convolution with at most this share of the MACs stays in float."""
 
@@ -71,12 +71,27 @@ class Samples:
 
     def psnr_db(self, graph: GraphModule) -> float:
         """Return the ratio in dB of the outputs' ranges to the errors of `graph`, of the worst output."""
-        actual = outputs(graph, self.judging)
-        errors = [
-            float(((a - e) / (spec.range[1] - spec.range[0])).square().mean())
-            for a, e, spec in zip(actual, self.expected, self.contract.outputs, strict=True)
-        ]
-        return float(-10 * torch.tensor(max(*errors, 1e-20)).log10())
+        return min(_decibels(errors.mean()) for errors in self._errors(graph))
+
+    def judge(self, trial: Trial, graph: GraphModule) -> Trial:
+        """Return a trial with the figures of the graph that it gave."""
+        errors = self._errors(graph)
+        pooled = min(_decibels(of.mean()) for of in errors)
+        mean = min(_decibels(of.log().mean().exp()) for of in errors)
+        return replace(trial, psnr_db=round(pooled, 2), mean_psnr_db=round(mean, 2))
+
+    def _errors(self, graph: GraphModule) -> list[Tensor]:
+        """Return, of each output, each sample's mean square error as a share of its range squared."""
+        errors = []
+        given = outputs(graph, self.judging)
+        for actual, true, spec in zip(given, self.expected, self.contract.outputs, strict=True):
+            share = (actual - true).double() / (spec.range[1] - spec.range[0])
+            errors.append(share.square().reshape(len(share), -1).mean(dim=1) + LEAST)
+        return errors
+
+
+def _decibels(error: Tensor) -> float:
+    return float(-10 * error.log10())
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,9 @@ class Trial:
     calibrator: Calibrator
     improvements: tuple[str, ...] = ()
     psnr_db: float = 0.0
+    """Of the outputs to the float ones, all samples as one."""
+    mean_psnr_db: float = 0.0
+    """The mean over samples, which decides: one sample that goes wrong counts as one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trial as plain data."""
@@ -137,12 +155,21 @@ def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
 
 
 def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]) -> list[Start]:
-    """Return the graph as it is, equalized, or both, each with its histograms."""
+    """Return the graph as it is, equalized, or both, each with its histograms.
+
+    Raises:
+        ProofError: it is to be equalized, and that changes its outputs.
+    """
     graphs: list[tuple[GraphModule, list[Change]]] = []
     if equalize is not True:
         graphs.append((graph, []))
     if equalize is not False:
-        equalized, changes = rewrite(graph, samples.contract, [equalize_channels])
+        try:
+            equalized, changes = rewrite(graph, samples.contract, [center_channels, equalize_channels])
+        except ProofError:
+            if equalize is True:
+                raise
+            equalized, changes = graph, []
         if changes or equalize is True:
             graphs.append((equalized, changes))
     return [Start(graph, changes, observe(graph, samples.batches)) for graph, changes in graphs]
@@ -197,10 +224,10 @@ def best(
     done: list[tuple[Trial, Start]] = []
     for start in candidates:
         for calibrator in calibrators:
-            score = samples.psnr_db(lower(start, layers, int8, calibrator))
-            done.append((Trial(start.equalized, calibrator, psnr_db=round(score, 2)), start))
+            trial = Trial(start.equalized, calibrator)
+            done.append((samples.judge(trial, lower(start, layers, int8, calibrator)), start))
             progress()
-    done.sort(key=lambda pair: -pair[0].psnr_db)
+    done.sort(key=lambda pair: -pair[0].mean_psnr_db)
     return done[0][1], [trial for trial, _ in done]
 
 
@@ -217,6 +244,6 @@ def improve(
     tried = []
     for names, way in ways.items():
         quantized = lower(start, layers, int8, calibrated.calibrator, samples.batches, [way])
-        tried.append(replace(calibrated, improvements=names, psnr_db=round(samples.psnr_db(quantized), 2)))
+        tried.append(samples.judge(replace(calibrated, improvements=names), quantized))
         progress()
     return tried

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
 from edgegan.compress.inputs import example
@@ -94,6 +94,19 @@ def outputs(module: Callable[..., Any], samples: tuple[Tensor, ...]) -> tuple[Te
     with torch.no_grad():
         result = module(*samples)
     return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def watch(graph: GraphModule, inputs: tuple[Tensor, ...], see: Callable[[Node, Any], None]) -> None:
+    """Run `graph` without gradients and show each node's value to `see`."""
+
+    class Watch(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            value = super().run_node(n)
+            see(n, value)
+            return value
+
+    with torch.no_grad():
+        Watch(graph).run(*inputs)
 
 
 def constant(graph: GraphModule, node: object) -> Tensor | None:

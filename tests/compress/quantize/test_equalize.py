@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import example as with_arguments
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.equalize import equalize_channels
+from edgegan.compress.quantize.equalize import DRIFT, LARGEST, center_channels, equalize_channels
 from edgegan.compress.rewrite import (
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
@@ -15,6 +16,7 @@ from edgegan.compress.rewrite import (
     rewrite,
     tabulate_conditional_norm,
 )
+from edgegan.compress.rewrite.graph import constant
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 
@@ -70,7 +72,7 @@ def test_channels_of_a_chain_come_to_one_range(seed: int) -> None:
     x = example(CONTRACT, 64, 0xE9)
     torch.testing.assert_close(graph(*x), module(*x), rtol=1e-4, atol=1e-4)
     before, after = spreads(rewrite(module, CONTRACT, [])[0], x), spreads(graph, x)
-    assert after[0] < max(1.1, before[0] / 8)
+    assert after[0] == pytest.approx(before[0] / min(before[0], LARGEST) ** 0.5, rel=0.01)
 
 
 def test_residual_sums_and_conditional_norms_are_equalized_through() -> None:
@@ -85,6 +87,75 @@ def test_residual_sums_and_conditional_norms_are_equalized_through() -> None:
     assert "head" not in equalized
     z = example(contract, 9, 3)
     torch.testing.assert_close(graph(*z), module(*z), rtol=0, atol=1e-3)
+
+
+class Normed(nn.Module):
+    def __init__(self, affine: bool, channels: int = 8) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, channels, 3)
+        self.norm = nn.InstanceNorm2d(channels, affine=affine)
+        self.second, self.last = nn.Conv2d(channels, channels, 3), nn.Conv2d(channels, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(torch.relu(self.norm(self.first(x))), (2, 2, 2, 2), "reflect")
+        return self.last(torch.relu(self.second(x)))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**16), st.booleans())
+@with_arguments(9289, True)
+def test_what_an_instance_norm_reads_is_centred_and_brought_to_one_range(seed: int, affine: bool) -> None:
+    torch.manual_seed(seed)
+    module = uneven(Normed(affine), seed)
+    graph, changes = rewrite(module, CONTRACT, [center_channels, equalize_channels])
+    assert [(change.rewrite, change.layer) for change in changes] == [
+        ("center_channels", "first"),
+        *(("equalize_channels", layer) for layer in ("first", "second")),
+    ]
+    x = example(CONTRACT, 64, 0xE9)
+    expected = module(*x)
+    assert (graph(*x) - expected).abs().max() < 1e-4 * expected.abs().max()
+    weight, bias = first_layer(graph)
+    channels = nn.functional.conv2d(*x, weight, bias).transpose(0, 1).flatten(1)
+    low, high = channels.amin(1), channels.amax(1)
+    torch.testing.assert_close(-low, high, rtol=1e-3, atol=1e-5)
+    grown = weight.abs().amax((1, 2, 3)) / module.first.weight.abs().amax((1, 2, 3))
+    short = high < 0.99 * high.max()
+    assert ((grown[short] > 0.99 * LARGEST) | (variances(module, x)[short] < 1e-5 / DRIFT)).all()
+
+
+def first_layer(graph: torch.fx.GraphModule) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the first convolution."""
+    layer = next(node for node in graph.graph.nodes if node.target == torch.ops.aten.conv2d.default)
+    weight, bias = (constant(graph, operand) for operand in layer.args[1:3])
+    assert weight is not None
+    assert bias is not None
+    return weight, bias
+
+
+def variances(module: Normed, x: tuple[Tensor, ...]) -> Tensor:
+    """Return the least variance of each channel that the norm of `module` reads."""
+    return module.first(*x).flatten(2).var(2, unbiased=False).amin(0)
+
+
+def test_a_channel_that_an_instance_norm_nearly_fades_out_keeps_its_size() -> None:
+    torch.manual_seed(0)
+    module = Normed(affine=True).eval()
+    with torch.no_grad():
+        module.first.weight[3] *= 1e-3
+    graph, _ = rewrite(module, CONTRACT, [equalize_channels])
+    grown = first_layer(graph)[0] / module.first.weight
+    assert grown[3].max() < 1.01
+    assert grown[4].max() > grown[3].max()
+
+
+def test_a_bias_that_more_than_instance_norms_read_stays() -> None:
+    class Both(Normed):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            return self.last(torch.relu(self.second(self.norm(x) + x)))
+
+    assert rewrite(Both(affine=True), CONTRACT, [center_channels])[1] == []
 
 
 class Square(nn.Module):

@@ -15,7 +15,8 @@ from torch import nn
 
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.quantize.stage import AUTOMATIC
+from edgegan.compress.quantize.work import AUTOMATIC
+from edgegan.compress.rewrite import Change
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, RecipeError, StageError
 from edgegan.models.resnet import Generator
@@ -167,7 +168,7 @@ def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
     trials = proof["trials"]
     ways = {(trial["equalized"], trial["calibrator"]) for trial in trials}
     assert ways == {(equalized, name) for equalized in (False, True) for name in AUTOMATIC}
-    assert trials == sorted(trials, key=lambda trial: -trial["psnr_db"])
+    assert trials == sorted(trials, key=lambda trial: -trial["mean_psnr_db"])
     assert changed["calibrator"] == trials[0]["calibrator"]
     assert changed["equalized"] == trials[0]["equalized"]
     assert abs(proof["psnr_db"] - trials[0]["psnr_db"]) < 2
@@ -179,6 +180,23 @@ def test_channels_are_equalized_when_told(module: nn.Module, tmp_path: Path, equ
     rewrites = {change["rewrite"] for change in after.lineage[-1].changed["rewrites"]}
     assert ("equalize_channels" in rewrites) is equalize
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {equalize}
+
+
+def test_an_equalization_that_is_not_exact_is_left_out_unless_told(
+    module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegan.compress.quantize.trials.equalize_channels", halve_a_weight)
+    after = quantized(module, CONTRACT, tmp_path, equalize="auto")
+    assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {False}
+    with pytest.raises(ProofError, match="halve_a_weight"):
+        quantized(module, CONTRACT, tmp_path, equalize=True)
+
+
+def halve_a_weight(graph: torch.fx.GraphModule, contract: Contract) -> list[Change]:
+    """Change the outputs."""
+    with torch.no_grad():
+        next(weight for weight in graph.parameters() if weight.dim() > 1).mul_(0.5)
+    return [Change("halve_a_weight", "first", "")]
 
 
 def test_an_unknown_layer_to_skip_is_refused(module: nn.Module, tmp_path: Path) -> None:

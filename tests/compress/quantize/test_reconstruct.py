@@ -116,7 +116,7 @@ def test_any_layer_gives_less_error_at_levels_in_range(drawn: tuple[nn.Module, t
     inner = graph.graph
     x = torch.cat([batch for (batch,) in batches])
     before, after = prepared(graph, batches), prepared(graph, batches)
-    Reconstruction(rounding=True)(after, graph, batches)
+    Reconstruction(round_weights)(after, graph, batches)
 
     target = next(node for node in inner.nodes if node.target in COMPUTE)
     (weight, _), (nearest, _) = parameters(after)[0], parameters(before)[0]
@@ -147,7 +147,7 @@ def test_bias_correction_gives_each_channel_the_float_mean(bias: bool) -> None:
     batches = [(3 * torch.randn(32, 12),) for _ in range(4)]
     means = float_means(graph, batches)
     after = prepared(graph, batches)
-    Reconstruction(rounding=False, means=means)(after, graph, batches)
+    Reconstruction(means=means)(after, graph, batches)
     assert all(kept is not None for _, kept in parameters(after))
     x = torch.cat([batch for (batch,) in batches])
     assert len(means) == 2
@@ -225,7 +225,7 @@ def test_the_file_holds_the_levels_that_were_chosen(tmp_path: Path) -> None:
     graph = trace(module, FLAT)
     batches = [(torch.randn(64, 12),)]
     ready = prepared(graph, batches)
-    Reconstruction(rounding=True)(ready, graph, batches)
+    Reconstruction(round_weights)(ready, graph, batches)
     scales = [levels.scale for _, levels in quantizers(ready) if levels.per_channel]
     expected = [(weight / scale[:, None]).round() for (weight, _), scale in zip(parameters(ready), scales)]
     onnx_graph.save(to_onnx(convert(ready), FLAT), tmp_path / "model.onnx")

@@ -30,7 +30,7 @@ from edgegan.target import Target
 with quiet():
     from edgegan.compress.quantize import trials
     from edgegan.compress.quantize.calibration import Calibration, quantizers
-    from edgegan.compress.quantize.exact import ExactSums, one_step, round_biases
+    from edgegan.compress.quantize.exact import AsInteger, one_step, round_biases
     from edgegan.compress.quantize.neural_compressor import Annotator, prepare
     from edgegan.compress.quantize.training import FakeQuantized, Training, to_levels
     from edgegan.compress.quantize.training_settings import TrainingSettings
@@ -195,7 +195,7 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
     export_onnx(candidate.student, CONTRACT, tmp_path / "float.onnx")
     shares = one_step(tmp_path / "float.onnx", graph, CONTRACT, optimized=True)
     inputs = example(CONTRACT, 32, 0)
-    exact = ExactSums(graph).run(*inputs)
+    exact = AsInteger(graph).run(*inputs)
     exact = exact if isinstance(exact, torch.Tensor) else exact[0]
     expected = float(((candidate.student(*inputs) - exact).abs() <= 2 / 255).double().mean())
     assert shares["within_one_step"] == pytest.approx(expected, abs=1e-3)
@@ -219,7 +219,8 @@ def test_the_stage_trains_each_target_and_its_files_give_the_trained_graphs(
     stage.ensures(candidate, after)
     record = after.lineage[-1]
     for proof in record.proof.values():
-        assert proof["within_one_step"] >= min(0.999, proof["graph_within_one_step"] - 0.005)
+        assert proof["within_one_step"] >= 0.999
+        assert proof["graph_within_one_step"] > 0.9
         assert proof["training"]["output"] > 0
     assert record.settings["distill"]["steps"] == 4
     assert (tmp_path / "model.int8" / "losses.csv").is_file()
@@ -239,12 +240,12 @@ def test_a_file_that_is_not_its_graph_is_refused(candidate: Candidate, tmp_path:
     stage, after = quantize(candidate, tmp_path)
     proof = after.lineage[-1].proof["int8"]
     proof["within_one_step"] = 0.97
-    with pytest.raises(ProofError, match=r"97\.00% of the outputs are within one step"):
+    with pytest.raises(ProofError, match=r"97\.00% of the outputs .*\(at least 99\.90%\)"):
         stage.ensures(candidate, after)
-    proof["graph_within_one_step"] = 0.98
+    proof["jittered_within_one_step"] = 0.98
     stage.ensures(candidate, after)
-    proof["within_one_step"] = 0.4
-    with pytest.raises(ProofError, match=r"at least 50\.00%"):
+    proof["within_one_step"] = 0.92
+    with pytest.raises(ProofError, match=r"at least 93\.00%"):
         stage.ensures(candidate, after)
     assert onnx.load(after.files["int8"]).graph.node
 

@@ -1,0 +1,39 @@
+"""What can be set of the stage `quantize`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from edgegan.compress.quantize.budget import parse
+from edgegan.compress.quantize.histogram import Calibrator
+from edgegan.compress.quantize.training_settings import TrainingSettings
+from edgegan.compress.stage import Settings
+
+
+class QuantizeSettings(Settings):
+    """How to quantize."""
+
+    targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
+    """What to write INT8 files for: names of targets, or YAML files of your own."""
+    calibrator: Literal["auto"] | Calibrator = "auto"
+    """How an activation's range is found; see `Histogram.levels`. "auto" tries `weighted_mse`, `mse`,
+    `percentile` and `mae`."""
+    equalize: bool | Literal["auto"] = "auto"
+    """Whether the channels of each tensor are brought to one range first; "auto" tries both."""
+    adaptive_rounding: bool = True
+    """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
+    bias_correction: bool = True
+    """Whether to try biases that take up each layer's mean error; see `float_means`."""
+    samples: int = Field(default=256, ge=1)
+    """How many of the contract's samples to calibrate with."""
+    skip: tuple[str, ...] = ()
+    """Names of layers to leave in float. A cheap last layer always is: its output is what one sees."""
+    sensitivity: bool = False
+    """Whether to measure what each layer alone in INT8 does to the outputs: one quantization a layer more."""
+    quality: Annotated[dict[str, float], BeforeValidator(parse)] = Field(default_factory=dict)
+    """What INT8 must reach, as `{fid_10k_increase: 3%}` or `{psnr_db: 40}`: as many layers as that takes stay
+    in float, by their sensitivity."""
+    distill: TrainingSettings | None = None
+    """Train each target's graph under its levels before it is written; without, it is only calibrated."""

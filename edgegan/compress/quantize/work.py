@@ -1,0 +1,147 @@
+"""The decisions of the stage `quantize`, and the files that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.fx import GraphModule
+
+from edgegan.compress import onnx_graph
+from edgegan.compress.agreement import agreement
+from edgegan.compress.export import to_onnx
+from edgegan.compress.quantize import trials
+from edgegan.compress.quantize.budget import Budget
+from edgegan.compress.quantize.deploy import deploy
+from edgegan.compress.quantize.exact import one_step
+from edgegan.compress.quantize.histogram import Calibrator
+from edgegan.compress.quantize.judge import FID_SAMPLES, PROOF, Judge, require_fid
+from edgegan.compress.quantize.kernels import annotated, kernels
+from edgegan.compress.quantize.mixed import assign
+from edgegan.compress.quantize.quiet import quiet
+from edgegan.compress.quantize.reconstruct import Reconstruction, reconstructions
+from edgegan.compress.quantize.sensitivity import ranking, sweep, to_dicts
+from edgegan.compress.quantize.settings import QuantizeSettings
+from edgegan.compress.quantize.training import Training
+from edgegan.compress.quantize.trials import Improvement, Layers
+from edgegan.compress.stage import Candidate, Context
+from edgegan.target import Int8, Target
+
+AUTOMATIC: tuple[Calibrator, ...] = ("weighted_mse", "mse", "percentile", "mae")
+
+
+class Work:
+    """Decides on the first target how to quantize, and writes the files of all."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        context: Context,
+        settings: QuantizeSettings,
+        graph: GraphModule,
+        count: int,
+    ) -> None:
+        self.candidate, self.context, self.settings = candidate, context, settings
+        self.layers = trials.choose_layers(graph, settings.skip)
+        self.samples = trials.Samples.of(graph, candidate.contract, settings.samples, context.seed)
+        with quiet():
+            self.starts = trials.starts(graph, self.samples, settings.equalize)
+        chosen = settings.calibrator
+        self.calibrators: tuple[Calibrator, ...] = AUTOMATIC if chosen == "auto" else (chosen,)
+        self.start, self.trials = self.starts[0], []
+        self.budget = Budget.of(settings.quality)
+        require_fid(self.budget, context.fid, candidate.contract.distinct())
+        sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
+        each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
+        each += settings.distill.steps if settings.distill else 0
+        self.ways: dict[tuple[str, ...], Reconstruction] = {}
+        tried = len(self.starts) * len(self.calibrators)
+        tried += 2 ** (settings.adaptive_rounding + settings.bias_correction) - 1
+        self.done, self.count = 0, tried + count * each
+
+    def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Write one target's file; return what was decided, and the file's proof."""
+        assert target.int8 is not None
+        with quiet():
+            if not self.trials:
+                self._try(target.int8)
+            winner = self.trials[0]
+            better = [way for names, way in self.ways.items() if names == winner.improvements]
+            layers, assigned, measured = self._assign(target, winner.calibrator, better)
+            training = self._training(path)
+            common = winner.calibrator, self.samples.batches, [*better, *training]
+            quantized = trials.lower(self.start, layers, target.int8, *common)
+            self._write(target, quantized, path)
+        changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
+        ours = target.engine == "onnxruntime"
+        student, contract = self.candidate.student, self.candidate.contract
+        proof = {
+            **agreement(path, student, contract, batches=PROOF, optimized=ours),
+            **one_step(path, quantized, contract, optimized=ours),
+            **(kernels if ours else annotated)(path),
+            "trials": [trial.to_dict() for trial in self.trials],
+            **measured,
+            **({"training": training[0].losses} if training else {}),
+            "file_bytes": path.stat().st_size,
+        }
+        self._progress()
+        return {**changed, "equalized": winner.equalized, "improvements": list(winner.improvements)}, proof
+
+    def _try(self, int8: Int8) -> None:
+        """Find the best start and calibrator, and then whether a reconstruction makes it better."""
+        self.start, self.trials = trials.best(
+            self.starts, self.layers, int8, self.calibrators, self.samples, self._progress
+        )
+        self.ways = reconstructions(
+            self.start.graph,
+            self.samples.batches,
+            rounding=self.settings.adaptive_rounding,
+            bias=self.settings.bias_correction,
+        )
+        best = self.trials[0]
+        common = self.start, self.layers, int8, best, self.ways, self.samples, self._progress
+        self.trials = sorted([*self.trials, *trials.improve(*common)], key=lambda trial: -trial.mean_psnr_db)
+
+    def _training(self, path: Path) -> list[Training]:
+        """Return the training of the graph that becomes the file at `path`; none where none is asked for."""
+        if self.settings.distill is None:
+            return []
+        before = self.done
+
+        def progress(done: int, _: int) -> None:
+            self.done = before + done - 1
+            self._progress()
+
+        context = replace(self.context, progress=progress)
+        return [Training(self.candidate, self.settings.distill, context, path.stem)]
+
+    def _assign(
+        self, target: Target, calibrator: Calibrator, improvements: Sequence[Improvement]
+    ) -> tuple[Layers, dict[str, Any], dict[str, Any]]:
+        """Return which layers to quantize for a target; what that changed, and what was measured for it."""
+        settings, int8 = self.settings, target.int8
+        assert int8 is not None
+        if not (settings.sensitivity or settings.quality):
+            return self.layers, {}, {}
+        samples = self.budget.fid_samples or FID_SAMPLES
+        write = partial(self._write, target)
+        judge = Judge(self.candidate, self.samples, target, write, self.context.fid, samples)
+        common = self.start, self.layers, int8, calibrator
+        table = sweep(*common, judge, self._progress)
+        measured: dict[str, Any] = {"sensitivity": to_dicts(table, judge.fid_samples)}
+        if not settings.quality:
+            return self.layers, {}, measured
+        found = assign(*common, ranking(table), self.budget, judge, self._progress, improvements)
+        measured["quality_trials"] = found.trials
+        return found.layers, {"precisions": found.precisions}, measured
+
+    def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
+        model = to_onnx(quantized, self.candidate.contract)
+        onnx_graph.save(deploy(model, list(self.layers.macs), target), path)
+
+    def _progress(self) -> None:
+        self.done += 1
+        self.context.progress(self.done, self.count)
