@@ -21,6 +21,11 @@ class Cpu:
     board: str | None
     flags: tuple[str, ...]
 
+    @property
+    def vnni(self) -> bool:
+        """Whether products of bytes are summed in 32 bits: without, x86 sums two in 16, which saturate."""
+        return bool({"avx512_vnni", "avx_vnni"} & set(self.flags))
+
 
 def cpu() -> Cpu:
     """Return the processor; its flags are known on Linux only."""

@@ -129,7 +129,7 @@ def matching_targets(architecture: str, processor: Cpu, gpu: Gpu | None) -> tupl
         found.append("arm64-cpu")
     if architecture == "x86_64":
         found += ["rtx-desktop"] * bool(gpu and "RTX" in gpu.name)
-        found += ["x64-cpu-vnni"] * bool({"avx512_vnni", "avx_vnni"} & set(processor.flags))
+        found += ["x64-cpu-vnni"] * processor.vnni
         found.append("x64-cpu")
     return tuple(found)
 

@@ -10,10 +10,13 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape
 
-LAYERS = (aten.conv1d.default, aten.conv2d.default, aten.linear.default)
+CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
+LAYERS = (*CONVS, aten.linear.default)
 HOMOGENEOUS = (
     aten.relu.default,
+    aten.relu_.default,
     aten.leaky_relu.default,
+    aten.leaky_relu_.default,
     aten.prelu.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
@@ -21,6 +24,7 @@ HOMOGENEOUS = (
     aten.slice.Tensor,
     aten.pad.default,
 )
+ADDITIONS = (aten.add.Tensor, aten.add_.Tensor)
 RESHAPES = (aten.reshape.default, aten.view.default, aten.unflatten.int)
 
 
@@ -74,7 +78,7 @@ def grouped(graph: GraphModule) -> Groups:
             groups.add(node)
             if not _place(graph, groups, node):
                 groups.fixed |= {node, *node.all_input_nodes}
-        elif node.op in ("placeholder", "output"):
+        elif node.op != "get_attr" and node.target != aten.sym_size.int:
             groups.fixed |= {node, *node.all_input_nodes}
     names = {groups.name(node) for node in groups.fixed if node in groups.parent}
     groups.fixed = {node for node in groups.parent if groups.name(node) in names}
@@ -89,24 +93,27 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
     if target in LAYERS:
         weight = argument(node, 1, "weight")
         plain = len(weight.users) == 1 and argument(node, 6, "groups", 1) == 1
-        if not plain or constant(graph, weight) is None or (target == LAYERS[-1] and len(shape(node)) != 2):
+        if not plain or constant(graph, weight) is None or not _known(graph, argument(node, 2, "bias")):
+            return False
+        if target not in CONVS and len(shape(node)) != 2:
             return False
         groups.layers.add(node)
     elif target in HOMOGENEOUS:
         if target == aten.slice.Tensor and argument(node, 1, "dim", 0) < 2:
             return False
-        if target == aten.pad.default and argument(node, 3, "value"):
+        if target == aten.pad.default and not _pads_positions(node):
             return False
         groups.join(source, node)
     elif target == aten.instance_norm.default:
-        if not argument(node, 5, "use_input_stats"):
+        operands = argument(node, 1, "weight"), argument(node, 2, "bias")
+        if not argument(node, 5, "use_input_stats") or not all(_known(graph, of) for of in operands):
             return False
         groups.norms.add(node)
     elif target == aten.pixel_shuffle.default:
         groups.join(source, node, argument(node, 1, "upscale_factor") ** 2)
     elif target in RESHAPES and len(shape(source)) == 2:
         groups.join(source, node, prod(shape(node)[2:]))
-    elif target in (aten.add.Tensor, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
+    elif target in (*ADDITIONS, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
         return _place_arithmetic(graph, groups, node)
     else:
         return False
@@ -118,14 +125,27 @@ def _place_arithmetic(graph: GraphModule, groups: Groups, node: Node) -> bool:
     values = [value for value in node.all_input_nodes if value not in constants]
     if any(shape(value) != shape(node) for value in values):
         return False
+    if not all(isinstance(value, Node) for value in node.args):
+        if node.target == aten.mul.Tensor:
+            groups.join(values[0], node)
+        return node.target == aten.mul.Tensor
     if len(constants) == 1 and len(values) == 1:
         groups.constants[node] = constants[0]
     elif constants or node.target == aten.mul.Tensor:
         return False
-    if node.target == aten.add.Tensor:
+    if node.target in ADDITIONS:
         for value in values:
             groups.join(value, node)
     return True
+
+
+def _known(graph: GraphModule, operand: object) -> bool:
+    return operand is None or constant(graph, operand) is not None
+
+
+def _pads_positions(node: Node) -> bool:
+    """Whether an aten.pad leaves the channels alone, and pads with zeros or what is there."""
+    return len(argument(node, 1, "pad")) <= 2 * (len(shape(node)) - 2) and not argument(node, 3, "value")
 
 
 def constant_of(graph: GraphModule, node: Node) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Channels brought to one range before they share one scale, without any change of the outputs.
+"""Channels brought nearer to one range before they share one scale, while the outputs stay as they are.
 
 Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721), over residual sums and conditional norms too:
 a channel multiplied by s where it is made is divided by s wherever it is read, as long as all that lies
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.channel_groups import LAYERS, Groups, constant_of, grouped
+from edgegan.compress.quantize.channel_groups import CONVS, Groups, constant_of, grouped
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, watch
 from edgegan.runtime.contract import Contract
@@ -30,11 +30,11 @@ DRIFT = 2e-5
 
 
 def center_channels(graph: GraphModule, contract: Contract) -> list[Change]:
-    """Move the biases of layers that instance norms alone read, so that channels reach as far up as down."""
+    """Move biases that instance norms take away again, so that channels reach as far up as down."""
     layers = [
         node
         for node in graph.graph.nodes
-        if node.target in LAYERS and node.users and all(_normalizes(user, node) for user in node.users)
+        if node.target in CONVS and node.users and all(_normalizes(user, node) for user in node.users)
     ]
     middles: dict[Node, Tensor] = {}
 
@@ -57,9 +57,10 @@ def center_channels(graph: GraphModule, contract: Contract) -> list[Change]:
 def equalize_channels(graph: GraphModule, contract: Contract) -> list[Change]:
     """Scale the channels of each tensor between layers towards one range, as far as this is exact.
 
-    What instance norms read comes to one range. Elsewhere ranges come half the way, as in SmoothQuant
-    (Xiao et al. 2023, arXiv:2211.10438): layers take the factors back in their weights, which are rounded
-    too, and a channel that seldom holds much would be cut off where it does.
+    What instance norms read comes to one range. Elsewhere ranges come half the way, as SmoothQuant
+    does it (Xiao et al. 2023, arXiv:2211.10438) without a look at the weights: layers take the factors back
+    in their weights, which are rounded too, and a channel that seldom holds much would be cut off where it
+    does.
     """
     groups = grouped(graph)
     scales = _scales(graph, contract, groups)
@@ -68,9 +69,9 @@ def equalize_channels(graph: GraphModule, contract: Contract) -> list[Change]:
         if node in groups.layers:
             changes += _rescale_layer(graph, node, scales)
         elif node in groups.constants:
-            _rescale_constant(graph, node, groups.constants[node], scales)
+            changes += _rescale_constant(graph, node, groups.constants[node], scales)
         elif node in groups.norms and node in scales:
-            _rescale_norm(graph, node, scales[node])
+            changes.append(_rescale_norm(graph, node, scales[node]))
     return changes
 
 
@@ -83,8 +84,9 @@ def _scales(graph: GraphModule, contract: Contract, groups: Groups) -> dict[Node
         if node not in groups.parent or node in groups.fixed:
             return
         name, repeats = groups.name(node), groups.repeats[node]
-        ranges = value.abs().transpose(0, 1).flatten(1).amax(dim=1).double().clamp(min=1e-30)
-        _gather(widest, name, ranges.view(-1, repeats).amax(dim=1), torch.maximum)
+        ranges = value.abs().amax([axis for axis in range(value.dim()) if axis != 1])
+        ranges = ranges.double().clamp(min=1e-30).view(-1, repeats).amax(dim=1)
+        _gather(widest, name, ranges, torch.maximum)
         for norm in groups.norms & set(node.users):
             _gather(most, name, _room(value, norm).view(-1, repeats).amin(dim=1), torch.minimum)
 
@@ -113,7 +115,7 @@ def _gather(
 
 def _room(value: Tensor, norm: Node) -> Tensor:
     """Return the factors (C,) by which what `norm` reads may grow: its epsilon counts for less then."""
-    variance = value.double().flatten(2).var(dim=2, unbiased=False).amin(dim=0)
+    variance = value.flatten(2).var(dim=2, unbiased=False).amin(dim=0).double()
     share = 2 * DRIFT * variance / argument(norm, 7, "eps")
     return (1 - share).clamp(min=1e-30) ** -0.5
 
@@ -143,10 +145,14 @@ def _rescale_layer(graph: GraphModule, node: Node, scales: dict[Node, Tensor]) -
     node.args = (node.args[0], *operands, *node.args[3:])
     if made is None:
         return []
-    return [Change("equalize_channels", name, f"factors {float(made.min()):.3g} to {float(made.max()):.3g}")]
+    return [_change(name, made)]
 
 
-def _rescale_norm(graph: GraphModule, node: Node, made: Tensor) -> None:
+def _change(name: str, factors: Tensor) -> Change:
+    return Change("equalize_channels", name, f"factors {factors.min():.3g} to {factors.max():.3g}")
+
+
+def _rescale_norm(graph: GraphModule, node: Node, made: Tensor) -> Change:
     for index, name, without in ((1, "weight", 1.0), (2, "bias", 0.0)):
         operand = argument(node, index, name)
         value = constant(graph, operand)
@@ -155,9 +161,12 @@ def _rescale_norm(graph: GraphModule, node: Node, made: Tensor) -> None:
             scaled = (value.double() * made).to(value.dtype)
             new = add_constant(graph, f"{layer_of(operand) or node.name}.{name}", scaled)
         node.args = (*node.args[:index], new, *node.args[index + 1 :])
+    return _change(layer_of(node.args[1]), made)
 
 
-def _rescale_constant(graph: GraphModule, node: Node, operand: Node, scales: dict[Node, Tensor]) -> None:
+def _rescale_constant(
+    graph: GraphModule, node: Node, operand: Node, scales: dict[Node, Tensor]
+) -> list[Change]:
     source = next(value for value in node.all_input_nodes if value is not operand)
     made, read = scales.get(node), scales.get(source)
     value = constant_of(graph, operand)
@@ -174,3 +183,4 @@ def _rescale_constant(graph: GraphModule, node: Node, operand: Node, scales: dic
         if operand is not kept:
             new = graph.graph.call_function(aten.index_select.default, (new, *operand.args[1:]))
     node.replace_input_with(operand, new)
+    return [_change(layer_of(kept), made)] if made is not None else []

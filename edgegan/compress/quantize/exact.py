@@ -6,6 +6,7 @@ where a bias alone differs by a thousandth of a step, the outputs differ by seve
 
 from __future__ import annotations
 
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,19 @@ SEED = 0xB17
 decomposed = torch.ops.quantized_decomposed
 DEQUANTIZED = (decomposed.dequantize_per_tensor.default, decomposed.dequantize_per_channel.default)
 ROUNDED_ALIKE = (
+    getitem,
+    aten.chunk.default,
+    aten.split.Tensor,
+    aten.select.int,
+    aten.expand.default,
+    aten.stack.default,
+    aten.clone.default,
+    aten.contiguous.default,
+    aten.embedding.default,
+    aten.neg.default,
+    aten.div.Tensor,
+    aten.add_.Tensor,
+    aten.mul_.Tensor,
     aten.add.Tensor,
     aten.sub.Tensor,
     aten.mul.Tensor,
@@ -118,6 +132,8 @@ class AsInteger(Interpreter):
         """Return the scales of input and weight, in the output's shape, of the quantized layer `node`."""
         layer = node.args[0] if node.target in RELUS else node
         if not isinstance(layer, Node) or layer.target not in COMPUTE:
+            return None
+        if layer.target == aten.linear.default and len(shape(layer)) != 2:
             return None
         source, weight = argument(layer, 0, "input"), argument(layer, 1, "weight")
         if (source.target, weight.target) != DEQUANTIZED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import shape_inference
+
+from edgegan.runtime.cpu import cpu
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = (
@@ -37,6 +40,11 @@ def kernels(path: Path) -> dict[str, Any]:
         "operators": _counts(optimized),
         "float_operators": _counts(_in_float(optimized)),
     }
+
+
+def saturates() -> bool:
+    """Whether this machine's kernels cut off sums of 8-bit weights, as x86 does without VNNI."""
+    return platform.machine() in ("x86_64", "AMD64") and not cpu().vnni
 
 
 def annotated(path: Path) -> dict[str, Any]:

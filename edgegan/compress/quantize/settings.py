@@ -21,7 +21,8 @@ class QuantizeSettings(Settings):
     """How an activation's range is found; see `Histogram.levels`. "auto" tries `weighted_mse`, `mse`,
     `percentile` and `mae`."""
     equalize: bool | Literal["auto"] = "auto"
-    """Whether the channels of each tensor are brought to one range first; "auto" tries both."""
+    """Whether channels are centred and equalized first (see `equalize_channels`); "auto" tries both, and
+    leaves it out where the outputs would change by more than rounding."""
     adaptive_rounding: bool = True
     """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
     bias_correction: bool = True

@@ -26,7 +26,8 @@ from edgegan.target import Int8
 BATCH = 32
 SEED = 0x5EED
 JUDGING_SAMPLES = 64
-LEAST = 1e-20
+LEAST = 1e-10
+"""Error of a sample that is exactly right: 100 dB, so that such a one does not decide alone."""
 CHEAP_SHARE = 0.1
 """A last convolution with at most this share of the MACs stays in float."""
 
@@ -104,7 +105,7 @@ class Start:
 
     @property
     def equalized(self) -> bool:
-        """Whether channels were brought to one range."""
+        """Whether channels were equalized."""
         return bool(self.changes)
 
 
@@ -118,7 +119,7 @@ class Trial:
     psnr_db: float = 0.0
     """Of the outputs to the float ones, all samples as one."""
     mean_psnr_db: float = 0.0
-    """The mean over samples, which decides: one sample that goes wrong counts as one."""
+    """The mean over samples, which decides: no one sample outweighs the others."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trial as plain data."""

@@ -19,7 +19,7 @@ from edgegan.compress.quantize.deploy import deploy
 from edgegan.compress.quantize.exact import one_step
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.judge import FID_SAMPLES, PROOF, Judge, require_fid
-from edgegan.compress.quantize.kernels import annotated, kernels
+from edgegan.compress.quantize.kernels import annotated, kernels, saturates
 from edgegan.compress.quantize.mixed import assign
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.reconstruct import Reconstruction, reconstructions
@@ -81,6 +81,7 @@ class Work:
         proof = {
             **agreement(path, student, contract, batches=PROOF, optimized=ours),
             **one_step(path, quantized, contract, optimized=ours),
+            "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],
             **measured,

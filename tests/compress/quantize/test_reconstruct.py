@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule
 
 from edgegan.compress import onnx_graph
 from edgegan.compress.export import to_onnx
@@ -23,7 +23,7 @@ from edgegan.compress.quantize.neural_compressor import convert, prepare
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.reconstruct import Reconstruction, float_means
 from edgegan.compress.quantize.rounding import round_weights
-from edgegan.compress.rewrite.graph import argument, constant, trace
+from edgegan.compress.rewrite.graph import argument, constant, trace, watch
 from edgegan.compress.stage import Candidate, Context
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
@@ -162,15 +162,8 @@ def test_bias_correction_gives_each_channel_the_float_mean(bias: bool) -> None:
 
 
 def _value(graph: GraphModule, name: str, x: Tensor) -> Tensor:
-    found = {}
-
-    class Watch(Interpreter):
-        def run_node(self, n: Node) -> object:
-            found[n.name] = super().run_node(n)
-            return found[n.name]
-
-    with torch.no_grad():
-        Watch(graph).run(x)
+    found: dict[str, Tensor] = {}
+    watch(graph, (x,), lambda node, value: found.update({node.name: value}))
     return found[name]
 
 

@@ -247,6 +247,8 @@ def test_a_file_that_is_not_its_graph_is_refused(candidate: Candidate, tmp_path:
     proof["within_one_step"] = 0.92
     with pytest.raises(ProofError, match=r"at least 93\.00%"):
         stage.ensures(candidate, after)
+    proof["saturates"] = True
+    stage.ensures(candidate, after)
     assert onnx.load(after.files["int8"]).graph.node
 
 
