@@ -43,7 +43,6 @@ MOVES = (
     aten.max_pool2d.default,
 )
 """Operators that only move values about: their output has the levels of their input."""
-RELUS = (aten.relu.default, aten.relu_.default)
 
 
 @dataclass
@@ -217,4 +216,4 @@ def origin(source: Node) -> Node:
 def fused_relu(node: Node) -> Node | None:
     """Return the ReLU that alone reads `node`: uint8 with zero as its lowest level does it for free."""
     readers = list(node.users)
-    return readers[0] if len(readers) == 1 and readers[0].target in RELUS else None
+    return readers[0] if len(readers) == 1 and readers[0].target == aten.relu.default else None

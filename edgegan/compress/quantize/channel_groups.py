@@ -14,9 +14,7 @@ CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.con
 LAYERS = (*CONVS, aten.linear.default)
 HOMOGENEOUS = (
     aten.relu.default,
-    aten.relu_.default,
     aten.leaky_relu.default,
-    aten.leaky_relu_.default,
     aten.prelu.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
@@ -24,7 +22,6 @@ HOMOGENEOUS = (
     aten.slice.Tensor,
     aten.pad.default,
 )
-ADDITIONS = (aten.add.Tensor, aten.add_.Tensor)
 RESHAPES = (aten.reshape.default, aten.view.default, aten.unflatten.int)
 
 
@@ -113,7 +110,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
         groups.join(source, node, argument(node, 1, "upscale_factor") ** 2)
     elif target in RESHAPES and len(shape(source)) == 2:
         groups.join(source, node, prod(shape(node)[2:]))
-    elif target in (*ADDITIONS, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
+    elif target in (aten.add.Tensor, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
         return _place_arithmetic(graph, groups, node)
     else:
         return False
@@ -133,7 +130,7 @@ def _place_arithmetic(graph: GraphModule, groups: Groups, node: Node) -> bool:
         groups.constants[node] = constants[0]
     elif constants or node.target == aten.mul.Tensor:
         return False
-    if node.target in ADDITIONS:
+    if node.target == aten.add.Tensor:
         for value in values:
             groups.join(value, node)
     return True

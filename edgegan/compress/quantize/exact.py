@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.annotate import COMPUTE, MOVES, RELUS
+from edgegan.compress.quantize.annotate import COMPUTE, MOVES
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
 from edgegan.runtime.contract import Contract
@@ -30,6 +30,7 @@ decomposed = torch.ops.quantized_decomposed
 DEQUANTIZED = (decomposed.dequantize_per_tensor.default, decomposed.dequantize_per_channel.default)
 ROUNDED_ALIKE = (
     getitem,
+    aten.relu.default,
     aten.chunk.default,
     aten.split.Tensor,
     aten.select.int,
@@ -40,14 +41,11 @@ ROUNDED_ALIKE = (
     aten.embedding.default,
     aten.neg.default,
     aten.div.Tensor,
-    aten.add_.Tensor,
-    aten.mul_.Tensor,
     aten.add.Tensor,
     aten.sub.Tensor,
     aten.mul.Tensor,
     aten.prelu.default,
     aten.leaky_relu.default,
-    aten.leaky_relu_.default,
     aten.clamp.default,
     aten.hardtanh.default,
     aten.index_select.default,
@@ -112,14 +110,14 @@ class AsInteger(Interpreter):
         if target == decomposed.dequantize_per_channel.default:
             x, scale, _, axis = args[:4]
             return x * scale.double().view([-1 if i == axis else 1 for i in range(x.dim())])
-        if target not in (*RELUS, *MOVES):
+        if target not in (aten.relu.default, *MOVES):
             wanted = torch.float64 if target in COMPUTE else torch.float32
             args, kwargs = tree_map(lambda value: _as(wanted, value), (args, kwargs))
         return super().call_function(target, args, kwargs)
 
     def _is_settled(self, node: Node) -> bool:
         """Whether any engine gives the same values to the last bit."""
-        known = (*RELUS, *MOVES, *ROUNDED_ALIKE, *DEQUANTIZED)
+        known = (*MOVES, *ROUNDED_ALIKE, *DEQUANTIZED)
         return node.op != "call_function" or node.target in known or self._factors(node) is not None
 
     def _jittered(self, value: Any) -> Any:
@@ -130,7 +128,7 @@ class AsInteger(Interpreter):
 
     def _factors(self, node: Node) -> tuple[Tensor, Tensor] | None:
         """Return the scales of input and weight, in the output's shape, of the quantized layer `node`."""
-        layer = node.args[0] if node.target in RELUS else node
+        layer = node.args[0] if node.target == aten.relu.default else node
         if not isinstance(layer, Node) or layer.target not in COMPUTE:
             return None
         if layer.target == aten.linear.default and len(shape(layer)) != 2:

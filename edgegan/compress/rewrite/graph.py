@@ -14,6 +14,7 @@ from torch.fx.node import map_arg
 
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.mutation import without_mutations
 from edgegan.compress.rewrite.parametrization import without_parametrizations
 from edgegan.errors import ModelError, ProofError
 from edgegan.runtime.contract import Contract
@@ -57,7 +58,9 @@ def rewrite(
 
 
 def trace(module: nn.Module, contract: Contract) -> GraphModule:
-    """Return a copy of `module` as a graph of ATen operators with a free batch axis, idle dropout left out.
+    """Return a copy of `module` as a graph of ATen operators with a free batch axis.
+
+    Idle dropout is left out, and operators that write over their input are replaced.
 
     Raises:
         ModelError: the module cannot be traced.
@@ -82,6 +85,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
         ) from error
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
+    without_mutations(traced)
     for node in list(traced.graph.nodes):
         if node.target in DROPOUTS and not argument(node, 2, "train"):
             replace(node, node.args[0])

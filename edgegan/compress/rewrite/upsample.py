@@ -36,33 +36,25 @@ CONVOLUTIONS = {
     aten.conv2d.padding: 2,
 }
 TRANSPOSED = {1: aten.conv_transpose1d.default, 2: aten.conv_transpose2d.input}
-POINTWISE = {
-    operator: operator
-    for operator in (
-        aten.relu.default,
-        aten.relu6.default,
-        aten.leaky_relu.default,
-        aten.prelu.default,
-        aten.elu.default,
-        aten.gelu.default,
-        aten.silu.default,
-        aten.hardswish.default,
-        aten.tanh.default,
-        aten.sigmoid.default,
-        aten.clamp.default,
-        aten.batch_norm.default,
-        aten.mul.Tensor,
-        aten.add.Tensor,
-        aten.sub.Tensor,
-        aten.div.Tensor,
-    )
-} | {
-    aten.relu_.default: aten.relu.default,
-    aten.leaky_relu_.default: aten.leaky_relu.default,
-    aten.elu_.default: aten.elu.default,
-    aten.silu_.default: aten.silu.default,
-}
-"""What treats each position alike, to its form that does not write over its input."""
+POINTWISE = (
+    aten.relu.default,
+    aten.relu6.default,
+    aten.leaky_relu.default,
+    aten.prelu.default,
+    aten.elu.default,
+    aten.gelu.default,
+    aten.silu.default,
+    aten.hardswish.default,
+    aten.tanh.default,
+    aten.sigmoid.default,
+    aten.clamp.default,
+    aten.batch_norm.default,
+    aten.mul.Tensor,
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.div.Tensor,
+)
+"""Operators that treat each position alike."""
 
 Sides = list[tuple[int, int]]
 """An amount before and after each spatial axis."""
@@ -296,7 +288,6 @@ def _swap(upsample: Node, reader: Node) -> None:
     assert isinstance(source, Node)
     reader.replace_all_uses_with(upsample)
     reader.replace_input_with(upsample, source)
-    reader.target = POINTWISE.get(reader.target, reader.target)  # pyright: ignore
     upsample.replace_input_with(source, reader)
     reader.append(upsample)
     upsample.meta["val"] = reader.meta["val"]
