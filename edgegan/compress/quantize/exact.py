@@ -26,6 +26,8 @@ from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 INT32 = 2**31
 SAMPLES = 32
 SEED = 0xB17
+JITTER = 2.0**-21
+"""Of a value: a few of its last bits, by which the sums of two engines differ."""
 decomposed = torch.ops.quantized_decomposed
 DEQUANTIZED = (decomposed.dequantize_per_tensor.default, decomposed.dequantize_per_channel.default)
 ROUNDED_ALIKE = (
@@ -80,8 +82,8 @@ class AsInteger(Interpreter):
 
     Args:
         graph: in Q/DQ form.
-        jitter: change by their last bit the values that no two engines need agree on to it: those of norms,
-            layers in float, and functions other than `ROUNDED_ALIKE`.
+        jitter: change by `JITTER` the values that no two engines need agree on to the last bit: those of
+            norms, layers in float, and functions other than `ROUNDED_ALIKE`.
     """
 
     def __init__(self, graph: GraphModule, *, jitter: bool = False) -> None:
@@ -124,7 +126,7 @@ class AsInteger(Interpreter):
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         signs = torch.rand(value.shape, generator=self.generator).sub(0.5).sign()
-        return value.float() * (1 + torch.finfo(torch.float32).eps * signs)
+        return value.float() * (1 + JITTER * signs)
 
     def _factors(self, node: Node) -> tuple[Tensor, Tensor] | None:
         """Return the scales of input and weight, in the output's shape, of the quantized layer `node`."""
