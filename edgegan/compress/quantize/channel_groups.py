@@ -8,10 +8,10 @@ from math import prod
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.quantize.annotate import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape
 
-CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
-LAYERS = (*CONVS, aten.linear.default)
+CONVS = tuple(layer for layer in COMPUTE if layer != aten.linear.default)
 HOMOGENEOUS = (
     aten.relu.default,
     aten.leaky_relu.default,
@@ -87,7 +87,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
     source, target = node.args[0], node.target
     if not isinstance(source, Node):
         return False
-    if target in LAYERS:
+    if target in COMPUTE:
         weight = argument(node, 1, "weight")
         plain = len(weight.users) == 1 and argument(node, 6, "groups", 1) == 1
         if not plain or constant(graph, weight) is None or not _known(graph, argument(node, 2, "bias")):
