@@ -8,16 +8,15 @@ $EDGEGAN_SHARED or ../shared/data. Nothing is timed.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import int8_models
 from adaround import adaround
-from int8 import CALIBRATION, FILES, JUDGING, JUDGING_SEED
-from int8_models import MODELS, ROOT, AbsentError, Load, Subject
+from int8 import CALIBRATION, JUDGING, JUDGING_SEED
+from int8_models import ROOT, Subject
 from int8_table import line
 
 from edgegan import __version__
@@ -45,12 +44,8 @@ WAYS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    default = Path(os.environ.get("EDGEGAN_SHARED", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=default, help="folder of third-party networks")
-    data = parser.parse_args().data
     with quiet():
-        rows = [row(name, load, data) for name, load in MODELS.items()]
+        rows = int8_models.rows(__doc__, figures)
     content = {
         "protocol": {
             "edgegan": __version__,
@@ -66,16 +61,7 @@ def main() -> None:
     print((ROOT / "bench" / "ablation.md").read_text())
 
 
-def row(name: str, load: Load, data: Path) -> dict[str, Any]:
-    """Return the figures of one generator; only `name` and `absent` where it is not here."""
-    print(name, flush=True)
-    try:
-        return {"name": name, **figures(load(data, FILES / name.lower().replace(" ", "-")))}
-    except AbsentError as reason:
-        return {"name": name, "absent": str(reason)}
-
-
-def figures(subject: Subject) -> dict[str, Any]:
+def figures(subject: Subject, _folder: Path) -> dict[str, Any]:
     """Return the dB of each way to quantize, and which way edgegan chose by its own samples."""
     int8 = Target.read(TARGET).int8
     assert int8 is not None

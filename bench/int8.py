@@ -9,20 +9,19 @@ Third-party networks come from FOLDER, by default $EDGEGAN_SHARED or ../shared/d
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import int8_models
 import onnx
-from int8_models import MODELS, ROOT, AbsentError, Load, Subject
+from int8_models import FILES, ROOT, Subject
 from int8_stock import Batch, as_it_runs, quantize_stock
 from int8_table import markdown
+from made_with import EDGEGAN, made_with
 from torch import nn
 
 from edgegan import __version__
@@ -39,22 +38,14 @@ from edgegan.measure.latency import measure_latency
 from edgegan.measure.machine import machine
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 
-FILES = ROOT / "runs" / "bench-int8"
+SOURCES = (*EDGEGAN, "tests/zoo/*.py", "bench/int8.py", "bench/int8_models.py", "bench/int8_stock.py")
 TARGETS = {"edgegan": "x64-cpu", "edgegan_vnni": "x64-cpu-vnni"}
 CALIBRATION, JUDGING, JUDGING_SEED = 128, 56, 1
 BATCHES, THREADS, SECONDS = (1, 8), 2, 2.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    default = Path(os.environ.get("EDGEGAN_SHARED", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=default, help="folder of third-party networks")
-    data = parser.parse_args().data
-    content = {
-        "protocol": protocol(),
-        "bound": bound(),
-        "rows": [row(name, load, data) for name, load in MODELS.items()],
-    }
+    content = {"protocol": protocol(), "bound": bound(), "rows": int8_models.rows(__doc__, row)}
     write_json(ROOT / "bench" / "int8.json", content)
     write_text(ROOT / "bench" / "int8.md", markdown(content))
     print((ROOT / "bench" / "int8.md").read_text())
@@ -79,42 +70,23 @@ def targets() -> dict[str, str]:
     return {file: target for file, target in TARGETS.items() if vnni or "vnni" not in target}
 
 
-def row(name: str, load: Load, data: Path) -> dict[str, Any]:
-    """Return the row of one generator; only `name` and `absent` where it is not here."""
-    print(name, flush=True)
-    folder = FILES / name.lower().replace(" ", "-")
-    try:
-        subject = load(data, folder)
-    except AbsentError as reason:
-        return {"name": name, "absent": str(reason)}
+def row(subject: Subject, folder: Path) -> dict[str, Any]:
+    """Return the figures of one generator."""
     content = made(subject, folder)
     measured = latencies(
         {file: as_it_runs(folder / f"{file}.onnx") for file in content["files"]}, subject.calibrating
     )
     for file, figures in measured.items():
         content["files"][file]["latency"] = figures
-    return {"name": name, **content}
+    return content
 
 
 def made(subject: Subject, folder: Path) -> dict[str, Any]:
     """Make the files of a generator, or find them made with this very code; return what they are."""
-    record, key = folder / "made.json", code(subject)
+    record, key = folder / "made.json", made_with(SOURCES, subject.module, machine()["packages"])
     if not record.is_file() or json.loads(record.read_text())["key"] != key:
         write_json(record, {"key": key, "content": make(subject, folder)})
     return json.loads(record.read_text())["content"]
-
-
-def code(subject: Subject) -> str:
-    """Return the hash of all that the files of a generator are made with."""
-    digest = hashlib.sha256(json.dumps(machine()["packages"]).encode())
-    for folder in ("edgegan", "bench", "tests/zoo"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            made_with = folder != "bench" or path.name.startswith("int8")
-            if path.suffix in (".py", ".yaml") and made_with and path.name != "int8_table.py":
-                digest.update(path.read_bytes())
-    for tensor in subject.module.state_dict().values():
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def make(subject: Subject, folder: Path) -> dict[str, Any]:

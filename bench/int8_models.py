@@ -1,13 +1,16 @@
-"""The generators of int8.py, and the samples that each is calibrated on and judged by."""
+"""The generators of int8.py and ablation.py, and the samples that each is calibrated on and judged by."""
 
 from __future__ import annotations
 
+import argparse
 import copy
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -17,6 +20,7 @@ from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
+FILES = ROOT / "runs" / "bench-int8"
 STUDENT = ROOT / "runs" / "cifar10-full" / "stages" / "02-distill"
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -79,3 +83,25 @@ MODELS: dict[str, Load] = {
     "SRGAN x4": _third_party("srgan", size=24),
     "candy": _third_party("candy", size=60),
 }
+
+
+def rows(about: str | None, figures: Callable[[Subject, Path], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of each generator, or what it needs where that is `absent`; reads the command line.
+
+    Args:
+        about: the command's docstring.
+        figures: returns what the row of a generator says, and may write into the folder given.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    default = Path(os.environ.get("EDGEGAN_SHARED", ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=default, help="folder of third-party networks")
+    data = parser.parse_args().data
+    found = []
+    for name, load in MODELS.items():
+        print(name, flush=True)
+        folder = FILES / name.lower().replace(" ", "-")
+        try:
+            found.append({"name": name, **figures(load(data, folder), folder)})
+        except AbsentError as reason:
+            found.append({"name": name, "absent": str(reason)})
+    return found

@@ -4,18 +4,18 @@
 
 Wants runs/cifar10-full, of `edgegan compress recipes/cifar10 --profile full`. The files are made once, into
 runs/bench-qat (which training wants a GPU for: --files-only makes them and measures nothing), and anew only
-where edgegan or the settings have changed since. Writes bench/qat.json and bench/qat.md.
+where edgegan, the student or the settings have changed since. Writes bench/qat.json and bench/qat.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from edgegan import __version__
+from made_with import EDGEGAN, made_with
+
 from edgegan.compress import structure
 from edgegan.compress.evaluate import SEED
 from edgegan.compress.export import export_onnx
@@ -93,8 +93,8 @@ def files_of(candidate: Candidate, name: str) -> dict[str, Path]:
 
 def make(candidate: Candidate, settings: QuantizeSettings, target: Path, folder: Path) -> None:
     """Run the stage in `folder`, unless it holds what these settings give."""
-    plain = [settings.model_dump(mode="json", exclude={"targets"}), target.read_text(), __version__]
-    key = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    plain = [settings.model_dump(mode="json", exclude={"targets"}), target.read_text()]
+    key = made_with((*EDGEGAN, "recipes/cifar10/*.py"), candidate.student, plain)
     mark = folder / "key"
     if mark.is_file() and mark.read_text() == key:
         return

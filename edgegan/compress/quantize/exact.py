@@ -6,16 +6,18 @@ where a bias alone differs by a thousandth of a step, the outputs differ by seve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
+from edgegan.compress.decibels import mean_psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize.annotate import COMPUTE, MOVES
 from edgegan.compress.quantize.levels import Levels
@@ -148,12 +150,15 @@ def _as(dtype: torch.dtype, value: Any) -> Any:
     return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def one_step(path: Path, graph: GraphModule, contract: Contract, *, optimized: bool) -> dict[str, float]:
+def one_step(
+    path: Path, graph: GraphModule, student: nn.Module, contract: Contract, *, optimized: bool
+) -> dict[str, float]:
     """Compare a file's outputs on ONNX Runtime with those of the Q/DQ graph that it was written from.
 
     Args:
         path: the file; one for another engine than ONNX Runtime is not to be `optimized` by it.
         graph: in Q/DQ form.
+        student: what was quantized.
         contract: samples are drawn from it.
         optimized: whether ONNX Runtime may use its INT8 kernels.
 
@@ -161,21 +166,29 @@ def one_step(path: Path, graph: GraphModule, contract: Contract, *, optimized: b
         Shares (0..1) of output values within one step, 1/255 of the output's range, of the graph as integers
         compute it: `within_one_step` of the file's; `jittered_within_one_step` of the same graph's with the
         last bits of its norms and the like changed, below 1 where a file cannot give 1; and
-        `graph_within_one_step` of the graph's in torch's own float32 sums.
+        `graph_within_one_step` of the graph's in torch's own float32 sums. `behind_db`: by how much the
+        file's outputs are farther from the student's than those of the graph in integers, in dB of PSNR as
+        the mean over samples.
     """
     inputs = example(contract, SAMPLES, seed=0)
     with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
         actual = engine(contract.sample(SAMPLES, 0))
-    runs = {
-        "jittered": outputs(AsInteger(graph, jitter=True).run, inputs),
-        "graph": outputs(graph, inputs),
-    }
     exact = outputs(AsInteger(graph).run, inputs)
-    shares = {"within_one_step": 1.0, **{f"{name}_within_one_step": 1.0 for name in runs}}
-    for index, (spec, true) in enumerate(zip(contract.outputs, exact, strict=True)):
+    runs = {
+        "": tuple(torch.from_numpy(actual[spec.name]) for spec in contract.outputs),
+        "jittered_": outputs(AsInteger(graph, jitter=True).run, inputs),
+        "graph_": outputs(graph, inputs),
+    }
+    shares = {f"{name}within_one_step": _within_one_step(run, exact, contract) for name, run in runs.items()}
+    true = outputs(student, inputs)
+    behind = mean_psnr_db(exact, true, contract) - mean_psnr_db(runs[""], true, contract)
+    return {**shares, "behind_db": round(behind, 2)}
+
+
+def _within_one_step(actual: Sequence[Tensor], exact: Sequence[Tensor], contract: Contract) -> float:
+    """Return the share of values within one step of the exact ones: of several outputs, the least."""
+    shares = []
+    for given, true, spec in zip(actual, exact, contract.outputs, strict=True):
         step = (spec.range[1] - spec.range[0]) / 255
-        compared = actual[spec.name], *(run[index].numpy() for run in runs.values())
-        for name, values in zip(shares, compared, strict=True):
-            share = float((np.abs(values - true.numpy()) <= step).mean())
-            shares[name] = min(shares[name], round(share, 6))
-    return shares
+        shares.append(float(((given - true).abs() <= step).double().mean()))
+    return round(min(shares), 6)

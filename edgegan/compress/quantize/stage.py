@@ -41,8 +41,12 @@ that takes its place handles four times the bytes."""
 ONE_STEP_SHARE, JITTER_SLACK = 0.999, 0.05
 """A file has to give that share of its graph's outputs within one step. Where the last bits of norms decide
 on less, it has to come as near as the graph with these bits changed, but for the slack."""
+BEHIND_DB = 0.5
+"""By no more than this may a file be farther from the student than its graph is. It holds where shares say
+little: other last bits, or float16 between the layers, move values, but not farther away on the whole."""
 PSNR_FLOOR_DB = 15.0
 """Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
+_NEXT = "report the model's layers; leave the last ones in float with the setting `skip`"
 
 
 class Quantize(Stage):
@@ -96,6 +100,7 @@ class Quantize(Stage):
             changed={
                 **changed,
                 "kept_in_float": list(work.layers.skip),
+                **({"equalization_refused": work.start.refused} if work.start.refused else {}),
                 "rewrites": [asdict(change) for change in (*changes, *work.start.changes)],
             },
             proof=proof,
@@ -121,7 +126,14 @@ class Quantize(Stage):
                     f"{proof['within_one_step']:.2%} of the outputs are within one step of its graph's "
                     f"(at least {least:.2%})",
                     where=where,
-                    next="report the model's layers; leave the last ones in float with the setting `skip`",
+                    next=_NEXT,
+                )
+            if not proof["saturates"] and proof["behind_db"] > BEHIND_DB:
+                raise ProofError(
+                    f"the outputs are {proof['behind_db']} dB farther from the student's than its graph's "
+                    f"(at most {BEHIND_DB})",
+                    where=where,
+                    next=_NEXT,
                 )
             if not proof["int8_layers"]:
                 raise ProofError("no layer of the file runs in an INT8 kernel", where=where)

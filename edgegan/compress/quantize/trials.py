@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgegan.compress.decibels import mean_psnr_db, psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe
@@ -26,8 +27,6 @@ from edgegan.target import Int8
 BATCH = 32
 SEED = 0x5EED
 JUDGING_SAMPLES = 64
-LEAST = 1e-10
-"""Error of a sample that is exactly right: 100 dB, so that such a one does not decide alone."""
 CHEAP_SHARE = 0.1
 """A last convolution with at most this share of the MACs stays in float."""
 
@@ -71,28 +70,17 @@ class Samples:
         return cls(batches, judging, outputs(graph, judging), contract)
 
     def psnr_db(self, graph: GraphModule) -> float:
-        """Return the ratio in dB of the outputs' ranges to the errors of `graph`, of the worst output."""
-        return min(_decibels(errors.mean()) for errors in self._errors(graph))
+        """Return the PSNR in dB of a graph's outputs, all samples as one."""
+        return psnr_db(outputs(graph, self.judging), self.expected, self.contract)
 
     def judge(self, trial: Trial, graph: GraphModule) -> Trial:
         """Return a trial with the figures of the graph that it gave."""
-        errors = self._errors(graph)
-        pooled = min(_decibels(of.mean()) for of in errors)
-        mean = min(_decibels(of.log().mean().exp()) for of in errors)
-        return replace(trial, psnr_db=round(pooled, 2), mean_psnr_db=round(mean, 2))
-
-    def _errors(self, graph: GraphModule) -> list[Tensor]:
-        """Return, of each output, each sample's mean square error as a share of its range squared."""
-        errors = []
-        given = outputs(graph, self.judging)
-        for actual, true, spec in zip(given, self.expected, self.contract.outputs, strict=True):
-            share = (actual - true).double() / (spec.range[1] - spec.range[0])
-            errors.append(share.square().reshape(len(share), -1).mean(dim=1) + LEAST)
-        return errors
-
-
-def _decibels(error: Tensor) -> float:
-    return float(-10 * error.log10())
+        compared = outputs(graph, self.judging), self.expected, self.contract
+        return replace(
+            trial,
+            psnr_db=round(psnr_db(*compared), 2),
+            mean_psnr_db=round(mean_psnr_db(*compared), 2),
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +90,8 @@ class Start:
     graph: GraphModule
     changes: list[Change]
     histograms: dict[str, Histogram]
+    refused: str = ""
+    """Why its channels were not equalized, where that was tried and its proof failed."""
 
     @property
     def equalized(self) -> bool:
@@ -161,19 +151,20 @@ def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"
     Raises:
         ProofError: it is to be equalized, and that changes its outputs.
     """
-    graphs: list[tuple[GraphModule, list[Change]]] = []
-    if equalize is not True:
-        graphs.append((graph, []))
+    equalized, changes, refused = graph, list[Change](), ""
     if equalize is not False:
         try:
             equalized, changes = rewrite(graph, samples.contract, [center_channels, equalize_channels])
-        except ProofError:
+        except ProofError as error:
             if equalize is True:
                 raise
-            equalized, changes = graph, []
-        if changes or equalize is True:
-            graphs.append((equalized, changes))
-    return [Start(graph, changes, observe(graph, samples.batches)) for graph, changes in graphs]
+            refused = str(error)
+    found = []
+    if equalize is not True:
+        found.append(Start(graph, [], observe(graph, samples.batches), refused))
+    if changes or equalize is True:
+        found.append(Start(equalized, changes, observe(equalized, samples.batches)))
+    return found
 
 
 def lower(

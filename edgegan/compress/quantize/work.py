@@ -80,7 +80,7 @@ class Work:
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
             **agreement(path, student, contract, batches=PROOF, optimized=ours),
-            **one_step(path, quantized, contract, optimized=ours),
+            **one_step(path, quantized, student, contract, optimized=ours),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from edgegan.compress.decibels import psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import outputs
@@ -16,8 +16,6 @@ from edgegan.compress.rewrite.parametrization import copy_of
 from edgegan.runtime.contract import Contract
 
 BATCHES, BATCH, SEED = 8, 16, 0x17B
-LARGEST_PSNR_DB = 200.0
-"""What stands for the PSNR of equal outputs, which have none."""
 KINDS: dict[type[nn.Module], type[_BatchNorm]] = {
     nn.InstanceNorm1d: nn.BatchNorm1d,
     nn.InstanceNorm2d: nn.BatchNorm2d,
@@ -87,11 +85,4 @@ def _measure(module: nn.Module, contract: Contract, norms: list[_BatchNorm]) -> 
 
 def _psnr_db(before: nn.Module, after: nn.Module, contract: Contract) -> float:
     samples = example(contract, BATCH, SEED - 1)
-    pairs = zip(contract.outputs, outputs(before, samples), outputs(after, samples), strict=True)
-    worst = min(_error_db(a, b, spec.range[1] - spec.range[0]) for spec, a, b in pairs)
-    return round(worst, 2)
-
-
-def _error_db(a: Tensor, b: Tensor, peak: float) -> float:
-    error = torch.square((a.double() - b.double()) / peak).mean()
-    return float(-10 * torch.log10(error.clamp(min=10 ** (-LARGEST_PSNR_DB / 10))))
+    return round(psnr_db(outputs(after, samples), outputs(before, samples), contract), 2)

@@ -85,11 +85,13 @@ def test_jitter_tells_where_the_last_bits_of_norms_decide(tmp_path: Path) -> Non
     inputs = example(CONTRACT, 512, 0)
     changed = {}
     for norm in (False, True):
-        graph = lowered(Residual(norm), "x64-cpu", tmp_path / "model.onnx")
+        module = Residual(norm)
+        graph = lowered(module, "x64-cpu", tmp_path / "model.onnx")
         plain = AsInteger(graph).run(*inputs)
         jittered = AsInteger(graph, jitter=True).run(*inputs)
         changed[norm] = float(((plain - jittered).abs() > 1e-5).double().mean())
-        shares = one_step(tmp_path / "model.onnx", graph, CONTRACT, optimized=True)
+        shares = one_step(tmp_path / "model.onnx", graph, module, CONTRACT, optimized=True)
         assert shares["within_one_step"] >= shares["jittered_within_one_step"] - 0.02
+        assert abs(shares["behind_db"]) < 0.2
     assert changed[False] == 0
     assert 0 < changed[True] < 0.5

@@ -188,6 +188,7 @@ def test_an_equalization_that_is_not_exact_is_left_out_unless_told(
     monkeypatch.setattr("edgegan.compress.quantize.trials.equalize_channels", halve_a_weight)
     after = quantized(module, CONTRACT, tmp_path, equalize="auto")
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {False}
+    assert "halve_a_weight" in after.lineage[-1].changed["equalization_refused"]
     with pytest.raises(ProofError, match="halve_a_weight"):
         quantized(module, CONTRACT, tmp_path, equalize=True)
 

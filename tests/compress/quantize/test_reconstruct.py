@@ -106,6 +106,7 @@ def layers(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, ...]]:
     return layer, (4, *[7] * dimensions)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @settings(max_examples=12, deadline=None)
 @given(layers())
 def test_any_layer_gives_less_error_at_levels_in_range(drawn: tuple[nn.Module, tuple[int, ...]]) -> None:

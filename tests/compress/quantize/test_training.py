@@ -193,14 +193,16 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
 
     graph = harsh.lower()
     export_onnx(candidate.student, CONTRACT, tmp_path / "float.onnx")
-    shares = one_step(tmp_path / "float.onnx", graph, CONTRACT, optimized=True)
+    student = candidate.student
+    shares = one_step(tmp_path / "float.onnx", graph, student, CONTRACT, optimized=True)
     inputs = example(CONTRACT, 32, 0)
     exact = AsInteger(graph).run(*inputs)
     exact = exact if isinstance(exact, torch.Tensor) else exact[0]
-    expected = float(((candidate.student(*inputs) - exact).abs() <= 2 / 255).double().mean())
+    expected = float(((student(*inputs) - exact).abs() <= 2 / 255).double().mean())
     assert shares["within_one_step"] == pytest.approx(expected, abs=1e-3)
     assert shares["within_one_step"] < 0.9
     assert shares["graph_within_one_step"] > 0.99
+    assert shares["behind_db"] < -40
 
 
 def quantize(candidate: Candidate, folder: Path, **settings: object) -> tuple[Quantize, Candidate]:
@@ -246,6 +248,9 @@ def test_a_file_that_is_not_its_graph_is_refused(candidate: Candidate, tmp_path:
     stage.ensures(candidate, after)
     proof["within_one_step"] = 0.92
     with pytest.raises(ProofError, match=r"at least 93\.00%"):
+        stage.ensures(candidate, after)
+    proof |= {"within_one_step": 0.98, "behind_db": 0.6}
+    with pytest.raises(ProofError, match=r"0\.6 dB farther .*\(at most 0\.5\)"):
         stage.ensures(candidate, after)
     proof["saturates"] = True
     stage.ensures(candidate, after)

@@ -1,0 +1,42 @@
+"""How far outputs are from others: PSNR with each output's range as peak; of several outputs, the worst's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from edgegan.runtime.contract import Contract
+
+EQUAL = 1e-20
+"""The error that stands for none: 200 dB."""
+LEAST = 1e-10
+"""In a mean, the error of a sample that is exactly right: 100 dB, so that it does not decide alone."""
+
+
+def psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> float:
+    """Return the PSNR in dB of all samples as one, 200 where equal.
+
+    Tensors (N, ...) are in the order of the contract's outputs.
+    """
+    return min(_decibels(errors.mean().clamp(min=EQUAL)) for errors in _errors(actual, expected, contract))
+
+
+def mean_psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> float:
+    """Return the mean over samples of each one's PSNR in dB: no one outweighs the others."""
+    return min(
+        _decibels((errors + LEAST).log().mean().exp()) for errors in _errors(actual, expected, contract)
+    )
+
+
+def _errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> list[Tensor]:
+    """Return, of each output, each sample's mean square error as a share of its range squared."""
+    errors = []
+    for given, true, spec in zip(actual, expected, contract.outputs, strict=True):
+        share = (given.double() - true.double()) / (spec.range[1] - spec.range[0])
+        errors.append(share.square().reshape(len(share), -1).mean(dim=1))
+    return errors
+
+
+def _decibels(error: Tensor) -> float:
+    return float(-10 * error.log10())

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edgegan.compress.decibels import mean_psnr_db, psnr_db
+from edgegan.runtime.contract import Contract, Input, Output
+
+WIDE = Output("wide", (2,), range=(-1.0, 1.0), layout="")
+NARROW = Output("narrow", (2,), range=(0.0, 0.1), layout="")
+
+
+def contract(*outputs: Output) -> Contract:
+    return Contract((Input("x", (1,)),), outputs)
+
+
+def test_the_peak_is_the_width_of_the_range() -> None:
+    true = (torch.zeros(3, 2),)
+    assert psnr_db((torch.full((3, 2), 0.02),), true, contract(WIDE)) == pytest.approx(40, abs=1e-3)
+    assert psnr_db((torch.full((3, 2), 0.01),), true, contract(NARROW)) == pytest.approx(20, abs=1e-3)
+
+
+def test_one_bad_sample_decides_over_all_as_one_and_not_over_the_mean() -> None:
+    true = (torch.zeros(2, 2),)
+    given = (torch.tensor([[0.002, 0.002], [0.2, 0.2]]),)
+    assert psnr_db(given, true, contract(WIDE)) == pytest.approx(23.01, abs=0.01)
+    assert mean_psnr_db(given, true, contract(WIDE)) == pytest.approx(40, abs=0.01)
+
+
+def test_the_worst_output_counts_and_equal_ones_stay_finite() -> None:
+    true = torch.zeros(2, 2)
+    pair = contract(WIDE, NARROW)
+    assert psnr_db((true, true), (true, true), pair) == pytest.approx(200)
+    assert mean_psnr_db((true, true), (true, true), pair) == pytest.approx(100)
+    for measure in (psnr_db, mean_psnr_db):
+        assert measure((true, true + 0.01), (true, true), pair) == pytest.approx(20, abs=1e-3)
