@@ -2,9 +2,9 @@
 
     python bench/gpu.py
 
-Times the full CIFAR-10 model and its student (of runs/cifar10-full, as `edgegan compress recipes/cifar10
---profile full` leaves it) in torch eager, torch.compile and CUDA graphs, in FP32 and FP16, and the engines of
-TensorRT where one is installed that takes this GPU. Writes bench/gpu.json and bench/gpu.md.
+Times the full CIFAR-10 model and its student in torch eager, torch.compile and CUDA graphs, in FP32 and FP16,
+and the engines of TensorRT, of the files of runs/cifar10-full, where one is installed that takes this GPU.
+Writes bench/gpu.json and bench/gpu.md.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import full_run
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress import structure
 from edgegan.compress.load import load_module
 from edgegan.errors import EdgeganError
 from edgegan.files import write_json, write_text
 from edgegan.measure.statistics import interleaved_ratio
-from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = Path("runs/cifar10-full")
 BATCHES = (1, 64)
 TURNS, CALLS = 30, 30
 BASELINE = "full, torch eager, FP32"
@@ -107,11 +105,11 @@ def main() -> None:
     os.chdir(ROOT)
     if not torch.cuda.is_available():
         raise SystemExit("bench/gpu.py needs an NVIDIA GPU, and torch sees none")
-    recipe = Recipe.read("recipes/cifar10", "full")
+    recipe = full_run.recipe()
     contract, full = recipe.contract, load_module(recipe.model, recipe.folder)
-    student = structure.load(copy.deepcopy(full), RUN / "stages" / "02-distill")
+    student = full_run.student()
     exported = {"FP32": "fp32", "FP16": "fp16", "INT8": "int8-tensorrt"}
-    files = {shown: RUN / "bundle" / f"model.{key}.onnx" for shown, key in exported.items()}
+    files = {shown: full_run.RUN / "bundle" / f"model.{key}.onnx" for shown, key in exported.items()}
     files = {precision: path for precision, path in files.items() if path.is_file()}
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}

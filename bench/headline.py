@@ -2,8 +2,8 @@
 
     python bench/headline.py
 
-Runs `edgegan compress recipes/cifar10 --profile full` (what is finished of it in runs/cifar10-full is kept;
-the distillation wants a GPU) and writes bench/headline.json and bench/headline.md.
+Runs `edgegan compress recipes/cifar10 --profile full`, from the distilled student on that bench/cifar10-full
+keeps, or going on with what is in runs/cifar10-full, and writes bench/headline.json and bench/headline.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import full_run
 
 from edgegan import compress_generator
 from edgegan.files import write_json, write_text
@@ -45,6 +47,7 @@ def goals(full: Mapping[str, Any], int8: Mapping[str, Any], quality: str) -> lis
 
 def main() -> None:
     os.chdir(ROOT)
+    full_run.begin()
     run = compress_generator("recipes/cifar10", profile="full")
     assert run.figures is not None
     rows = {row["name"]: row for row in run.figures["rows"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import sys
 from collections.abc import Callable
@@ -12,16 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import full_run
 from torch import nn
 
-from edgegan.compress import structure
 from edgegan.compress.load import load_module
-from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "runs" / "bench-int8"
-STUDENT = ROOT / "runs" / "cifar10-full" / "stages" / "02-distill"
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -44,15 +41,12 @@ Load = Callable[[Path, Path], Subject]
 
 
 def _student(data: Path, folder: Path) -> Subject:
-    teacher = _teacher(data, folder)
-    if not STUDENT.is_dir():
-        raise AbsentError("runs/cifar10-full, of: edgegan compress recipes/cifar10 --profile full")
-    module = structure.load(copy.deepcopy(teacher.module), STUDENT).eval().requires_grad_(False)
-    return Subject(module, teacher.calibrating, teacher.judging)
+    contract = full_run.recipe().contract
+    return Subject(full_run.student(), contract, contract)
 
 
 def _teacher(data: Path, folder: Path) -> Subject:
-    recipe = Recipe.read(ROOT / "recipes" / "cifar10")
+    recipe = full_run.recipe()
     return Subject(load_module(recipe.model, recipe.folder), recipe.contract, recipe.contract)
 
 

@@ -2,9 +2,9 @@
 
     python bench/qat.py [--files-only]
 
-Wants runs/cifar10-full, of `edgegan compress recipes/cifar10 --profile full`. The files are made once, into
-runs/bench-qat (which training wants a GPU for: --files-only makes them and measures nothing), and anew only
-where edgegan, the student or the settings have changed since. Writes bench/qat.json and bench/qat.md.
+The files are made once, into runs/bench-qat (which training wants a GPU for: --files-only makes them and
+measures nothing), and anew only where edgegan, the student or the settings have changed since. Writes
+bench/qat.json and bench/qat.md.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import full_run
 from made_with import EDGEGAN, made_with
 
-from edgegan.compress import structure
 from edgegan.compress.evaluate import SEED
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
@@ -34,8 +34,6 @@ from edgegan.target import FOLDER as TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "runs" / "bench-qat"
-STUDENT = ROOT / "runs" / "cifar10-full" / "stages" / "02-distill"
-RECIPE = ROOT / "recipes" / "cifar10"
 SAMPLES, THREADS = 10_000, 2
 GOAL = 0.5
 TRAINING = {"steps": 1000, "batch": 128, "learning_rate": 3e-4}
@@ -55,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files-only", action="store_true", help="make the files, and measure nothing")
     arguments = parser.parse_args()
-    recipe = Recipe.read(RECIPE)
-    candidate = student(recipe)
+    recipe = full_run.recipe()
+    candidate = first_candidate(recipe)
     files = {name: files_of(candidate, name) for name in CASES}
     if arguments.files_only:
         return
@@ -66,15 +64,12 @@ def main() -> None:
     print((ROOT / "bench" / "qat.md").read_text())
 
 
-def student(recipe: Recipe) -> Candidate:
+def first_candidate(recipe: Recipe) -> Candidate:
     """Return the recipe's distilled student, with its teacher and the discriminator that it inherits."""
     assert recipe.discriminator is not None
-    if not STUDENT.is_dir():
-        raise SystemExit("type first: edgegan compress recipes/cifar10 --profile full")
     teacher = load_module(recipe.model, recipe.folder)
     critic = load_module(recipe.discriminator, recipe.folder)
-    module = structure.load(load_module(recipe.model, recipe.folder), STUDENT).eval().requires_grad_(False)
-    return Candidate(module, teacher, recipe.contract, critic)
+    return Candidate(full_run.student(), teacher, recipe.contract, critic)
 
 
 def files_of(candidate: Candidate, name: str) -> dict[str, Path]:

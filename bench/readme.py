@@ -1,6 +1,6 @@
 """Put the tables and image grids of the CIFAR-10 runs into README.md.
 
-edgegan compress recipes/cifar10 && edgegan compress recipes/cifar10 --profile full && python bench/readme.py
+edgegan compress recipes/cifar10 && python bench/headline.py && python bench/readme.py
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from edgegan.compress.agreement import agreement
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
+    conv_to_pixel_blocks,
     delay_upsample,
     fold_batch_norm,
     fold_constants,
@@ -44,6 +45,7 @@ REWRITES = (
     tabulate_conditional_norm,
     fold_norm_forward,
     upsample_conv_to_conv_transpose,
+    conv_to_pixel_blocks,
 )
 BATCHES = (1, 8)
 LARGEST_FP32_DIFFERENCE = 1e-4
@@ -97,7 +99,7 @@ class Export(Stage):
         started = time.monotonic()
         contract, settings = candidate.contract, self.settings
         graph, changes = rewrite(candidate.student, contract, REWRITES)
-        model = to_onnx(graph, contract, opset=settings.opset)
+        model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=settings.opset))
         files = dict(candidate.files)
         for precision in settings.precisions:
             files[precision] = context.folder / f"model.{precision}.onnx"
@@ -133,7 +135,7 @@ class Export(Stage):
             for value in values:
                 held, contract = with_fixed_input(candidate.student, candidate.contract, name, value)
                 graph, _ = rewrite(held, contract, (fold_constants, *REWRITES, batch_norm_to_affine))
-                model = to_onnx(graph, contract, opset=self.settings.opset)
+                model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=self.settings.opset))
                 for precision in self.settings.precisions:
                     key = f"{precision}.{name}-{value}"
                     path = folder / f"model.{key}.onnx"

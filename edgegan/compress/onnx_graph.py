@@ -34,6 +34,57 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     return tidied
 
 
+def plain_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with each PRelu of constant slopes in operators of the same value that run faster.
+
+    One slope for all makes a LeakyRelu, which engines merge into the layer before it; several make
+    max(x, 0) + slope * min(x, 0). ONNX Runtime's PRelu goes value by value: a third of the time of a network
+    that has it behind each convolution, and two thirds of its INT8 form.
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    slopes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        slope = slopes.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is None:
+            nodes.append(node)
+        elif slope.size == 1:
+            alpha = float(slope.item())
+            nodes.append(helper.make_node("LeakyRelu", node.input[:1], node.output, node.name, alpha=alpha))
+        else:
+            nodes += _parts_of_prelu(node, f"zero_{slope.dtype}")
+            if not any(tensor.name == f"zero_{slope.dtype}" for tensor in graph.initializer):
+                zero = np.zeros((), slope.dtype)
+                graph.initializer.append(numpy_helper.from_array(zero, f"zero_{slope.dtype}"))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused_initializers(graph)
+    return changed
+
+
+def _parts_of_prelu(node: onnx.NodeProto, zero: str) -> list[onnx.NodeProto]:
+    (source, slope), (result,) = node.input, node.output
+    above, below, scaled = (f"{result}_{part}" for part in ("above", "below", "scaled"))
+    steps = [
+        ("Relu", [source], above),
+        ("Min", [source, zero], below),
+        ("Mul", [below, slope], scaled),
+        ("Add", [above, scaled], result),
+    ]
+    return [
+        helper.make_node(operator, operands, [target], f"node_{target}")
+        for operator, operands, target in steps
+    ]
+
+
+def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with weights and computation in float16; inputs and outputs keep their types.
 

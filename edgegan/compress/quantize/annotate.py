@@ -31,6 +31,7 @@ MOVES = (
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
     aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
     aten.slice.Tensor,
     aten.reshape.default,
     aten.view.default,
@@ -128,13 +129,16 @@ def activations(model: GraphModule) -> set[Node]:
 
 
 def layer_macs(graph: GraphModule) -> dict[str, int]:
-    """Return the layers that can be quantized, in the order in which they run: name to MACs of one sample."""
+    """Return the layers that can be quantized, in the order in which they run: name to MACs of one sample.
+
+    Weights that are zero do not count: rewrites put them where a layer has no taps.
+    """
     macs = {}
     for node in graph.graph.nodes:
         weight = constant(graph, argument(node, 1, "weight")) if node.target in COMPUTE else None
         if weight is not None:
             positions = prod(shape(node)[2:] if weight.dim() > 2 else shape(node)[1:-1])
-            macs[layer_of(argument(node, 1, "weight"))] = positions * weight.numel()
+            macs[layer_of(argument(node, 1, "weight"))] = positions * int(weight.count_nonzero())
     return macs
 
 

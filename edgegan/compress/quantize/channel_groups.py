@@ -108,6 +108,8 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
         groups.norms.add(node)
     elif target == aten.pixel_shuffle.default:
         groups.join(source, node, argument(node, 1, "upscale_factor") ** 2)
+    elif target == aten.pixel_unshuffle.default and source in groups.parent:
+        groups.join(node, source, argument(node, 1, "downscale_factor") ** 2)
     elif target in RESHAPES and len(shape(source)) == 2:
         groups.join(source, node, prod(shape(node)[2:]))
     elif target in (aten.add.Tensor, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:

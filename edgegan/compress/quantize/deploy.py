@@ -18,7 +18,7 @@ from onnx_ir.passes.common import (
     TopologicalSortPass,
 )
 
-from edgegan.compress.onnx_graph import tidy, to_half
+from edgegan.compress.onnx_graph import plain_prelu, tidy, to_half
 from edgegan.target import Target
 
 MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Pad")
@@ -49,6 +49,8 @@ def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onn
         edited
     )
     deployed = tidy(ir.to_proto(edited))
+    if target.engine == "onnxruntime":
+        deployed = plain_prelu(deployed)
     return to_half(deployed) if target.int8.rest == "fp16" else deployed
 
 
@@ -60,20 +62,29 @@ def _name_layers(graph: ir.Graph, layers: Sequence[str]) -> None:
 
 
 def _move_bytes(graph: ir.Graph) -> None:
-    """Write DequantizeLinear, move, QuantizeLinear of equal levels as the move alone."""
+    """Write DequantizeLinear, moves, QuantizeLinear of equal levels as the moves alone."""
     for node in list(graph):
-        if node.op_type not in MOVES or len(node.outputs[0].consumers()) != 1:
+        before = _producer(node.inputs[0]) if node.op_type in MOVES else None
+        if before is None or before.op_type != "DequantizeLinear":
             continue
-        before, after = _producer(node.inputs[0]), node.outputs[0].consumers()[0]
-        if before is None or before.op_type != "DequantizeLinear" or after.op_type != "QuantizeLinear":
+        moves = [node]
+        while (reader := _only_reader(moves[-1])) is not None and reader.op_type in MOVES:
+            moves.append(reader)
+        if reader is None or reader.op_type != "QuantizeLinear":
             continue
-        if all(_same(a, b) for a, b in zip(before.inputs[1:], after.inputs[1:], strict=True)):
+        if all(_same(a, b) for a, b in zip(before.inputs[1:], reader.inputs[1:], strict=True)):
             node.replace_input_with(0, before.inputs[0])
-            node.outputs[0].type = before.inputs[0].type  # pyright: ignore[reportOptionalMemberAccess]
-            after.outputs[0].replace_all_uses_with(node.outputs[0])
-            graph.remove(after, safe=True)
+            for move in moves:
+                move.outputs[0].type = before.inputs[0].type  # pyright: ignore[reportOptionalMemberAccess]
+            reader.outputs[0].replace_all_uses_with(moves[-1].outputs[0])
+            graph.remove(reader, safe=True)
             if not before.outputs[0].consumers():
                 graph.remove(before, safe=True)
+
+
+def _only_reader(node: ir.Node) -> ir.Node | None:
+    readers = list(node.outputs[0].consumers())
+    return readers[0] if len(readers) == 1 and readers[0].inputs[0] is node.outputs[0] else None
 
 
 def _merge_slices(graph: ir.Graph) -> None:

@@ -13,6 +13,7 @@ from edgegan.compress.distill import Distill
 from edgegan.compress.quantize.settings import QuantizeSettings
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
+    conv_to_pixel_blocks,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
     delay_upsample,
@@ -35,6 +36,7 @@ REWRITES = (
     batch_norm_to_affine,
     conv_transpose_to_linear,
     conv_transpose_to_shuffle,
+    conv_to_pixel_blocks,
 )
 """Up-sampling stays as it is: merged into the Conv behind it, it saves MACs but not time, since the shuffle
 that takes its place handles four times the bytes."""

@@ -3,6 +3,7 @@
 The graph is that of `torch.export`, so that a rewrite sees what a module computes and not how it is written.
 """
 
+from edgegan.compress.rewrite.blocks import conv_to_pixel_blocks
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
 from edgegan.compress.rewrite.fixed import fold_constants, with_fixed_input
@@ -16,6 +17,7 @@ __all__ = [
     "Change",
     "Rewrite",
     "batch_norm_to_affine",
+    "conv_to_pixel_blocks",
     "conv_transpose_to_linear",
     "conv_transpose_to_shuffle",
     "delay_upsample",

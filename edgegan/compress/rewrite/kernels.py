@@ -7,6 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+Sides = list[tuple[int, int]]
+"""An amount before and after each spatial axis."""
+
 
 def per_axis(value: Any, axes: int) -> tuple[int, ...]:
     """Return an operator's stride, padding or dilation with one number for each spatial axis."""
@@ -26,3 +29,11 @@ def dilated(weight: Tensor, dilation: tuple[int, ...]) -> Tensor:
     wide = weight.new_zeros(*weight.shape[:2], *shape)
     wide[(..., *(slice(None, None, step) for step in dilation))] = weight
     return wide
+
+
+def zero_padding(padding: Any, weight: Tensor) -> Sides:
+    """Return by how many zeros a Conv's `padding` pads; its `weight` has the dilation written out."""
+    if padding == "same":
+        return [((kernel - 1) // 2, kernel // 2) for kernel in weight.shape[2:]]
+    axes = weight.dim() - 2
+    return [(amount, amount) for amount in per_axis(0 if padding == "valid" else padding, axes)]

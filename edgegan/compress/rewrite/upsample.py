@@ -20,7 +20,7 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.kernels import dilated, padded, per_axis
+from edgegan.compress.rewrite.kernels import Sides, dilated, padded, per_axis, zero_padding
 from edgegan.runtime.contract import Contract
 
 UPSAMPLES = (
@@ -55,9 +55,6 @@ POINTWISE = (
     aten.div.Tensor,
 )
 """Operators that treat each position alike."""
-
-Sides = list[tuple[int, int]]
-"""An amount before and after each spatial axis."""
 
 
 def delay_upsample(graph: GraphModule, contract: Contract) -> list[Change]:
@@ -147,7 +144,7 @@ def _matches(graph: GraphModule) -> list[_Match]:
         if per_axis(argument(node, 3, "stride", 1), axes) != (1,) * axes:
             continue
         wide = dilated(weight, per_axis(argument(node, 5, "dilation", 1), axes))
-        zeros = _zero_padding(node, wide)
+        zeros = zero_padding(argument(node, 4, "padding", 0), wide)
         source, zeros, edges, reflects = _through_pads(node.args[0], zeros)
         if source.target not in UPSAMPLES or (scale := _scale(source)) is None:
             continue
@@ -203,16 +200,6 @@ def _crop(weight: Tensor, scale: tuple[int, ...], zeros: Sides, edges: Sides, bo
         )
         crop.append((low, high))
     return crop
-
-
-def _zero_padding(node: Node, weight: Tensor) -> Sides:
-    padding = argument(node, 4, "padding", 0)
-    axes = weight.dim() - 2
-    if padding == "same":
-        return [((kernel - 1) // 2, kernel // 2) for kernel in weight.shape[2:]]
-    if padding == "valid":
-        return [(0, 0)] * axes
-    return [(amount, amount) for amount in per_axis(padding, axes)]
 
 
 def _through_pads(node: Node, zeros: Sides) -> tuple[Node, Sides, Sides, bool]:

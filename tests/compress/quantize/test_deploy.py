@@ -94,3 +94,29 @@ def test_a_crop_of_rows_and_of_columns_is_one_slice(name: str, tmp_path: Path) -
 def test_tensorrt_keeps_depth_to_space(tmp_path: Path) -> None:
     _, shipped = models(Shuffled(transposed=False), Target.read("jetson-orin-nano"), tmp_path)
     assert operators(shipped)["DepthToSpace"] == 1
+
+
+class Blocks(nn.Module):
+    """Ends in a convolution with so few outputs and so many taps that it is computed in blocks of pixels."""
+
+    def __init__(self, shuffled: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layers: list[nn.Module] = [nn.Conv2d(4, 32, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+        if not shuffled:
+            layers = [nn.Upsample(scale_factor=2), nn.Conv2d(4, 8, 3, padding=1), nn.PReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(8, 3, 9, padding=4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.layers(x))
+
+
+@pytest.mark.parametrize("name", ["x64-cpu", "arm64-cpu"])
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_blocks_of_pixels_are_gathered_in_bytes(shuffled: bool, name: str, tmp_path: Path) -> None:
+    plain, shipped = models(Blocks(shuffled), Target.read(name), tmp_path)
+    assert len(kernels(shipped)["int8_layers"]) == 2
+    assert kernels(shipped)["float_operators"].keys() <= {"Tanh"}
+    expected, actual = run(plain), run(shipped)
+    assert np.ptp(expected) > 0.3
+    assert np.abs(actual - expected).max() < 0.01

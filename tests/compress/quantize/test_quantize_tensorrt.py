@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,37 +10,22 @@ pytest.importorskip(
     "tensorrt_rtx", reason="tensorrt_rtx builds these engines; it has no wheel for this machine"
 )
 
-from edgegan.compress.load import load_module
-from edgegan.compress.prune import Prune, PruneSettings
+import deployed
+
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.stage import Candidate, Context
-from edgegan.recipe import Recipe
+from edgegan.compress.stage import Context
 from edgegan.runtime.engines.tensorrt_build import build_engine
 
-RECIPE = Path(__file__).parents[3] / "recipes" / "cifar10"
 KERNELS = ("correlation", "gemm", "deconv")
 
 pytestmark = pytest.mark.slow
 
 
-def generator(name: str, request: pytest.FixtureRequest, folder: Path) -> Candidate:
-    if not name.startswith("cifar10"):
-        zoo = import_module(f"zoo.{name}")
-        module = zoo.load(request.getfixturevalue("shared"))
-        return Candidate(module, module, zoo.CONTRACT)
-    recipe = Recipe.read(RECIPE)
-    teacher = load_module(recipe.model, RECIPE)
-    full = Candidate(teacher, teacher, recipe.contract)
-    if name == "cifar10_teacher":
-        return full
-    return Prune(PruneSettings(macs=0.125, align=8)).run(full, Context(folder))
-
-
-@pytest.mark.parametrize("name", ["cifar10_student", "cifar10_teacher", "celeba_dcgan", "srgan", "candy"])
+@pytest.mark.parametrize("name", deployed.NAMES)
 def test_each_layer_of_the_file_is_an_int8_kernel_of_the_engine(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    before = generator(name, request, tmp_path)
+    before = deployed.candidate(name, request, tmp_path)
     settings = QuantizeSettings(
         targets=("jetson-orin-nano",),
         samples=8,
