@@ -75,6 +75,7 @@ MODELS: dict[str, Load] = {
     "CIFAR-10 teacher": _teacher,
     "CelebA DCGAN": _third_party("celeba_dcgan"),
     "SRGAN x4": _third_party("srgan", size=24),
+    "Real-ESRGAN video x4": _third_party("realesr_video", size=32),
     "candy": _third_party("candy", size=60),
 }
 

@@ -13,7 +13,7 @@ from edgegan.compress.stage import Candidate, Context
 from edgegan.recipe import Recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "cifar10"
-NAMES = ("cifar10_student", "cifar10_teacher", "celeba_dcgan", "srgan", "candy")
+NAMES = ("cifar10_student", "cifar10_teacher", "celeba_dcgan", "srgan", "realesr_video", "candy")
 
 
 def candidate(name: str, request: pytest.FixtureRequest, folder: Path) -> Candidate:
