@@ -38,8 +38,8 @@ def plain_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with each PRelu of constant slopes in operators of the same value that run faster.
 
     One slope for all makes a LeakyRelu, which engines merge into the layer before it; several make
-    max(x, 0) + slope * min(x, 0). ONNX Runtime's PRelu goes value by value: a third of the time of a network
-    that has it behind each convolution, and two thirds of its INT8 form.
+    max(x, 0) + slope * min(x, 0). ONNX Runtime's PRelu goes value by value, and can take longer than the INT8
+    convolutions around it.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
