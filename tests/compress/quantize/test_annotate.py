@@ -62,6 +62,12 @@ def test_layers_macs_and_the_last() -> None:
     assert last_layers(graph()) == {"last": False}
 
 
+def test_weights_that_are_zero_are_no_macs() -> None:
+    net = Net().eval()
+    torch.nn.init.zeros_(net.first.weight[:, 0])
+    assert layer_macs(trace(net, CONTRACT))["first"] == 16 * 72
+
+
 def test_onnx_runtime_gets_inputs_and_outputs_of_layers() -> None:
     assert rounded("x64-cpu") == [
         "add", "conv2d_1", "conv2d_2", "first_weight", "last_weight", "relu", "second_weight",
