@@ -64,11 +64,11 @@ def _name_layers(graph: ir.Graph, layers: Sequence[str]) -> None:
 def _move_bytes(graph: ir.Graph) -> None:
     """Write DequantizeLinear, moves, QuantizeLinear of equal levels as the moves alone."""
     for node in list(graph):
-        before = _producer(node.inputs[0]) if node.op_type in MOVES else None
+        before = _producer(node.inputs[0]) if _moves(node) else None
         if before is None or before.op_type != "DequantizeLinear":
             continue
         moves = [node]
-        while (reader := _only_reader(moves[-1])) is not None and reader.op_type in MOVES:
+        while (reader := _only_reader(moves[-1])) is not None and _moves(reader):
             moves.append(reader)
         if reader is None or reader.op_type != "QuantizeLinear":
             continue
@@ -80,6 +80,15 @@ def _move_bytes(graph: ir.Graph) -> None:
             graph.remove(reader, safe=True)
             if not before.outputs[0].consumers():
                 graph.remove(before, safe=True)
+
+
+def _moves(node: ir.Node) -> bool:
+    """Whether what a node gives is made of values that it takes: no zeros of its own, and none in between."""
+    if node.op_type == "Pad":
+        return node.attributes.get_string("mode", "constant") != "constant"
+    if node.op_type == "Resize":
+        return node.attributes.get_string("mode", "nearest") == "nearest"
+    return node.op_type in MOVES
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:

@@ -132,7 +132,7 @@ def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
             where="quantize: skip",
             next=f"choose from: {', '.join(macs)}",
         )
-    last = last_layers(graph)
+    last = {name: linear for name, linear in last_layers(graph).items() if name in macs}
     cheap = [name for name in last if not last[name] and macs[name] <= CHEAP_SHARE * sum(macs.values())]
     skipped = sorted({*skip, *cheap})
     if not set(macs) - set(skipped):

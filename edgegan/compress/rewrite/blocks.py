@@ -157,7 +157,9 @@ def _write(graph: GraphModule, layer: _Layer, block: _Block, path: tuple[Node, .
         bias = add_constant(graph, f"{layer.name}.bias", layer.bias.repeat_interleave(size**2))
     padding = [-axis.first for axis in block.axes]
     conv = call(aten.conv2d.default, (source, weight, bias, [1, 1], padding))
-    replace(layer.node, call(aten.pixel_shuffle.default, (conv, size)))
+    shuffled = call(aten.pixel_shuffle.default, (conv, size))
+    shuffled.meta["val"] = layer.node.meta["val"]
+    replace(layer.node, shuffled)
 
 
 def _weight(layer: _Layer, block: _Block) -> Tensor:

@@ -120,3 +120,25 @@ def test_blocks_of_pixels_are_gathered_in_bytes(shuffled: bool, name: str, tmp_p
     expected, actual = run(plain), run(shipped)
     assert np.ptp(expected) > 0.3
     assert np.abs(actual - expected).max() < 0.01
+
+
+class Padded(nn.Module):
+    """Pads with zeros of its own what a ReLU gives; computes the weights of its last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 12, 3)
+        self.last = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(torch.relu(self.first(x)), (1, 1, 1, 1))
+        x = nn.functional.pixel_shuffle(self.second(x), 2)
+        return nn.functional.conv2d(x, self.last.weight * 0.5, self.last.bias)
+
+
+@pytest.mark.parametrize("name", ["x64-cpu", "arm64-cpu"])
+def test_zeros_that_are_padded_with_stay_zeros(name: str, tmp_path: Path) -> None:
+    plain, shipped = models(Padded().requires_grad_(False), Target.read(name), tmp_path)
+    assert len(kernels(shipped)["int8_layers"]) == 2
+    assert np.abs(run(shipped) - run(plain)).max() < 0.01

@@ -138,3 +138,11 @@ def test_published_networks_keep_their_outputs(shared: Path, zoo: object, layer:
     samples = example(ports, 2, seed=5)
     largest = float(module(*samples).abs().max())
     torch.testing.assert_close(rewritten(*samples), module(*samples), rtol=0, atol=1e-4 * largest)
+
+
+def test_a_convolution_behind_one_in_blocks_is_read_as_it_is() -> None:
+    module = nn.Sequential(nn.Conv2d(8, 3, 9, padding=4), nn.Conv2d(3, 3, 1)).requires_grad_(False)
+    rewritten, changes = rewrite(module, contract(8, 12, 12), [conv_to_pixel_blocks])
+    assert changes[0].layer == "0"
+    x = torch.randn(2, 8, 12, 12)
+    torch.testing.assert_close(rewritten(x), module(x), rtol=0, atol=1e-5)
