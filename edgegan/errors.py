@@ -13,7 +13,8 @@ EdgeganError
 |   `-- StageError           a stage cannot do what was asked of this model
 `-- ProofError               our own check of a result failed: a bug      (exit code 1)
 
-And one warning: EngineFallback, where a bundle runs on another engine than it was asked to.
+And two warnings: EngineFallback, where a bundle runs on another engine than it was asked to, and OutOfRange,
+where an app gives inputs that are far from all that the model was made for.
 """
 
 from __future__ import annotations
@@ -98,3 +99,7 @@ class ProofError(EdgeganError):
 
 class EngineFallback(UserWarning):
     """A bundle runs on another engine than it was asked to, or on one that was built just now."""
+
+
+class OutOfRange(UserWarning):
+    """An input that an app gave lies far outside the values that the contract draws."""

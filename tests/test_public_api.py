@@ -13,10 +13,10 @@ import edgegan
 PUBLIC = """
 Bundle BundleError Candidate CheckpointError Context Contract DataError Distill DistillSettings
 EdgeganError EngineFallback Export ExportSettings Finding Follower Generator Input InputError Latency
-MissingDependency ModelError Output Pipeline ProofError Prune PruneSettings Quantize QuantizeSettings
-Recipe RecipeError Run Sample Stage StageError StageRecord StorageError Target UserError __version__
-build_engines compress_generator lint load_module measure_latency targets train_features train_teacher
-write_bundle write_report
+MissingDependency ModelError OutOfRange Output Pipeline ProofError Prune PruneSettings Quantize
+QuantizeSettings Recipe RecipeError Run Sample Stage StageError StageRecord StorageError Target UserError
+__version__ build_engines compress_generator lint load_module measure_latency targets train_features
+train_teacher write_bundle write_report
 """
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
 from edgegan.runtime.names import is_safe
-from edgegan.runtime.stored import Arrays, Stored, scaled, shuffled
+from edgegan.runtime.stored import Arrays, Source, Stored, scaled, shuffled
 
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
@@ -78,8 +79,8 @@ class Contract:
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
-    _stored: ClassVar[Stored | None] = None
-    """Set by `with_stored`, and no field: it says where files lie, not what a generator takes and gives."""
+    source: Source | None = field(default=None, compare=False, repr=False)
+    """Where the files of stored inputs lie, set by `with_stored`; contracts are equal wherever they do."""
 
     def sample(self, n: int, seed: int) -> Arrays:
         """Draw `n` inputs from `seed`; the first `m` of `n` are those of `sample(m, seed)`.
@@ -127,18 +128,12 @@ class Contract:
             folder: where the files lie.
             read: gives the bytes of a file by its name, in place of those in the folder.
         """
-        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-        for spec in self.inputs:
-            if spec.sample.file:
-                shapes.setdefault(spec.sample.file, {})[spec.name] = spec.shape
-        bound = Contract(self.inputs, self.outputs)
-        object.__setattr__(bound, "_stored", Stored(folder, shapes, read))
-        return bound
+        return replace(self, source=Source(folder, read))
 
     @property
     def folder(self) -> Path | None:
         """Where the files of stored inputs lie; None where that is not known."""
-        return self._stored.folder if self._stored else None
+        return self.source.folder if self.source else None
 
     @property
     def stored(self) -> dict[str, Path]:
@@ -164,18 +159,40 @@ class Contract:
         counts = [self._files.count(file) for file in self.stored]
         return max(counts) if all(spec.sample.file for spec in self.inputs) else None
 
-    @property
+    @cached_property
     def _files(self) -> Stored:
-        if self._stored is None:
+        if self.source is None:
             raise InputError(
                 "the contract has stored inputs, and does not know where they lie",
                 next="use contract.with_stored(FOLDER), or give all inputs",
             )
-        return self._stored
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+        for spec in self.inputs:
+            if spec.sample.file:
+                shapes.setdefault(spec.sample.file, {})[spec.name] = spec.shape
+        return Stored(self.source, shapes)
 
     def _stored_rows(self, spec: Input, rows: list[int]) -> NDArray[np.float32]:
         array = self._files.rows(spec.sample.file or "")[spec.name]
         return scaled(array[rows], spec.sample.low, spec.sample.high)
+
+    def usual_range(self, spec: Input) -> tuple[float, float] | None:
+        """Return the lowest and the highest value that the contract draws for an input; None for labels.
+
+        A standard normal's are 6 deviations; those of stored float32 are what the file holds.
+
+        Raises:
+            InputError: stored inputs cannot be read, or do not fit.
+        """
+        if spec.sample.kind == "labels":
+            return None
+        if spec.sample.kind == "normal":
+            return -6.0, 6.0
+        if spec.sample.file and self.source:
+            rows = self._files.rows(spec.sample.file)[spec.name]
+            if rows.dtype == np.float32:
+                return float(rows.min()), float(rows.max())
+        return spec.sample.low, spec.sample.high
 
     def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise `InputError` where `arrays` does not fit: names, shapes, dtypes, label range, batch sizes."""
@@ -186,7 +203,10 @@ class Contract:
             array = arrays[spec.name]
             if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
                 expected = ", ".join(map(str, ("N", *spec.shape)))
-                raise InputError(f"input {spec.name!r} must have shape ({expected}), not {array.shape}")
+                raise InputError(
+                    f"input {spec.name!r} must have shape ({expected}), not {array.shape}",
+                    next=_layout_advice(spec.shape, array.shape),
+                )
             if array.dtype != spec.dtype:
                 raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
             if spec.sample.kind == "labels" and not _all_in(array, spec.sample.classes or 0):
@@ -199,9 +219,10 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain data, fit for JSON; what is None is left out."""
-        return asdict(
-            self, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None}
-        )
+        return {
+            side: tuple(asdict(spec, dict_factory=_without_nones) for spec in specs)
+            for side, specs in (("inputs", self.inputs), ("outputs", self.outputs))
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contract:
@@ -242,6 +263,26 @@ class Contract:
             raise InputError(f"{sorted(files)} are one file on systems that ignore case")
         for spec in self.outputs:
             _validate_output(spec)
+
+
+def _without_nones(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if value is not None}
+
+
+def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None:
+    """Return how an array comes into the shape of a sample (C, H, W), where it is a picture in another."""
+    if given == shape:
+        return "a batch of one: give array[None]"
+    if len(shape) != 3:
+        return None
+    turned = (*shape[1:], shape[0])
+    if given == turned:
+        return "channels come first: give array.transpose(2, 0, 1)[None]"
+    if given[1:] == turned:
+        return "channels come first: give array.transpose(0, 3, 1, 2)"
+    if shape[0] == 1 and given == shape[1:]:
+        return "a batch of one with one channel: give array[None, None]"
+    return None
 
 
 def _input(data: Mapping[str, Any]) -> Input:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime.bundle import Bundle
-from edgegan.runtime.contract import Arrays, Contract, Input, Output, to_uint8
+from edgegan.runtime.contract import Arrays, Contract, Output, to_uint8
 from edgegan.runtime.engines.base import Engine, Port
+from edgegan.runtime.given import as_input, warn_of_range
 
 if TYPE_CHECKING:
     from edgegan.runtime.engine_choice import EngineName
@@ -90,7 +91,9 @@ class Generator:
             seed: inputs that are not given are drawn from it as the contract says, 0 or more. The first
                 samples of a larger `n` are those of a smaller one, but for rounding in the engine.
             inputs: by the contract's names: an array of shape (n, *shape), or one value for all where the
-                shape of a sample is (), as in `label=3`.
+                shape of a sample is (), as in `label=3`. Pictures in uint8 are scaled to the input's range,
+                as stored inputs are; floats are taken as they are, and `OutOfRange` warns of those that are
+                far from all that the contract draws.
 
         Returns:
             The only output, or a dictionary of all outputs by name. An image is uint8 (n, height, width,
@@ -131,7 +134,7 @@ class Generator:
         for name in given:
             if name not in specs:
                 raise InputError(f"the model has no input {name!r}", next=_suggestion(name, list(specs)))
-        values = {name: _array(specs[name], value) for name, value in given.items() if value is not None}
+        values = {name: as_input(specs[name], value) for name, value in given.items() if value is not None}
         if n is None:
             n = next((len(array) for array in values.values() if array.ndim), 1)
         if n < 1:
@@ -142,24 +145,14 @@ class Generator:
         self.contract.check_inputs(arrays)
         if len(arrays[next(iter(arrays))]) != n:
             raise InputError(f"the inputs hold {len(arrays[next(iter(arrays))])} samples, not n = {n}")
+        for name in values:
+            warn_of_range(self.contract, specs[name], arrays[name], stacklevel=5)
         return arrays
 
     def _run(self, inputs: Arrays) -> Arrays:
         results = self.engine(inputs)
         n = len(next(iter(inputs.values())))
         return {spec.name: _output(spec, results[spec.name], n) for spec in self.contract.outputs}
-
-
-def _array(spec: Input, value: Any) -> NDArray[Any]:
-    """Return `value` in the input's dtype, where no information is lost by kind: no floats for labels."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"input {spec.name!r} is not an array: {error}") from error
-    kinds = "iu" if spec.dtype == "int64" else "iuf"
-    if array.size and array.dtype.kind not in kinds:
-        raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
-    return array.astype(spec.dtype)
 
 
 def _for_all(array: NDArray[Any], n: int) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,25 @@ LARGEST = (2 << 30) - 1
 _NEXT = "np.savez_compressed(FILE, **{INPUT: images}) with images of shape (M, *shape), uint8 or float32"
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where files lie, and what gives the bytes of one by its name; by default as it lies in the folder."""
+
+    folder: Path
+    read: Callable[[str], bytes] | None = None
+
+
 class Stored:
     """The files that inputs are drawn from, each read once, when it is first drawn from.
 
     Args:
-        folder: where they lie.
+        source: where they lie.
         shapes: file to the inputs that are drawn from it.
-        read: gives the bytes of a file by its name; by default as it lies in the folder.
     """
 
-    def __init__(
-        self, folder: Path, shapes: Mapping[str, Shapes], read: Callable[[str], bytes] | None = None
-    ) -> None:
-        self.folder, self._shapes = folder, shapes
-        self._read_file = read or self._read_plain
+    def __init__(self, source: Source, shapes: Mapping[str, Shapes]) -> None:
+        self.folder, self._shapes = source.folder, shapes
+        self._read_file = source.read or self._read_plain
         self._arrays: dict[str, Arrays] = {}
 
     def rows(self, file: str) -> Arrays:

@@ -1,0 +1,74 @@
+"""What an app gives as an input, as the array that the model takes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import InputError, OutOfRange
+from edgegan.runtime.contract import Contract, Input
+from edgegan.runtime.stored import scaled
+
+
+def as_input(spec: Input, value: Any) -> NDArray[Any]:
+    """Return `value` in the input's dtype, where that loses nothing.
+
+    Labels are integers. Where floats are wanted, uint8 0..255 becomes the contract's low to high, and other
+    integers are refused, but for plain numbers of Python: nothing says what they stand for.
+
+    Raises:
+        InputError: it is no array, or of a dtype that does not fit.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"input {spec.name!r} is not an array: {error}") from error
+    kinds = "iu" if spec.dtype == "int64" else "iuf"
+    if array.size and array.dtype.kind not in kinds:
+        raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
+    if spec.dtype == "int64" or array.dtype.kind == "f" or array.size == 0 or _is_plain(value):
+        return array.astype(spec.dtype)
+    low, high = spec.sample.low, spec.sample.high
+    if spec.sample.kind == "normal":
+        raise InputError(
+            f"input {spec.name!r} is drawn from a normal distribution, which {array.dtype} cannot stand for",
+            next=f"give floats: {spec.name}.astype(numpy.float32), scaled as the model was trained",
+        )
+    if array.dtype != np.uint8:
+        raise InputError(
+            f"input {spec.name!r} must be float32, or uint8 where 0..255 stands for {low:g} to {high:g}, "
+            f"not {array.dtype}",
+            next=f"give uint8, or floats from {low:g} to {high:g}",
+        )
+    return scaled(array, low, high)
+
+
+def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stacklevel: int) -> None:
+    """Warn with `OutOfRange` where values lie further out than the width of all that the contract draws."""
+    if spec.dtype == "int64" or not _is_far(array, (spec.sample.low, spec.sample.high)):
+        return
+    usual = contract.usual_range(spec)
+    if usual is not None and _is_far(array, usual):
+        warnings.warn(
+            OutOfRange(
+                f"input {spec.name!r} goes from {array.min():g} to {array.max():g}, and the model was made "
+                f"for {usual[0]:g} to {usual[1]:g}: scale it, or give uint8 pictures"
+            ),
+            stacklevel=stacklevel,
+        )
+
+
+def _is_far(array: NDArray[Any], usual: tuple[float, float]) -> bool:
+    low, high = usual
+    width = high - low
+    return bool(array.min() < low - width or array.max() > high + width)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether `value` is a number of Python, or lists of them."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (int, float))
