@@ -49,8 +49,9 @@ def fill(text: str, name: str, content: str) -> str:
 
 def grid(run: Path) -> np.ndarray[Any, Any]:
     """Return the first samples of each row of the run's table, one row each."""
-    rows = [row["name"] for row in json.loads((run / "figures.json").read_text())["rows"]]
-    strips = [np.load(run / "samples" / f"{row}.npz")["images"][:COLUMNS] for row in rows]
+    rows = json.loads((run / "figures.json").read_text())["rows"]
+    shown = [row["name"] for row in rows if not row.get("unmeasured")]
+    strips = [np.load(run / "samples" / f"{row}.npz")["images"][:COLUMNS] for row in shown]
     return image_grid(np.concatenate(strips), COLUMNS)
 
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -31,8 +32,6 @@ from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
 
 RESULTS = ("figures.json", "report.html", "bundle", "samples")
-PREFERRED = ("int8", "int8-arm64", "fp32", "fp16", "int8-tensorrt")
-"""What a bundle runs by default: the first of these that was exported."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +193,10 @@ class _Job:
 
     def _bundle(self, final: Candidate, figures: dict[str, Any], models: Sequence[Model]) -> Path:
         from edgegan.runtime.bundle import write_bundle
+        from edgegan.runtime.engine_choice import default_precision
 
         self._begin("bundle")
-        default = next(precision for precision in PREFERRED if precision in final.files)
+        default = default_precision(final.files, platform.machine())
         folder = self.folder / "bundle"
         grid = self._grid(default)
         write_bundle(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
@@ -33,6 +33,7 @@ from edgegan.measure.latency import measure_latency
 from edgegan.measure.machine import machine
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.engine_choice import TENSORRT_ONLY, int8_precisions
 from edgegan.version import __version__
 
 SEED = 1
@@ -58,6 +59,8 @@ class Model:
     path: Path
     precision: str
     cost: Cost
+    unmeasured: str | None = None
+    """Why it cannot be measured on this machine, where it cannot."""
 
 
 def models_of(
@@ -95,19 +98,27 @@ def models_of(
         path = _exported(student, contract, folder / f"{name}.onnx", key)
         models.append(Model(name, f"after {stage}", stage, path, "fp32", count(student, contract)))
     cost = count(final.student, contract)
-    for precision in _measured(final.files):
+    for precision, unmeasured in _files(final.files, platform.machine()):
         label = precision.upper() + (f" (after {last})" if precision == "fp32" and last else "")
-        models.append(Model(precision, label, None, final.files[precision], precision, cost))
+        models.append(Model(precision, label, None, final.files[precision], precision, cost, unmeasured))
     return models
 
 
-def _measured(files: Mapping[str, Path]) -> list[str]:
-    """Return which exported files are measured: those that ONNX Runtime runs here, and one in INT8."""
-    int8 = ["int8", "int8-arm64"]
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        int8.reverse()
-    local = [precision for precision in int8 if precision in files][:1]
-    return [precision for precision in ("fp32", "fp16", *local) if precision in files]
+def _files(files: Collection[str], machine: str) -> list[tuple[str, str | None]]:
+    """Return the exported files: those that ONNX Runtime is to run here, then those that it is not, and why.
+
+    One INT8 file is measured: that for this processor, or that for another where it stands alone.
+    """
+    own, other = int8_precisions(machine)
+    first = [name for name in ("fp32", "fp16", own, other) if name in files]
+    reasons: dict[str, str | None] = dict.fromkeys((*first, *files))
+    for name in files:
+        if name.endswith(TENSORRT_ONLY):
+            reasons[name] = "not measured here: it is for TensorRT on an NVIDIA GPU"
+        elif name == other and own in files:
+            cpus = "arm64" if name == "int8-arm64" else "x64"
+            reasons[name] = f"not measured here: it is for ONNX Runtime on {cpus} CPUs, and this is {machine}"
+    return sorted(reasons.items(), key=lambda item: item[1] is not None)
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:
@@ -140,7 +151,8 @@ class Evaluation:
     """
 
     def __init__(self, recipe: Recipe, models: Sequence[Model], run: Path) -> None:
-        self.recipe, self.models, self.run_folder = recipe, list(models), run
+        self.recipe, self.run_folder = recipe, run
+        self.all, self.models = list(models), [model for model in models if model.unmeasured is None]
         self.folder = run / "evaluation"
         self.contract = recipe.judged
         self.threads = min(MOST_THREADS, _processors())
@@ -159,7 +171,8 @@ class Evaluation:
         self.kept: set[Path] = set()
 
     def run(self, follow: Follow = lambda step: lambda done, total: None) -> dict[str, Any]:
-        """Measure every model and return the content of `figures.json`; a failed figure has its reason.
+        """Measure the models and return the content of `figures.json`, with the reason for each figure that
+        failed, and for each file that cannot be measured on this machine.
 
         Args:
             follow: called with "quality" and "latency" as these begin; returns their progress.
@@ -169,7 +182,12 @@ class Evaluation:
         for file in self.folder.glob("*.json"):
             if file not in self.kept:
                 file.unlink()
-        rows = [self._row(model, qualities[model.name], latencies[model.name]) for model in self.models]
+        rows = [
+            {**self._facts(model), "unmeasured": model.unmeasured, "warnings": [], "failed": {}}
+            if model.unmeasured
+            else self._row(model, qualities[model.name], latencies[model.name])
+            for model in self.all
+        ]
         return {"protocol": self._protocol(), "rows": rows}
 
     def _protocol(self) -> dict[str, Any]:
@@ -204,6 +222,15 @@ class Evaluation:
             failed["latency"] = latency["failed"]
         costs = {key: value for key, value in latency.items() if key not in ("failed", "warnings")}
         return {
+            **self._facts(model),
+            **costs,
+            **scores["figures"],
+            "warnings": [*latency["warnings"], *scores["warnings"]],
+            "failed": failed,
+        }
+
+    def _facts(self, model: Model) -> dict[str, Any]:
+        return {
             "name": model.name,
             "label": model.label,
             "stage": model.stage,
@@ -212,10 +239,6 @@ class Evaluation:
             "params": model.cost.params,
             "macs": model.cost.macs,
             "file_bytes": model.path.stat().st_size,
-            **costs,
-            **scores["figures"],
-            "warnings": [*latency["warnings"], *scores["warnings"]],
-            "failed": failed,
         }
 
     def _qualities(self, progress: Progress) -> dict[str, dict[str, Any]]:

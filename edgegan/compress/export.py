@@ -120,7 +120,7 @@ class Export(Stage):
             settings=settings.model_dump(mode="json"),
             changed={
                 "files": {precision: path.name for precision, path in files.items()},
-                "opset": settings.opset,
+                "opset": {precision: onnx_graph.opset(onnx.load(path)) for precision, path in files.items()},
                 "rewrites": [asdict(change) for change in changes],
             },
             proof=proof,

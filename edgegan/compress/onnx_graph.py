@@ -22,6 +22,11 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
+def opset(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that `model` uses."""
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` without what no engine needs: doc strings, metadata, shapes of inner tensors."""
     tidied = onnx.ModelProto()

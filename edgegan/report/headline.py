@@ -31,9 +31,8 @@ class Headline:
 
 def shipped_row(rows: Sequence[Row], precision: str | None) -> Row | None:
     """Return the row that the bundle loads by default; the last exported file where no bundle says which."""
-    files = [row for row in rows if not is_full(row) and not row.get("stage")] or [
-        row for row in rows if not is_full(row)
-    ]
+    measured = [row for row in rows if not is_full(row) and not row.get("unmeasured")]
+    files = [row for row in measured if not row.get("stage")] or measured
     named = [row for row in files if precision and row.get("precision") == precision]
     return (named or files or [None])[-1]
 

@@ -107,7 +107,9 @@ def _grid(folder: RunFolder) -> list[GridRow]:
         name = str(row.get("name"))
         images = folder.samples.get(name)
         strip = None if images is None else strips.strip(images[: strips.columns(images)])
-        rows.append(GridRow(row_label(row), strip, folder.gaps.get(f"samples/{name}", "")))
+        rows.append(
+            GridRow(row_label(row), strip, row.get("unmeasured") or folder.gaps.get(f"samples/{name}", ""))
+        )
     return rows
 
 

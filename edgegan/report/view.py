@@ -161,6 +161,10 @@ def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
     if value is not None:
         text, detail = column.write(row, value)
         return Cell(text, detail)
+    if row.get("unmeasured"):
+        return Cell(
+            format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} {row['unmeasured']}")
+        )
     reason = failure(row, column.key)
     if reason is not None:
         return Cell("failed", kind="failed", note=notes.number(f"failed: {reason}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 from edgegan.errors import InputError, MissingDependency, ModelError
@@ -15,7 +15,7 @@ from edgegan.runtime.engines.tensorrt import TensorRTEngine
 from edgegan.runtime.engines.tensorrt_module import TensorRT, require
 
 EngineName = Literal["auto", "onnxruntime", "tensorrt"]
-_TENSORRT_ONLY = "-tensorrt"
+TENSORRT_ONLY = "-tensorrt"
 """How the precisions end whose files are for TensorRT."""
 
 
@@ -53,8 +53,23 @@ def load_engine(
             built = TensorRTEngine(build_model(bundle, precisions[0], trt).plan, trt=trt)
             return built, (f"{reason}: built one from {bundle.manifest.models[precisions[0]]}; {keep}",)
         reason = f"{reason}; {keep}"
-    kept = precision if engine == "auto" or not (precision or "").endswith(_TENSORRT_ONLY) else None
+    kept = precision if engine == "auto" or not (precision or "").endswith(TENSORRT_ONLY) else None
     return _onnxruntime(bundle, kept, threads), (f"runs on ONNX Runtime, not on TensorRT: {reason}",)
+
+
+def int8_precisions(machine: str) -> tuple[str, str]:
+    """Return the names of ONNX Runtime's INT8 models: that for this kind of processor, that for the other."""
+    arm = machine.lower() in ("aarch64", "arm64")
+    return ("int8-arm64", "int8") if arm else ("int8", "int8-arm64")
+
+
+def default_precision(models: Collection[str], machine: str) -> str:
+    """Return which of the models is a bundle's default where it is made on this kind of processor.
+
+    INT8 for this processor, for the other, FP32, FP16; what is left is for TensorRT.
+    """
+    order = (*int8_precisions(machine), "fp32", "fp16", *models)
+    return next(precision for precision in order if precision in models)
 
 
 def onnxruntime_precision(models: Mapping[str, str], default: str, machine: str) -> str:
@@ -68,11 +83,11 @@ def onnxruntime_precision(models: Mapping[str, str], default: str, machine: str)
     Raises:
         InputError: all models are for TensorRT.
     """
-    if machine.lower() in ("aarch64", "arm64") and "int8-arm64" in models:
-        return "int8-arm64"
-    candidates = (default, "int8", "fp32", *models)
-    for precision in candidates:
-        if precision in models and not precision.endswith(_TENSORRT_ONLY):
+    own, other = int8_precisions(machine)
+    if own in models and (own == "int8-arm64" or default == other):
+        return own
+    for precision in (default, own, "fp32", *models):
+        if precision in models and not precision.endswith(TENSORRT_ONLY):
             return precision
     raise InputError(
         f"the bundle has models for TensorRT only: {', '.join(models)}",

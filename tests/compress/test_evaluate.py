@@ -286,3 +286,46 @@ def test_models_are_exported_once(
     for origin in ("o", "o", "p"):
         models_of(candidate.teacher, [], candidate, tmp_path, origin=origin)
     assert exported == ["full.onnx", "full.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "measured", "reasons"),
+    [
+        ("x86_64", "int8", {"int8-arm64": "on arm64 CPUs, and this is x86_64", "int8-tensorrt": "TensorRT"}),
+        ("aarch64", "int8-arm64", {"int8": "on x64 CPUs, and this is aarch64", "int8-tensorrt": "TensorRT"}),
+    ],
+)
+def test_every_file_has_a_row_with_figures_or_the_reason_why_not(
+    made: tuple[Candidate, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    measured: str,
+    reasons: dict[str, str],
+) -> None:
+    monkeypatch.setattr(evaluate.platform, "machine", lambda: machine)
+    candidate, folder = made
+    names = ("int8", "int8-arm64", "int8-tensorrt", "fp32")
+    final = replace(candidate, files=dict.fromkeys(names, folder / "model.fp32.onnx"))
+    found = models_of(candidate.teacher, [], final, tmp_path / "evaluation", origin="x")
+    assert [model.name for model in found] == ["full", "fp32", measured, *reasons]
+    rows = Evaluation(Recipe.of(RECIPE), found, tmp_path).run()["rows"]
+    assert [row["name"] for row in rows] == [model.name for model in found]
+    for row in rows[:3]:
+        assert row["latency_ms_p50"] > 0
+        assert "unmeasured" not in row
+    for row in rows[3:]:
+        assert reasons[row["name"]] in row["unmeasured"]
+        assert row["file_bytes"] > 0
+        assert "latency_ms_p50" not in row
+        assert row["failed"] == {}
+
+
+def test_an_int8_file_for_another_processor_that_stands_alone_is_measured(
+    made: tuple[Candidate, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate.platform, "machine", lambda: "x86_64")
+    candidate, folder = made
+    final = replace(candidate, files={"int8-arm64": folder / "model.fp32.onnx"})
+    found = models_of(candidate.teacher, [], final, tmp_path, origin="x")
+    assert [(model.name, model.unmeasured) for model in found] == [("full", None), ("int8-arm64", None)]

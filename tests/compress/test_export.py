@@ -180,3 +180,41 @@ def test_a_class_that_is_not_there_is_refused(module: nn.Module, tmp_path: Path)
     stage = Export(ExportSettings(fixed={"label": (5,)}))
     with pytest.raises(InputError, match="label"):
         stage.run(Candidate(module, module, CONTRACT), Context(tmp_path))
+
+
+def test_the_record_says_the_opset_that_each_file_has(module: nn.Module, tmp_path: Path) -> None:
+    export_onnx(module, CONTRACT, tmp_path / "other.onnx", opset=21)
+    before = Candidate(module, module, CONTRACT, files={"int8": tmp_path / "other.onnx"})
+    after = Export(ExportSettings(opset=19)).run(before, Context(tmp_path))
+    assert after.lineage[-1].changed["opset"] == {"int8": 21, "fp32": 19, "fp16": 19}
+
+
+def test_a_class_gets_files_of_its_own_beside_stored_inputs(tmp_path: Path) -> None:
+    class Tinted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tint, self.conv = nn.Embedding(3, 3), nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(self.conv(image) + self.tint(label)[:, :, None, None])
+
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), np.uint8)
+    np.savez(tmp_path / "inputs.npz", image=pictures)
+    contract = Contract(
+        (
+            Input("image", (3, 8, 8), sample=Sample("stored", 0, 1, file="inputs.npz")),
+            Input("label", (), "int64", Sample("labels", classes=3)),
+        ),
+        (Output("tinted", (3, 8, 8), (0, 1)),),
+    ).with_stored(tmp_path)
+    module = Tinted().eval()
+    stage = Export(ExportSettings(precisions=("fp32",), fixed={"label": (2,)}))
+    before = Candidate(module, module, contract)
+    after = stage.run(before, Context(tmp_path))
+    stage.ensures(before, after)
+    image = contract.sample(4, 7)["image"]
+    with OnnxRuntimeEngine(tmp_path / "model.fp32.label-2.onnx", threads=1) as engine:
+        got = engine({"image": image})["tinted"]
+    with torch.no_grad():
+        expected = module(torch.from_numpy(image), torch.full((4,), 2)).numpy()
+    assert np.abs(got - expected).max() < 2e-6

@@ -11,7 +11,7 @@ import pytest
 
 from edgegan.errors import EngineFallback, InputError
 from edgegan.runtime import Bundle, Contract, Generator, write_bundle
-from edgegan.runtime.engine_choice import onnxruntime_precision
+from edgegan.runtime.engine_choice import default_precision, onnxruntime_precision
 from edgegan.runtime.engines.cuda import gpu
 from edgegan.runtime.manifest import EngineEntry
 
@@ -104,6 +104,9 @@ def test_an_engine_that_is_none(both: Bundle) -> None:
         (("fp32", "int8", "int8-arm64"), "int8", "aarch64", "int8-arm64"),
         (("fp32", "int8", "int8-arm64"), "int8", "arm64", "int8-arm64"),
         (("fp32", "int8"), "int8", "aarch64", "int8"),
+        (("fp32", "int8", "int8-arm64"), "int8-arm64", "x86_64", "int8"),
+        (("fp32", "int8", "int8-arm64"), "fp32", "AMD64", "fp32"),
+        (("fp32", "int8-arm64"), "int8-arm64", "x86_64", "int8-arm64"),
         (("fp32", "int8", "int8-tensorrt"), "int8-tensorrt", "x86_64", "int8"),
         (("fp32", "int8-tensorrt"), "int8-tensorrt", "aarch64", "fp32"),
         (("fp16", "int8-tensorrt"), "int8-tensorrt", "x86_64", "fp16"),
@@ -111,6 +114,24 @@ def test_an_engine_that_is_none(both: Bundle) -> None:
 )
 def test_what_onnxruntime_runs(models: tuple[str, ...], default: str, machine: str, chosen: str) -> None:
     assert onnxruntime_precision({key: f"model.{key}.onnx" for key in models}, default, machine) == chosen
+
+
+@pytest.mark.parametrize(
+    ("models", "machine", "chosen"),
+    [
+        (("int8", "int8-arm64", "fp32"), "x86_64", "int8"),
+        (("int8", "int8-arm64", "fp32"), "aarch64", "int8-arm64"),
+        (("int8", "fp32"), "arm64", "int8"),
+        (("int8-arm64", "fp32"), "x86_64", "int8-arm64"),
+        (("int8-tensorrt", "fp16", "fp32"), "x86_64", "fp32"),
+        (("int8-tensorrt",), "aarch64", "int8-tensorrt"),
+    ],
+)
+def test_what_a_bundle_runs_by_default(models: tuple[str, ...], machine: str, chosen: str) -> None:
+    assert default_precision(models, machine) == chosen
+    if chosen != "int8-tensorrt":
+        named = {key: f"model.{key}.onnx" for key in models}
+        assert onnxruntime_precision(named, chosen, machine) == chosen
 
 
 def test_onnxruntime_never_runs_a_file_for_tensorrt_unasked(both: Bundle) -> None:
