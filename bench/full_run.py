@@ -10,6 +10,7 @@ from torch import nn
 from edgegan.compress import structure
 from edgegan.compress.load import load_module
 from edgegan.files import atomic_folder
+from edgegan.owned import held
 from edgegan.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,5 +34,5 @@ def student() -> nn.Module:
 def begin() -> None:
     """Let the run go on from the kept stages, unless it has been begun."""
     if not RUN.exists():
-        with atomic_folder(RUN / "stages") as folder:
+        with held(RUN, "run"), atomic_folder(RUN / "stages") as folder:
             shutil.copytree(KEPT, folder, dirs_exist_ok=True)

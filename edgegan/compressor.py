@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -20,13 +19,13 @@ import numpy as np
 from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
-from edgegan.compress.lock import locked
 from edgegan.compress.pipeline import Pipeline
 from edgegan.compress.stage import Candidate, Context, Progress
 from edgegan.compress.stages import build_stages
 from edgegan.errors import ModelError, RecipeError
-from edgegan.files import remove_partials, sha256, storage_errors, write_json, write_text
+from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
+from edgegan.owned import HeldFolder, held
 from edgegan.recipe import ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
@@ -73,7 +72,8 @@ def compress_generator(
     Args:
         recipe: its folder, or a recipe that was read (then without `profile`).
         profile: whose overrides to apply; by default the recipe's first.
-        out: the run folder; by default `runs/<name>`, with `-<profile>` where that is not the first.
+        out: the run folder: absent, empty, or a run's; by default `runs/<name>`, with `-<profile>` where that
+            is not the first.
         until: the stage to stop after; by default all of it is done.
         follower: told of each step.
 
@@ -83,7 +83,8 @@ def compress_generator(
         InputError: the contract's stored inputs cannot be used.
         CheckpointError: its weights cannot be used.
         StageError: a stage failed; the run can be gone on with.
-        StorageError: the disk is full, the folder may not be written, or another process is writing it.
+        StorageError: the disk is full, the folder is in use for something else or may not be written, or
+            another process is writing it.
     """
     read = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, profile)
     stages = build_stages(read)
@@ -96,9 +97,10 @@ def compress_generator(
     read.require_files()
     for contract in (read.contract, read.judged):
         contract.check_stored()
-    folder = Path(out) if out is not None else default_folder(read)
-    job = _Job(read, folder, follower or Follower(), until, len(stages))
-    with locked(folder) if _first_process() else nullcontext():
+    folder = default_folder(read) if out is None else out
+    apart = [read.folder, *(path for _, path in read.files())]
+    with held(folder, "run", apart=apart) if _first_process() else nullcontext() as holder:
+        job = _Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
         return job.run(stages, _command(recipe, read, profile, out, until))
 
 
@@ -117,16 +119,24 @@ def _command(recipe: Any, read: Recipe, profile: str | None, out: Any, until: st
 
 class _Job:
     def __init__(
-        self, recipe: Recipe, folder: Path, follower: Follower, until: str | None, n_stages: int
+        self,
+        recipe: Recipe,
+        folder: Path,
+        follower: Follower,
+        until: str | None,
+        n_stages: int,
+        holder: HeldFolder | None,
     ) -> None:
         self.recipe, self.folder, self.follower, self.until = recipe, folder, follower, until
+        self.holder = holder
         self.count = n_stages + (0 if until else 4)
         self.index = 0
 
     def run(self, stages: Sequence[Any], command: list[str]) -> Run:
         candidate, origin = _first_candidate(self.recipe)
-        if _first_process():
-            remove_partials(self.folder)
+        if self.holder:
+            for name in ("figures.json", "report.html", "bundle"):
+                self.holder.check(self.folder / name)
             self._describe(command)
             self._lint(candidate)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
@@ -186,10 +196,8 @@ class _Job:
             )
 
     def _drop_results(self) -> None:
-        with storage_errors(self.folder):
-            for name in RESULTS:
-                path = self.folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for name in RESULTS:
+            remove(self.folder / name)
 
     def _bundle(self, final: Candidate, figures: dict[str, Any], models: Sequence[Model]) -> Path:
         from edgegan.runtime.bundle import write_bundle

@@ -8,7 +8,7 @@ EdgeganError
 |   |-- DataError            images or features that cannot be read
 |   |-- InputError           arrays that do not fit the contract
 |   |-- BundleError          a bundle that is damaged, unknown or unsafe
-|   |-- StorageError         disk full, no permission
+|   |-- StorageError         disk full, no permission, a folder in use
 |   |-- MissingDependency    an optional package is not installed
 |   `-- StageError           a stage cannot do what was asked of this model
 `-- ProofError               our own check of a result failed: a bug      (exit code 1)
@@ -76,7 +76,7 @@ class BundleError(UserError):
 
 
 class StorageError(UserError):
-    """The disk is full, or a file may not be written."""
+    """The disk is full, a file may not be written, or a folder is in use for something else."""
 
 
 class StageError(UserError):

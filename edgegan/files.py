@@ -7,19 +7,45 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgegan.errors import StorageError
 
 PARTIAL = ".partial-"
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 """The disk is full, or the file may not be written."""
+
+
+class Holder(Protocol):
+    """Knows of a folder which files in it edgegan wrote, and lets no others be replaced or deleted."""
+
+    folder: Path
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether `path` is in the folder."""
+        ...
+
+    def take(self, path: Path) -> None:
+        """Take note that edgegan writes `path`, or refuse it with a `StorageError`."""
+        ...
+
+    def check(self, path: Path) -> None:
+        """Raise `StorageError` where something is at `path`, or in it, that edgegan did not write."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Delete what edgegan wrote at `path` or in it."""
+        ...
+
+
+HOLDERS: list[Holder] = []
+"""Of the folders that this process holds; see `edgegan.owned`."""
 
 
 @contextmanager
@@ -51,17 +77,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it over `path` when the block ends well.
 
     Raises:
-        StorageError: the file cannot be written.
+        StorageError: the file cannot be written, or is in a folder that is held and not edgegan's.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = _temporary(path)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         with storage_errors(path):
             yield temporary
-            os.chmod(temporary, 0o644)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             os.replace(temporary, path)
@@ -75,19 +99,69 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     On Linux and macOS a crash at any moment leaves the old folder or the new one. Where two folders cannot be
     exchanged in one step, a crash in between leaves the old one in `.partial-*/old`.
+
+    Raises:
+        StorageError: as `atomic_path` does.
     """
     path = Path(os.path.realpath(path))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
+        temporary = _temporary(path)
+        new = temporary / "new"
+        new.mkdir(parents=True)
     try:
         with storage_errors(path):
-            yield temporary
-            os.chmod(temporary, 0o755)
-            _sync(temporary)
-            _replace_folder(temporary, path)
+            yield new
+            _sync(new)
+            if holder := _holder(path):
+                holder.check(path)
+                for file in new.rglob("*"):
+                    if file.is_file():
+                        holder.take(path / file.relative_to(new))
+            _replace_folder(new, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _holder(path: Path) -> Holder | None:
+    return next((holder for holder in HOLDERS if holder.holds(path)), None)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a free path beside `path`; in a folder that is held, the one that is known to be ours."""
+    holder = _holder(path)
+    if holder is None:
+        return path.with_name(f"{PARTIAL}{secrets.token_hex(8)}{path.suffix}")
+    holder.take(path)
+    temporary = partial_of(path)
+    delete(temporary)
+    return temporary
+
+
+def partial_of(path: Path) -> Path:
+    """Return where `path`, in a folder that is held, is written before it is renamed."""
+    return path.with_name(PARTIAL + path.name)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, a link or a folder with all that is in it, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder that edgegan wrote, where there is one; in it, what others put there stays.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    with storage_errors(path):
+        if holder := _holder(path):
+            holder.remove(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
@@ -98,14 +172,12 @@ def _sync(folder: Path) -> None:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Put `new` in `path`'s place; what was there ends up in `new`, or is gone."""
+    """Put `new` in `path`'s place; what was there ends up beside `new`."""
     if not path.exists():
         os.replace(new, path)
     elif not _exchange(new, path):
-        old = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
-        os.replace(path, old / "old")
+        os.replace(path, new.with_name("old"))
         os.replace(new, path)
-        shutil.rmtree(old)
 
 
 def _exchange(a: Path, b: Path) -> bool:
@@ -121,13 +193,6 @@ def _exchange(a: Path, b: Path) -> bool:
     except AttributeError:
         return False
     return False
-
-
-def remove_partials(folder: Path) -> None:
-    """Delete what writers that were killed left under `folder`; nobody else may be writing there."""
-    with storage_errors(folder):
-        for path in list(folder.rglob(f"{PARTIAL}*")):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

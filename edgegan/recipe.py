@@ -200,8 +200,8 @@ class Recipe(_Data):
         """Return "file, line N" of an entry, as ("stages", 0); None for a recipe that was not read."""
         return self._source.where(location)
 
-    def require_files(self) -> None:
-        """Raise `RecipeError` where files that compression needs are missing, naming all of them."""
+    def files(self) -> list[tuple[Location, Path]]:
+        """Return the files that compression reads, each with where the recipe names it."""
         named: list[tuple[Location, str]] = [(("model", "checkpoint"), self.model.checkpoint)]
         if self.discriminator:
             named.append((("discriminator", "checkpoint"), self.discriminator.checkpoint))
@@ -214,12 +214,14 @@ class Recipe(_Data):
         for index, spec in enumerate(self.contract.inputs):
             if spec.sample.file:
                 named.append((("contract", "inputs", index, "sample", "file"), spec.sample.file))
-        missing = [(location, name) for location, name in named if not self.path(name).is_file()]
+        return [(location, self.path(name)) for location, name in named]
+
+    def require_files(self) -> None:
+        """Raise `RecipeError` where files that compression needs are missing, naming all of them."""
+        missing = [(location, path) for location, path in self.files() if not path.is_file()]
         if missing:
             raise RecipeError(
-                "\n".join(
-                    f"{'.'.join(map(str, at))}: there is no file {self.path(name)}" for at, name in missing
-                ),
+                "\n".join(f"{'.'.join(map(str, at))}: there is no file {path}" for at, path in missing),
                 where=self._source.where(missing[0][0]),
                 next="put the file there, or correct its name in the recipe",
             )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from edgegan import files
 from edgegan.errors import StorageError
-from edgegan.files import atomic_folder, atomic_path, refusal, remove_partials, sha256, write_json, write_text
+from edgegan.files import atomic_folder, atomic_path, refusal, sha256, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -37,7 +37,19 @@ def test_a_file_takes_the_old_ones_place(tmp_path: Path) -> None:
     write_text(tmp_path / "a" / "x.txt", "neu ü")
     assert (tmp_path / "a" / "x.txt").read_text(encoding="utf-8") == "neu ü"
     assert names(tmp_path / "a") == ["x.txt"]
-    assert (tmp_path / "a" / "x.txt").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_the_users_umask_holds(tmp_path: Path, umask: int, file: int, folder: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a" / "x.txt", "x")
+        with atomic_folder(tmp_path / "made") as temporary:
+            (temporary / "y").write_text("y")
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a/x.txt", "made/y", "a", "made")]
+    assert modes == [file, file, folder, folder]
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
@@ -79,8 +91,6 @@ def test_a_killed_writer_leaves_the_old_file_and_a_partial_one(tmp_path: Path) -
     subprocess.run([sys.executable, "-c", code, tmp_path / "x.txt"], check=False)
     assert (tmp_path / "x.txt").read_text() == "old"
     assert len(names(tmp_path)) == 2
-    remove_partials(tmp_path)
-    assert names(tmp_path) == ["x.txt"]
 
 
 def test_what_is_no_json_is_not_written(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from edgegan.cli.failures import reported
+from edgegan.errors import InputError
 from edgegan.version import __version__
 
 VERBS = {
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in words if not word.startswith("-")), None)
     with reported(words):
+        if not all(word.strip() and not re.fullmatch(r"--[a-z-]+=\s*", word) for word in words):
+            raise InputError("one of the arguments is empty", next="give it a value, or leave it out")
         app = _app(verb, words)
     app(args=words, prog_name="edgegan")
 

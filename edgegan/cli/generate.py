@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 import warnings
 from json import dumps
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import typer
 
-from edgegan.errors import EngineFallback, InputError
+from edgegan.errors import EngineFallback, InputError, StorageError
 from edgegan.files import write_bytes
 from edgegan.runtime import Contract, Generator
 from edgegan.runtime.contract import Arrays
@@ -41,15 +42,13 @@ def generate(
             help="FILE.png: the images as a grid. FILE.npz: all outputs by name. FILE.npy: the only output."
         ),
     ] = Path("grid.png"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file where there is one.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:
     """Make samples with BUNDLE and write them to a file. The same seed gives the same samples."""
-    if out.suffix not in _SUFFIXES:
-        raise InputError(
-            f"cannot write {out.suffix or 'a file without a suffix'}",
-            where=str(out),
-            next=f"give --out a name that ends in {', '.join(_SUFFIXES)}",
-        )
+    _check(out, bundle, overwrite)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallback)
         loaded = Generator.load(bundle, engine=cast("EngineName", engine))
@@ -78,6 +77,23 @@ def generate(
         "seconds": round(seconds, 6),
     }
     typer.echo(dumps(made, indent=2))
+
+
+def _check(out: Path, bundle: Path, overwrite: bool) -> None:
+    if out.suffix not in _SUFFIXES:
+        raise InputError(
+            f"cannot write {out.suffix or 'a file without a suffix'}",
+            where=str(out),
+            next=f"give --out a name that ends in {', '.join(_SUFFIXES)}",
+        )
+    if bundle.resolve() in out.resolve().parents:
+        raise InputError(
+            "a bundle holds what made it, and nothing else", where=str(out), next="give another --out"
+        )
+    if os.path.lexists(out) and not (overwrite and out.is_file()):
+        raise StorageError(
+            "there is a file of this name", where=str(out), next="give another --out, or --overwrite"
+        )
 
 
 def _labels(contract: Contract, label: int | None) -> dict[str, int]:

@@ -25,7 +25,7 @@ from edgegan.compress.inception import extractor_of
 from edgegan.compress.macs import Cost, count
 from edgegan.compress.stage import Candidate, FileFid, Progress
 from edgegan.errors import DataError, EdgeganError
-from edgegan.files import atomic_path, sha256, write_json, write_text
+from edgegan.files import atomic_path, remove, sha256, write_json, write_text
 from edgegan.measure import quality
 from edgegan.measure.features import Extractor, Reference
 from edgegan.measure.fid import Statistics, fid
@@ -132,7 +132,7 @@ def _exported(module: nn.Module, contract: Contract, path: Path, key: str) -> Pa
     mark = path.with_suffix(".key")
     key = f"{key} {__version__}"
     if not (path.is_file() and mark.is_file() and mark.read_text() == key):
-        mark.unlink(missing_ok=True)
+        remove(mark)
         export_onnx(module, contract, path)
         write_text(mark, key)
     return path
@@ -181,7 +181,7 @@ class Evaluation:
         latencies = self._latencies(follow("latency"))
         for file in self.folder.glob("*.json"):
             if file not in self.kept:
-                file.unlink()
+                remove(file)
         rows = [
             {**self._facts(model), "unmeasured": model.unmeasured, "warnings": [], "failed": {}}
             if model.unmeasured
@@ -262,7 +262,7 @@ class Evaluation:
             outputs = self._collect(model, self.reference is not None, progress)
             full = None if model.name == FULL else self._full
         except EdgeganError as error:
-            samples.unlink(missing_ok=True)
+            remove(samples)
             return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}
         if model.name == FULL:
             self.__dict__.setdefault("_full", outputs)

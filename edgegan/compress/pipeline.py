@@ -7,10 +7,9 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +21,8 @@ from torch import nn
 from edgegan.compress import structure
 from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
 from edgegan.errors import EdgeganError, StageError
-from edgegan.files import refusal, sha256, storage_errors, write_json, write_text
+from edgegan.files import refusal, remove, sha256, write_json, write_text
+from edgegan.owned import held
 from edgegan.version import __version__
 
 KEY, RECORD = "key", "record.json"
@@ -55,8 +55,9 @@ class Step:
 class Pipeline(Stage):
     """Runs stages in order; itself a stage.
 
-    Each stage has a folder in the context's folder. A stage whose folder holds its finished result is not run
-    again. A result counts only for the same stage, settings, seed, edgegan version and earlier stages.
+    Each stage has a folder in the context's folder, which is absent, empty or a pipeline's own. A stage whose
+    folder holds its finished result is not run again. A result counts only for the same stage, settings,
+    seed, edgegan version and earlier stages.
 
     Under `torchrun` every process runs the stages that are `parallel`; the first alone runs the others and
     writes, and the rest read its results, from a folder that all of them see.
@@ -100,7 +101,7 @@ class Pipeline(Stage):
 
         Raises:
             StageError: a stage failed; its name, and the layer where that is known, is in `where`.
-            StorageError: the disk is full, or the folder may not be written.
+            StorageError: the disk is full, or the folder is in use for something else or may not be written.
         """
         after = candidate
         for after, _ in self.walk(candidate, context):  # noqa: B007
@@ -110,16 +111,17 @@ class Pipeline(Stage):
     def walk(self, candidate: Candidate, context: Context) -> Iterator[tuple[Candidate, Step]]:
         """Yield the candidate after each stage, and the stage's step."""
         steps = self.steps(context.folder, context.seed)
-        if _first_process():
-            _clear_strangers(context.folder, steps)
-        for step in steps:
-            finished = step.finished
-            progress = self.follow(step.stage.name, finished)
-            if not finished:
-                with _named(step.stage.name, candidate):
-                    self._work(candidate, step, replace(context, folder=step.folder, progress=progress))
-            candidate = _restore(candidate, step)
-            yield candidate, step
+        with held(context.folder, "stages") if _first_process() else nullcontext():
+            if _first_process():
+                _clear_strangers(context.folder, steps)
+            for step in steps:
+                finished = step.finished
+                progress = self.follow(step.stage.name, finished)
+                if not finished:
+                    with _named(step.stage.name, candidate):
+                        self._work(candidate, step, replace(context, folder=step.folder, progress=progress))
+                candidate = _restore(candidate, step)
+                yield candidate, step
 
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Hold nothing beyond what each stage has ensured as it ran."""
@@ -127,9 +129,8 @@ class Pipeline(Stage):
     def _work(self, candidate: Candidate, step: Step, context: Context) -> None:
         stage = step.stage
         if _first_process() and not step.started:
-            with storage_errors(step.folder):
-                shutil.rmtree(step.folder, ignore_errors=True)
-                write_text(step.folder / KEY, step.key)
+            remove(step.folder)
+            write_text(step.folder / KEY, step.key)
         if _first_process() or stage.parallel:
             _seed(context.seed)
             stage.requires(candidate)
@@ -172,11 +173,11 @@ def _restore(before: Candidate, step: Step) -> Candidate:
 
 
 def _clear_strangers(folder: Path, steps: Sequence[Step]) -> None:
+    """Delete what earlier runs of other stages left."""
     known = {step.folder.name for step in steps}
-    with storage_errors(folder):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in known:
-                shutil.rmtree(path, ignore_errors=True)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and path.name not in known:
+            remove(path)
 
 
 def _seed(seed: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgegan.errors import MissingDependency
 from edgegan.files import write_text
+from edgegan.owned import held
 from edgegan.report import format, plot, strips
 from edgegan.report.folder import RunFolder, StageFolder, read_run
 from edgegan.report.headline import headline
@@ -30,12 +31,14 @@ def write_report(run: Path) -> Path:
 
     Raises:
         UserError: it is no run folder, the run has not finished, or a file of it is damaged.
-        StorageError: the page cannot be written.
+        StorageError: the page cannot be written, or there is a report.html that edgegan did not write.
         MissingDependency: Jinja2, Matplotlib or Pillow is not installed.
     """
     folder = read_run(run)
     path = run / "report.html"
-    write_text(path, _render(folder))
+    page = _render(folder)
+    with held(run, "run", adopt=True):
+        write_text(path, page)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -199,14 +200,24 @@ def write_bundle(
 
 
 def _check_free(folder: Path) -> None:
-    if not os.path.lexists(folder) or (folder / FILE_NAME).is_file():
+    if not os.path.lexists(folder):
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or (any(folder.iterdir()) and not _is_ours(folder)):
         raise InputError(
             "the bundle would replace something that is not a bundle",
             where=str(folder),
             next="choose another folder, or empty this one",
         )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether the folder has a manifest that edgegan wrote, of whatever schema, and only files of it."""
+    try:
+        data = json.loads(_read(folder / FILE_NAME, LARGEST_MANIFEST))
+        ours = data["created_by"].startswith("edgegan ") and isinstance(data["files"], dict)
+        return ours and set(_walk(folder, data["files"])) <= set(data["files"])
+    except (BundleError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _copy(source: Path, partial: Path, name: str) -> FileEntry:

@@ -22,6 +22,7 @@ from edgegan.compress.onnx_graph import tidy
 from edgegan.errors import DataError
 from edgegan.files import write_bytes
 from edgegan.measure.features import OnnxExtractor, Reference
+from edgegan.owned import held
 from edgegan.train.data import LabelledImages
 
 WIDTHS = (32, 64, 128, 256)
@@ -88,7 +89,7 @@ class _Extractor(nn.Module):
 
 def train_features(
     data: LabelledImages,
-    folder: Path,
+    folder: str | Path,
     *,
     epochs: int = 30,
     seed: int = 0,
@@ -97,17 +98,29 @@ def train_features(
 ) -> TrainedFeatures:
     """Train a classifier on nine tenths of `data`; write `features.onnx` and `reference.npz` into `folder`.
 
-    The reference holds the statistics of all of `data`.
+    The folder is absent, empty, or one that this made. The reference holds the statistics of all of `data`.
 
     Raises:
         DataError: fewer than two classes, or fewer than 100 images.
-        StorageError: a file cannot be written.
+        StorageError: the folder is in use for something else, or a file cannot be written.
     """
     if len(data.classes) < 2 or len(data) < 100:
         raise DataError(
             f"{len(data)} images of {len(data.classes)} classes are too few to learn features from",
             next="give at least 100 images in at least 2 class folders, or use features: inception",
         )
+    with held(folder, "features"):
+        return _train(data, Path(folder), epochs, seed, description, progress)
+
+
+def _train(
+    data: LabelledImages,
+    folder: Path,
+    epochs: int,
+    seed: int,
+    description: str,
+    progress: Callable[[int, int], None],
+) -> TrainedFeatures:
     torch.manual_seed(seed)
     order = np.random.default_rng(seed).permutation(len(data))
     held, kept = order[: len(data) // 10], order[len(data) // 10 :]

@@ -11,6 +11,7 @@ import torch
 from edgegan.compress.load import build_module
 from edgegan.errors import RecipeError
 from edgegan.measure.features import OnnxExtractor, Reference
+from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
 from edgegan.train.data import read_images
 from edgegan.train.settings import TrainSettings
@@ -31,7 +32,7 @@ def train_teacher(
     recipe: str | Path,
     *,
     data: Path | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedTeacher:
     """Train the teacher of `recipe`; a run that was broken off goes on where it was.
@@ -39,13 +40,14 @@ def train_teacher(
     Args:
         recipe: the recipe's folder.
         data: labelled images (folder, zip or npz), in place of the recipe's `train.data`.
-        out: the run's folder; by default `runs/<name>-teacher`.
+        out: the run's folder: absent, empty, or one that training made; by default `runs/<name>-teacher`.
         progress: called with (steps done, steps in all).
 
     Raises:
         RecipeError: the recipe has no `train` section, no discriminator or no data.
         DataError: the images cannot be read, or do not fit the contract.
         StageError: training diverged.
+        StorageError: the folder is in use for something else, or may not be written.
     """
     read = Recipe.read(recipe)
     if read.train is None or read.discriminator is None:
@@ -58,19 +60,22 @@ def train_teacher(
     source = data or (read.folder / settings.data if settings.data else None)
     if source is None:
         raise RecipeError("no data to train on", where=str(recipe), next="give --data, or set train.data")
-    torch.manual_seed(read.seed)
-    training = TeacherTraining(
-        build_module(read.model, read.folder),
-        build_module(read.discriminator, read.folder),
-        read.contract,
-        read_images(source, read.contract.outputs[0].shape),  # pyright: ignore[reportArgumentType]
-        settings,
-        out or Path("runs") / f"{read.name}-teacher",
-        seed=read.seed,
-        scorer=_scorer(read),
-    )
-    training.run(progress)
-    score = training.score() if training.scorer else None
+    folder = Path("runs") / f"{read.name}-teacher" if out is None else out
+    apart = [read.folder, source, *(path for _, path in read.files())]
+    with held(folder, "teacher", apart=apart):
+        torch.manual_seed(read.seed)
+        training = TeacherTraining(
+            build_module(read.model, read.folder),
+            build_module(read.discriminator, read.folder),
+            read.contract,
+            read_images(source, read.contract.outputs[0].shape),  # pyright: ignore[reportArgumentType]
+            settings,
+            Path(folder),
+            seed=read.seed,
+            scorer=_scorer(read),
+        )
+        training.run(progress)
+        score = training.score() if training.scorer else None
     folder = training.folder
     return TrainedTeacher(
         folder / "generator.safetensors", folder / "discriminator.safetensors", folder / "log.jsonl", score

@@ -142,6 +142,41 @@ def test_a_bundle_is_inspected(finished: Path, capsys: pytest.CaptureFixture[str
         assert words in printed
 
 
+def left(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_in_use_and_the_recipes_own_are_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe(tmp_path / "faces")
+    mine = ("samples/cat.png", "stages/act1/scene.txt", "bundle/app.js", "figures.json", "report.html")
+    for name in (*mine, "src/.partial-work/thesis.tex", "recipe.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("my only copy")
+    before = left(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for out, said in ((".", "which edgegan reads"), ("faces", "reads"), ("", "is empty"), ("src", "in use")):
+        with pytest.raises(SystemExit) as caught:
+            compress(recipe, "--out", out, "--until", "prune")
+        assert caught.value.code == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert left(tmp_path) == before
+
+
+def test_a_file_of_the_users_in_a_run_is_found_before_the_work(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "bundle" / "app.js").write_text("mine")
+    with pytest.raises(SystemExit) as caught:
+        compress(finished.parent / "small", "--out", tmp_path / "run")
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert "app.js" in printed.err
+    assert "done before" not in printed.out
+
+
 def test_a_run_begun_elsewhere_is_finished_here(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         compress(finished.parent / "small", "--out", tmp_path / "there", "--until", "distill")

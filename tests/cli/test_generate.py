@@ -147,3 +147,20 @@ def test_a_place_that_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
         run(bundle, "--out", tmp_path / "file" / "grid.png")
+
+
+def test_no_file_is_replaced_unasked(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cat.png"
+    out.write_text("my only copy")
+    with pytest.raises(StorageError, match="there is a file of this name") as caught:
+        run(bundle, "--out", out)
+    assert out.read_text() == "my only copy"
+    assert "--overwrite" in (caught.value.next or "")
+    run(bundle, "--out", out, "--overwrite")
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_written_into_a_bundle(bundle: Path) -> None:
+    with pytest.raises(InputError, match="nothing else"):
+        run(bundle, "--out", bundle / "grid.png")
+    Bundle.open(bundle)

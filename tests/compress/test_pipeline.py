@@ -22,6 +22,8 @@ from pipeline_stages import Fail, Fake, Liar, Misfit, Shake, Ship, Shrink, first
 from edgegan.compress.pipeline import Pipeline
 from edgegan.compress.stage import Candidate, Context, Stage
 from edgegan.errors import EdgeganError, ModelError, ProofError, StageError, StorageError
+from edgegan.files import write_text
+from edgegan.owned import held
 
 PROGRAM = Path(__file__).with_name("pipeline_stages.py")
 
@@ -52,7 +54,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_stages_run_in_order_and_leave_their_folders(tmp_path: Path, runs: list[str]) -> None:
     after = run(tmp_path)
     assert runs == ["shrink", "shake", "shake", "ship"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [
         "01-shrink",
         "02-shake",
         "03-shake",
@@ -138,8 +140,22 @@ def test_a_new_version_of_edgegan_runs_all_again(
 
 def test_folders_of_other_stages_are_cleared(tmp_path: Path) -> None:
     run(tmp_path)
+    (tmp_path / "02-shake" / "notes.txt").write_text("mine")
+    (tmp_path / "act1").mkdir()
+    (tmp_path / "act1" / "scene.txt").write_text("mine")
     run(tmp_path, [Shrink(), Ship()])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["01-shrink", "02-ship"]
+    left = [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob("[!.]*"))]
+    assert left == ["01-shrink", "02-shake", "02-ship", "act1"]
+    assert [path.name for path in (tmp_path / "02-shake").iterdir()] == ["notes.txt"]
+    assert (tmp_path / "act1" / "scene.txt").read_text() == "mine"
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "act1").mkdir()
+    (tmp_path / "act1" / "scene.txt").write_text("mine")
+    with pytest.raises(StorageError, match="in use"):
+        run(tmp_path)
+    assert list(contents(tmp_path)) == ["act1/scene.txt"]
 
 
 @pytest.mark.parametrize("name", ["student.safetensors", "structure.json", "model.fp32.onnx", "record.json"])
@@ -166,7 +182,8 @@ def test_an_unfinished_folder_of_the_same_step_is_kept(tmp_path: Path) -> None:
 def test_an_unfinished_folder_of_another_step_is_cleared(tmp_path: Path) -> None:
     run(tmp_path)
     (tmp_path / "04-ship" / "record.json").unlink()
-    (tmp_path / "04-ship" / "checkpoint").touch()
+    with held(tmp_path, "stages"):
+        write_text(tmp_path / "04-ship" / "checkpoint", "ours")
     run(tmp_path, seed=5)
     assert not (tmp_path / "04-ship" / "checkpoint").exists()
 

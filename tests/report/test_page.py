@@ -58,6 +58,13 @@ def test_the_page_stands_beside_the_run(run_folder):
     assert not list(run_folder.glob(".partial-*"))
 
 
+def test_a_page_of_the_users_is_not_replaced(run_folder):
+    (run_folder / "report.html").write_text("mine")
+    with pytest.raises(StorageError, match="did not write"):
+        write_report(run_folder)
+    assert (run_folder / "report.html").read_text() == "mine"
+
+
 def test_equal_folders_give_equal_bytes(run_folder):
     first = write_report(run_folder).read_bytes()
     assert write_report(run_folder).read_bytes() == first

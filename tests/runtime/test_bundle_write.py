@@ -71,6 +71,36 @@ def test_nothing_but_a_bundle_is_replaced(tmp_path: Path, write: Write) -> None:
     assert (tmp_path / "photos" / "me.jpg").read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"name": "my app", "icons": []}',
+        '{"created_by": "edgegan 0.1.0", "files": {}}',
+        '{"created_by": "me", "files": {"me.jpg": {}}}',
+        '{"created_by": 3, "files": []}',
+        "[" * 100_000,
+        "no json",
+    ],
+)
+def test_a_manifest_of_something_else_makes_no_bundle(tmp_path: Path, write: Write, manifest: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "me.jpg").write_text("precious")
+    (tmp_path / "app" / "manifest.json").write_text(manifest)
+    with pytest.raises(InputError, match="not a bundle"):
+        write(tmp_path / "app", "x")
+    assert (tmp_path / "app" / "me.jpg").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["app.js", ".hidden", "sub/app.js"])
+def test_a_bundle_with_a_file_of_the_users_is_not_replaced(tmp_path: Path, write: Write, name: str) -> None:
+    write(tmp_path / "bundle", "old")
+    (tmp_path / "bundle" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "bundle" / name).write_text("precious")
+    with pytest.raises(InputError, match="not a bundle"):
+        write(tmp_path / "bundle", "new")
+    assert (tmp_path / "bundle" / name).read_text() == "precious"
+
+
 def test_a_full_disk_leaves_the_old_bundle(
     tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

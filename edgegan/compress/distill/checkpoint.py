@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgegan.adversarial.state import Holder, load_state, save_state
-from edgegan.files import write_text
+from edgegan.files import remove, write_text
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -44,14 +44,14 @@ class Checkpoint:
             StorageError: the folder cannot be written.
         """
         if self._read_key() != self._key:
-            self.state.unlink(missing_ok=True)
+            remove(self.state)
             write_text(self._key_file, self._key)
         save_state(self.state, parts, step)
 
     def remove(self) -> None:
         """Delete the files, which a finished distillation needs no more."""
-        self.state.unlink(missing_ok=True)
-        self._key_file.unlink(missing_ok=True)
+        remove(self.state)
+        remove(self._key_file)
 
     def _read_key(self) -> str | None:
         return self._key_file.read_text() if self._key_file.exists() else None
