@@ -49,7 +49,8 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
     """Build the module of `spec` without loading its weights: the random ones of its own initialization.
 
     Raises:
-        ModelError: the module cannot be imported, found, called, or is not an `nn.Module`.
+        ModelError: the module cannot be imported, found or called, or is not an `nn.Module`. Only subclasses
+            of `nn.Module` and functions of the recipe's own files are ever called.
     """
     make = _find(spec, folder)
     try:
@@ -67,6 +68,10 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
 
 def _find(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
     source, _, name = spec.callable.rpartition(":")
+    if source.partition(".")[0] in sys.stdlib_module_names and not source.endswith(".py"):
+        raise ModelError(
+            f"{source} is a module of Python's own, and holds no torch.nn.Module", where=spec.callable
+        )
     with _on_path(folder):
         try:
             module = (
@@ -90,9 +95,22 @@ def _find(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
                 next=f"it defines: {', '.join(public[:SHOWN]) or 'nothing that can be called'}",
             )
         made = getattr(made, part)
-    if not callable(made):
-        raise ModelError(f"{spec.callable} is not a class or a function")
+    own = source.endswith(".py") and folder.resolve() in (folder / source).resolve().parents
+    if not _makes_networks(made, module if own else None):
+        raise ModelError(
+            f"{spec.callable} is neither a torch.nn.Module's class nor a function of the recipe's own file",
+            where=getattr(module, "__file__", None),
+            next="name a class, or a function that a file in the recipe's folder defines, as model.py:make",
+        )
     return made
+
+
+def _makes_networks(made: Any, own: ModuleType | None) -> bool:
+    """Tell whether `made` is a network's class or a function of the recipe's own file: others may do harm."""
+    if inspect.isclass(made):
+        return issubclass(made, nn.Module)
+    function = getattr(made, "__func__", made)
+    return own is not None and inspect.isfunction(function) and function.__module__ == own.__name__
 
 
 def _import_file(file: Path) -> ModuleType:

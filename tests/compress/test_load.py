@@ -123,7 +123,7 @@ def test_two_folders_with_a_file_of_one_name_are_apart(folder: Path, tmp_path: P
         ("broken.py:Generator", {}, "SyntaxError", "install"),
         ("raises.py:Generator", {}, "ZeroDivisionError", "install"),
         ("model.py:Generatr", {}, "did you mean 'Generator'", "Generator"),
-        ("model.py:answer", {}, "not a class or a function", None),
+        ("model.py:answer", {}, "neither a torch.nn.Module's class nor a function", "model.py:make"),
         ("model.py:wrong", {}, "gave int, not a torch.nn.Module", None),
         ("model.py:fail", {}, "no such luck", None),
         ("model.py:Generator", {"widht": 3}, "'widht'", "(width=4)"),
@@ -140,6 +140,69 @@ def test_what_cannot_be_built_is_refused(
     assert what in caught.value.what
     assert next is None or next in (caught.value.next or "")
     assert len(str(caught.value).splitlines()) < 8
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "os:system",
+        "os.path:os.system",
+        "subprocess:Popen",
+        "numpy:save",
+        "torch:save",
+        "torch.hub:load",
+        "torch:jit.load",
+        "tool:touch",
+        "tool:Tool",
+        "tool.py:touch_all",
+        "tool.py:later",
+        "tool.py:system",
+        "tool.py:os.system",
+        "tool.py:Tool",
+        "tool.py:tool",
+        "../outside.py:touch",
+    ],
+)
+def test_nothing_but_what_makes_networks_is_called(folder: Path, named: str) -> None:
+    tool = """
+import functools
+import os
+from os import system
+from pathlib import Path
+from shutil import rmtree as touch_all
+
+def touch(**arguments):
+    Path(__file__).with_name("called").touch()
+
+class Tool:
+    def __init__(self, **arguments):
+        touch()
+
+    __call__ = __init__
+
+later = functools.partial(touch)
+tool = object.__new__(Tool)
+"""
+    (folder / "tool.py").write_text(tool)
+    (folder.parent / "outside.py").write_text(tool)
+    victim = folder / "victim"
+    victim.mkdir()
+    arguments = {"command": f"touch {folder / 'called'}", "args": ["touch", str(folder / "called")]}
+    with pytest.raises(ModelError, match=r"neither a torch.nn.Module's class|Python's own"):
+        load_module(spec(named, arguments={**arguments, "path": str(victim)}), folder)
+    assert victim.is_dir()
+    assert not list(folder.parent.rglob("called"))
+
+
+@pytest.mark.parametrize("named", ["model.py:make", "made.py:Made.of", "../elsewhere.py:Generator"])
+def test_functions_of_ones_own_and_classes_from_anywhere_are_called(folder: Path, named: str) -> None:
+    text = (folder / "model.py").read_text()
+    (folder / "model.py").write_text(f"{text}\n\ndef make(**arguments):\n    return Generator(**arguments)\n")
+    (folder / "made.py").write_text(
+        f"{text}\n\nclass Made(Generator):\n    of = classmethod(lambda cls: cls())\n"
+    )
+    (folder.parent / "elsewhere.py").write_text(text)
+    assert hasattr(build_module(spec(named), folder), "body")
 
 
 @pytest.mark.parametrize(("file", "line"), [("broken.py", 1), ("raises.py", 2)])
