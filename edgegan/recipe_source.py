@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -16,21 +15,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from edgegan.errors import RecipeError
+from edgegan.plain_yaml import NotPlainYaml, parse_yaml
+from edgegan.reading import Unreadable, read_text
 
 Location = tuple[str | int, ...]
 SHOWN = 8
+LARGEST = 256 << 10
+"""Bytes of a YAML file."""
 NEXT = "name a folder that holds a recipe.yaml, as in: edgegan compress recipes/cifar10"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1's safe types, with 1e-4 as the number that YAML 1.2 makes it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
 
 
 @dataclass(frozen=True)
@@ -54,26 +46,19 @@ class RecipeSource:
             RecipeError: it is missing, when `next` says what to type; or it is not a YAML mapping.
         """
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise RecipeError(
-                f"cannot read the {what}: {reason}",
-                where=str(file),
-                next=next,
-            ) from error
+            text = read_text(file, LARGEST)
+        except Unreadable as error:
+            raise RecipeError(f"cannot read the {what}: {error}", where=str(file), next=next) from error
         try:
-            root = yaml.compose(text, Loader=_Loader)
-            _refuse_duplicates(root, file)
-            data = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
+            root, data = parse_yaml(text)
+        except NotPlainYaml as error:
             raise RecipeError(
-                f"the {what} is not YAML: {getattr(error, 'problem', None) or error}",
-                where=f"{file}, line {mark.line + 1}" if mark else str(file),
+                f"the {what} is not YAML as it is read here: {error}",
+                where=f"{file}, line {error.line}" if error.line else str(file),
+                next=f"correct the {what} there: plain keys and values, as in recipes/cifar10/recipe.yaml",
             ) from error
         if not isinstance(data, dict):
-            raise RecipeError(f"the {what} must be a mapping of keys to values", where=str(file))
+            raise RecipeError(f"the {what} must be a mapping of keys to values", where=str(file), next=next)
         return cls(data, file.parent, file, root, what)
 
     def line(self, location: Location) -> int | None:
@@ -101,23 +86,6 @@ class RecipeSource:
         return f"{self.file}, line {self.line(location)}" if location else str(self.file)
 
 
-def _refuse_duplicates(node: yaml.Node | None, file: Path) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(item, file)
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[Any, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise RecipeError(
-                    f"the key {key.value!r} stands twice, at lines {seen[key.value]} and {line}",
-                    where=f"{file}, line {line}",
-                )
-            seen[key.value] = line
-            _refuse_duplicates(value, file)
-
-
 def did_you_mean(name: object, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the choice nearest to `name`, or "" where none is near."""
     near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
@@ -138,12 +106,14 @@ def explain(
         problems.append((_sentence(detail["type"], detail["msg"], location, inner, model), location))
     more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     shown = problems[:SHOWN]
+    next = f"correct the {source.what} there, then run the same command again"
     if len(problems) == 1:
-        return RecipeError(shown[0][0], where=source.where(shown[0][1]))
+        return RecipeError(shown[0][0], where=source.where(shown[0][1]), next=next)
     lines = [f"line {source.line(at)}: {text}" if source.line(at) else text for text, at in shown]
     return RecipeError(
         f"{len(problems)} problems in the {source.what}:\n  " + "\n  ".join([*lines, *more]),
         where=str(source.file) if source.file else None,
+        next=next,
     )
 
 

@@ -13,9 +13,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from edgegan.errors import CheckpointError
 from edgegan.files import write_bytes
+from edgegan.reading import Unreadable, check_plain, parse_json, refusing
 
 Holder = nn.Module | Optimizer
+"""What has a state; optimizers are Adam's."""
 
 
 def save_state(path: Path, holders: Mapping[str, Holder], step: int) -> None:
@@ -33,18 +36,58 @@ def save_state(path: Path, holders: Mapping[str, Holder], step: int) -> None:
 
 
 def load_state(path: Path, holders: Mapping[str, Holder]) -> int:
-    """Put the state that `save_state` wrote back into `holders`; return the number of steps done."""
-    with safe_open(path, "pt") as file:
-        step = json.loads((file.metadata() or {})["step"])
-        tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    """Put the state that `save_state` wrote back into `holders`; return the number of steps done.
+
+    Raises:
+        CheckpointError: the file is damaged, or of other modules or optimizers; nothing was changed then.
+    """
+    next = "delete it, and the training begins anew with the same command"
+    with refusing(CheckpointError, "the training state cannot be read", where=str(path), next=next):
+        check_plain(path)
+        with safe_open(path, "pt") as file:
+            step = parse_json((file.metadata() or {})["step"])
+            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        own = {name: _own(name, holder, tensors) for name, holder in holders.items()}
+        if type(step) is not int or not 0 <= step < 2**63:
+            raise Unreadable(f"its step is {step!r:.30}")
+        if sum(map(len, own.values())) != len(tensors):
+            raise Unreadable("it holds tensors that nothing here takes")
     for name, holder in holders.items():
-        prefix = f"{name}/"
-        own = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if isinstance(holder, nn.Module):
-            holder.load_state_dict(own)
+            holder.load_state_dict(own[name])
         else:
-            _load_optimizer(holder, own)
+            _load_optimizer(holder, own[name])
     return step
+
+
+def _own(name: str, holder: Holder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one holder; they are there, of its shapes and types."""
+    prefix = f"{name}/"
+    own = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    expected = holder.state_dict() if isinstance(holder, nn.Module) else _moments(holder, own)
+    if own.keys() != expected.keys():
+        raise Unreadable(f"{name} has other tensors: {', '.join(sorted(own.keys() ^ expected.keys())[:3])}")
+    for key, value in own.items():
+        if (value.shape, value.dtype) != (expected[key].shape, expected[key].dtype):
+            raise Unreadable(
+                f"{name}/{key} is {tuple(value.shape)} {value.dtype}, "
+                f"not {tuple(expected[key].shape)} {expected[key].dtype}"
+            )
+    return own
+
+
+def _moments(optimizer: Optimizer, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of the form of Adam's state, for the parameters that have been updated so far."""
+    expected: dict[str, Tensor] = {}
+    for index, parameter in enumerate(_parameters(optimizer)):
+        if f"{index}.step" in own:
+            expected[f"{index}.step"] = torch.zeros(())
+            expected |= {f"{index}.{name}": parameter.detach() for name in ("exp_avg", "exp_avg_sq")}
+    return expected
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _tensors(holder: Holder) -> dict[str, Tensor]:
@@ -58,7 +101,7 @@ def _tensors(holder: Holder) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = _parameters(optimizer)
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from edgegan.cli.console import output
+from edgegan.reading import Unreadable
 
 if TYPE_CHECKING:
     from edgegan.runtime.bundle import Bundle
@@ -59,11 +60,17 @@ def inspect(
         )
         console.print(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
     for record in manifest.lineage:
-        console.print(f"stage   {record['stage']}: {_settings(record['settings'])}")
+        console.print(f"stage   {record.get('stage')}: {_settings(record.get('settings'))}")
     if manifest.figures.get("rows"):
+        from edgegan.report.checked import FIGURES
         from edgegan.report.table import rows_table
 
-        output().print(rows_table(manifest.figures))
+        try:
+            FIGURES(manifest.figures, "figures")
+        except Unreadable as error:
+            console.print(f"figures not shown: {error}")
+        else:
+            output().print(rows_table(manifest.figures))
 
 
 def _show_int8(bundle: Bundle, json: bool) -> None:
@@ -82,5 +89,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "(" + ", ".join(["N", *map(str, shape)]) + ")"
 
 
-def _settings(settings: dict[str, Any]) -> str:
+def _settings(settings: Any) -> str:
+    if not isinstance(settings, dict):
+        return "no settings"
     return ", ".join(f"{key}={value}" for key, value in settings.items()) or "no settings"

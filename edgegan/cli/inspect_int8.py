@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from edgegan.errors import EdgeganError, InputError, MissingDependency
+from edgegan.errors import EdgeganError, InputError, MissingDependency, ModelError
 from edgegan.runtime.bundle import Bundle
 
+SECONDS, GIBIBYTES = 120, 4
+"""What one file may take: its graph is inferred, and optimized by the engine."""
 KERNELS = ("correlation", "gemm", "deconv", "CaskConvolution", "CaskGemmConvolution")
 """What TensorRT calls kernels that multiply and add; others of a layer do what is left of it."""
 
@@ -42,12 +45,19 @@ def _found(path: Path, precision: str) -> dict[str, Any]:
     try:
         import onnx
 
+        from edgegan.compress.limits import limited
         from edgegan.compress.quantize.kernels import annotated, kernels, layer_macs
     except ImportError as error:
         raise MissingDependency("onnx", extra="compress", purpose="inspect --int8") from error
     ours = not precision.endswith("tensorrt")
-    found = (kernels if ours else annotated)(path)
-    macs, int8 = layer_macs(onnx.load(path)), found["int8_layers"]
+    with limits_told(path):
+        found, macs = limited(
+            lambda: [(kernels if ours else annotated)(path), layer_macs(onnx.load(path))],
+            "what runs in INT8 cannot be told",
+            seconds=SECONDS,
+            gibibytes=GIBIBYTES,
+        )
+    int8 = found["int8_layers"]
     total = sum(macs.values())
     layers = [
         {
@@ -63,6 +73,17 @@ def _found(path: Path, precision: str) -> dict[str, Any]:
     engine = f"onnxruntime {onnxruntime_version()}"
     operators = {name: found[name] for name in ("operators", "float_operators")}
     return {**about, "engine": engine, **operators}
+
+
+@contextmanager
+def limits_told(path: Path) -> Iterator[None]:
+    """Say which file, and what next, where looking into one fails."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(
+            error.what, where=str(path), next="is it a model of yours? then run it with edgegan generate"
+        ) from error
 
 
 def onnxruntime_version() -> str:

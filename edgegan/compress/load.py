@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import inspect
 import pickle
+import re
 import sys
 import traceback
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +19,20 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgegan.errors import CheckpointError, ModelError
+from edgegan.reading import Unreadable, check_plain, refusing
 from edgegan.recipe import ModelSpec
 from edgegan.recipe_source import did_you_mean
 
 SHOWN = 6
+WHOLE = "is it there and complete? compare its size or checksum with its source's"
+NEEDS_PICKLE = re.compile(
+    r"Unsupported (global|class|operand 1(40|47|48|49)\b)|Trying to (load|call)|Can only"
+)
+"""In what torch says of a checkpoint that is whole, and holds more than plain weights."""
 
 
 def load_module(spec: ModelSpec, folder: Path) -> nn.Module:
@@ -161,23 +168,32 @@ def _signature(make: Callable[..., Any]) -> str:
 
 
 def _read(file: Path) -> Any:
-    if not file.is_file():
-        raise CheckpointError("the checkpoint is missing", where=str(file))
-    try:
+    if not file.exists():
+        raise CheckpointError("the checkpoint is missing", where=str(file), next=WHOLE)
+    with refusing(CheckpointError, "the checkpoint cannot be read", where=str(file), next=WHOLE):
+        check_plain(file)
         if file.suffix == ".safetensors":
             return load_file(file)
+        _check_archive(file)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _needs_pickle(file) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise CheckpointError(
-            f"the checkpoint cannot be read: {first[0]}",
-            where=str(file),
-            next="is it complete? compare its size or checksum with its source's",
-        ) from error
+            warnings.simplefilter("ignore")  # of old protocols and types: such files are read all the same
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:
+                if NEEDS_PICKLE.search(str(error)):
+                    raise _needs_pickle(file) from error
+                raise
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse a zip that says that it holds more than its own bytes: `torch.save` packs nothing."""
+    with file.open("rb") as opened:
+        if opened.read(4) != b"PK\x03\x04":
+            return
+        size = opened.seek(0, 2)
+        with zipfile.ZipFile(opened) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > size:
+                raise Unreadable("it is a compressed or damaged archive, not one that torch.save wrote")
 
 
 def _needs_pickle(file: Path) -> CheckpointError:
@@ -193,8 +209,10 @@ def _needs_pickle(file: Path) -> CheckpointError:
 
 
 def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        content = {name: value for name, value in content.items() if isinstance(name, str)}
     if spec.key is not None:
-        keys = list(map(str, content)) if isinstance(content, Mapping) else []
+        keys = list(content) if isinstance(content, Mapping) else []
         if spec.key not in keys:
             raise CheckpointError(
                 f"the checkpoint has no entry {spec.key!r}{did_you_mean(spec.key, keys)}",
@@ -213,7 +231,7 @@ def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
             where=str(file),
             next=f"name the entry with the weights in the recipe, as in `key: {entries[0]}`"
             if entries
-            else None,
+            else "save the module's state_dict(), as in torch.save(module.state_dict(), FILE)",
         )
     weights = {str(name): value for name, value in content.items()}
     stripped = {n.removeprefix(spec.prefix): v for n, v in weights.items() if n.startswith(spec.prefix)}
@@ -227,19 +245,34 @@ def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
 
 
 def _load_weights(module: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    for name, value in weights.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(f"the weight {name!r} holds NaN or infinity", where=str(file))
     expected = module.state_dict()
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise CheckpointError(
+                f"the weight {name!r} is no plain tensor of numbers: {value.layout}, {value.dtype}",
+                where=str(file),
+                next="save a plain state_dict(), of dense tensors on the CPU",
+            )
     counters = {n: v for n, v in expected.items() if n.endswith("num_batches_tracked") and n not in weights}
     try:
-        module.load_state_dict({**weights, **counters})
-    except RuntimeError as error:
-        raise CheckpointError(
-            _misfit(expected, weights) or str(error),
-            where=str(file),
-            next=_remedy(expected, weights),
-        ) from error
+        with (
+            refusing(CheckpointError, "the weights cannot be loaded", where=str(file), next=WHOLE),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error")  # as of complex numbers whose imaginary part would be lost
+            module.load_state_dict({**weights, **counters})
+    except CheckpointError as error:
+        misfit = _misfit(expected, weights)
+        if not misfit:
+            raise
+        raise CheckpointError(misfit, where=str(file), next=_remedy(expected, weights)) from error
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(
+                f"the weight {name!r} holds NaN or infinity",
+                where=str(file),
+                next="take a checkpoint from before training diverged",
+            )
 
 
 def _misfit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,14 +18,28 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgegan import forms
 from edgegan.compress import structure
 from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
 from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, remove, sha256, write_json, write_text
 from edgegan.owned import held
+from edgegan.reading import Unreadable, check_plain, read_json, read_text
 from edgegan.version import __version__
 
 KEY, RECORD = "key", "record.json"
+_DATA = forms.mapping_of(forms.anything)
+_FORM = forms.record(
+    {
+        "stage": forms.text,
+        "settings": _DATA,
+        "changed": _DATA,
+        "proof": _DATA,
+        "seconds": forms.number,
+        "files": forms.mapping_of(forms.text),
+        "sha256": forms.mapping_of(forms.text),
+    }
+)
 POLL_SECONDS = 0.2
 
 Follow = Callable[[str, bool], Progress]
@@ -43,13 +57,15 @@ class Step:
     @property
     def finished(self) -> bool:
         """Whether the stage's result is there, whole, and made by this very step."""
-        return self.started and _whole(self.folder)
+        return self.started and _record(self.folder) is not None
 
     @property
     def started(self) -> bool:
         """Whether the folder is this step's: what a broken-off stage left in it may be gone on with."""
-        file = self.folder / KEY
-        return file.is_file() and file.read_text() == self.key
+        try:
+            return read_text(self.folder / KEY) == self.key
+        except Unreadable:
+            return False
 
 
 class Pipeline(Stage):
@@ -155,21 +171,36 @@ def _relative(path: Path, step: Step) -> str:
     return Path(os.path.relpath(path, step.folder)).as_posix()
 
 
-def _whole(folder: Path) -> bool:
-    record = folder / RECORD
-    if not record.is_file():
-        return False
-    checksums: dict[str, str] = json.loads(record.read_text())["sha256"]
-    return all((folder / name).is_file() and sha256(folder / name) == sum for name, sum in checksums.items())
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return a stage's record; None where it is damaged, or a file is not the one of which it speaks."""
+    try:
+        record = read_json(folder / RECORD)
+        _FORM(record, "")
+        needed = {structure.STRUCTURE, structure.WEIGHTS, *record["files"].values()}
+        if not needed <= record["sha256"].keys():
+            return None
+        for name, sum in record["sha256"].items():
+            if not (folder / name).resolve().is_relative_to(folder.parent.resolve()):
+                return None
+            check_plain(folder / name)
+            if sha256(folder / name) != sum:
+                return None
+    except Unreadable:
+        return None
+    return record
 
 
 def _restore(before: Candidate, step: Step) -> Candidate:
     """Read a finished stage's result: right after it ran too, so that a resumed run gets the very same."""
-    content: dict[str, Any] = json.loads((step.folder / RECORD).read_text())
-    del content["sha256"]
-    files = {precision: (step.folder / name).resolve() for precision, name in content.pop("files").items()}
+    record = _record(step.folder)
+    if record is None:
+        raise StageError(
+            "the stage's result was changed just now", where=str(step.folder), next=structure.AGAIN
+        )
+    files = {precision: (step.folder / name).resolve() for precision, name in record["files"].items()}
     student = structure.load(copy.deepcopy(before.teacher), step.folder).requires_grad_(False)
-    return before.with_record(StageRecord(**content), student=student, files=files)
+    kept = {field.name: record[field.name] for field in fields(StageRecord)}
+    return before.with_record(StageRecord(**kept), student=student, files=files)
 
 
 def _clear_strangers(folder: Path, steps: Sequence[Step]) -> None:

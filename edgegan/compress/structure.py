@@ -6,7 +6,6 @@ A pruned model is written with `save`, and read with `load` into a fresh module 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -21,12 +20,16 @@ from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
+from edgegan import forms
 from edgegan.errors import CheckpointError, StageError
 from edgegan.files import atomic_path, storage_errors, write_json
+from edgegan.reading import Unreadable, check_plain, read_json, refusing
 
 STRUCTURE = "structure.json"
 WEIGHTS = "student.safetensors"
 SCHEMA = 1
+AGAIN = "delete the stage's folder and run the same edgegan compress command again"
+_FORM = forms.record({"schema": forms.count, "shapes": forms.mapping_of(forms.list_of(forms.count))})
 
 Shapes = dict[str, list[int]]
 
@@ -94,14 +97,23 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
         CheckpointError: a file is missing or damaged.
         StageError: the structure is not of this module.
     """
-    structure = _read_structure(folder / STRUCTURE)
+    structure, file = _read_structure(folder / STRUCTURE), folder / WEIGHTS
+    with refusing(CheckpointError, "the weights cannot be read", where=str(file), next=AGAIN):
+        check_plain(file)
+        weights = load_file(file)
+        for name, tensor in weights.items():
+            if structure.get(name) != list(tensor.shape):
+                raise Unreadable(f"{name} is {list(tensor.shape)}, the structure says {structure.get(name)}")
     if set(structure) != set(shapes(fresh_module)):
         remove_parametrizations(fresh_module)
-    resize(fresh_module, structure)
-    try:
-        fresh_module.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"the weights cannot be read: {error}", where=str(folder / WEIGHTS)) from error
+    _check_keys(fresh_module, structure)
+    for name, tensor in fresh_module.state_dict().items():
+        if name not in weights or (weights[name].dim(), weights[name].dtype) != (tensor.dim(), tensor.dtype):
+            what = f"the weights lack {name!r}, or it is of another kind"
+            raise CheckpointError(what, where=str(file), next=AGAIN)
+    with refusing(CheckpointError, "the weights do not fit the structure", where=str(file), next=AGAIN):
+        resize(fresh_module, structure)
+        fresh_module.load_state_dict(weights)
     return fresh_module.eval()
 
 
@@ -168,13 +180,12 @@ def _norm_hooks(layer: nn.Module) -> list[SpectralNorm | WeightNorm]:
 
 
 def _read_structure(path: Path) -> Shapes:
-    try:
-        content = json.loads(path.read_text())
+    with refusing(CheckpointError, "the structure cannot be read", where=str(path), next=AGAIN):
+        content = read_json(path)
+        _FORM(content, "")
         if content["schema"] != SCHEMA:
-            raise CheckpointError(f"structure schema {content['schema']} is not known", where=str(path))
-        return {str(key): [int(size) for size in shape] for key, shape in content["shapes"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"the structure cannot be read: {error}", where=str(path)) from error
+            raise Unreadable(f"its schema {content['schema']} is not known")
+        return content["shapes"]
 
 
 def _check_keys(module: nn.Module, wanted: Mapping[str, list[int]]) -> None:

@@ -13,9 +13,11 @@ from edgegan.errors import DataError
 from edgegan.files import atomic_path, sha256
 from edgegan.measure.arrays import check_images
 from edgegan.measure.fid import Statistics
+from edgegan.reading import LARGEST_ARRAYS, Unreadable, open_npz
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 _BATCH = 128
+_LARGEST = LARGEST_ARRAYS // 2
 _KEYS = ("mean", "covariance", "n", "features", "extractor", "description")
 
 
@@ -165,20 +167,19 @@ class Reference:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DataError(
             "the reference statistics are absent",
             where=str(path),
             next="make them with `edgegan train-features DATA`, or correct quality.reference in the recipe",
-        ) from error
-    except Exception as error:  # a damaged archive makes numpy and zipfile raise almost anything
+        )
+    try:
+        with open_npz(path, _LARGEST) as file:
+            if set(file.entries) != set(_KEYS):
+                raise Unreadable(f"must hold {list(_KEYS)}, not {sorted(file.entries)[: len(_KEYS)]}")
+            return file.arrays(_KEYS)
+    except Unreadable as error:
         raise _damaged(path, f"cannot be read: {error}") from error
-    if set(arrays) != set(_KEYS):
-        raise _damaged(path, f"must hold {list(_KEYS)}, not {sorted(arrays)}")
-    return arrays
 
 
 def _check(arrays: dict[str, NDArray[Any]], path: Path) -> None:
@@ -188,14 +189,19 @@ def _check(arrays: dict[str, NDArray[Any]], path: Path) -> None:
             raise _damaged(path, f"{key} must hold finite floating-point numbers")
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise _damaged(path, f"mean {mean.shape} and covariance {covariance.shape} do not fit each other")
-    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-6 * np.abs(covariance).max(initial=0.0)):
+    with np.errstate(over="ignore"):
+        asymmetry = np.abs(covariance - covariance.T).max(initial=0.0)
+    if asymmetry > 1e-6 * np.abs(covariance).max(initial=0.0):
         raise _damaged(path, "the covariance is not symmetric")
     if features.ndim != 2 or features.shape[1] != len(mean):
         raise _damaged(path, f"features {features.shape} do not fit mean {mean.shape}")
+    if len(mean) == 0:
+        raise _damaged(path, "it is of no features")
     if arrays["n"].dtype.kind not in "iu" or arrays["n"].shape != () or arrays["n"] < 2:
         raise _damaged(path, "n must be one integer of 2 or more")
-    if arrays["extractor"].dtype.kind != "U" or arrays["description"].dtype.kind != "U":
-        raise _damaged(path, "extractor and description must be strings")
+    for key in ("extractor", "description"):
+        if arrays[key].dtype.kind != "U" or arrays[key].shape != ():
+            raise _damaged(path, "extractor and description must be strings")
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import UserError
+from edgegan.forms import LARGEST, Form
+from edgegan.reading import Unreadable, parse_json, read_json, read_npz, read_text, refusing
+from edgegan.report import checked
 
 REPAIR = "delete this file and run the same edgegan compress command again"
+
+MOST_SAMPLES, LARGEST_SAMPLES = 64, 256 << 20
+"""Images of one model, and bytes of those of all models together."""
 
 Losses = dict[str, list[float]]
 """Column to its values; `step` is the horizontal axis."""
@@ -69,12 +73,11 @@ def read_run(path: Path) -> RunFolder:
             where=str(path),
             next="edgegan compress RECIPE, then edgegan report on the run folder that it names",
         )
-    run = _object(path / "run.json")
+    run = _object(path / "run.json", checked.RUN)
     stages = [_stage(folder) for folder in sorted((path / "stages").glob("*")) if folder.is_dir()]
     if not (path / "figures.json").is_file():
         _unfinished(path, run, stages)
-    figures = _object(path / "figures.json")
-    _check_rows(figures, path / "figures.json")
+    figures = _object(path / "figures.json", checked.FIGURES)
     gaps: dict[str, str] = {}
     samples = _samples(path / "samples", [str(row.get("name")) for row in figures["rows"]], gaps)
     return RunFolder(path, run, figures, _lint(path, gaps), stages, samples, _shipped(path), gaps)
@@ -97,55 +100,38 @@ def _command(run: dict[str, Any]) -> str | None:
     return str(command) if command else None
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path.name}: {error}", where=str(path), next=REPAIR) from error
-
-
-def _object(path: Path) -> dict[str, Any]:
-    content = _json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path.name} must hold a JSON object", where=str(path), next=REPAIR)
-    return content
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a figure")
-
-
-def _check_rows(figures: dict[str, Any], path: Path) -> None:
-    rows = figures.get("rows")
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise UserError("figures.json has no rows", where=str(path), next=REPAIR)
+def _object(path: Path, form: Form) -> dict[str, Any]:
+    with refusing(UserError, f"cannot read {path.name}", where=str(path), next=REPAIR):
+        content = read_json(path)
+        form(content, "")
+        return content
 
 
 def _lint(path: Path, gaps: dict[str, str]) -> list[dict[str, Any]] | None:
     if not (path / "lint.json").is_file():
         gaps["lint"] = "the run folder has no lint.json"
         return None
-    content = _json(path / "lint.json")
-    findings = content.get("findings", []) if isinstance(content, dict) else content
-    return [finding for finding in findings if isinstance(finding, dict)]
+    content: Any = _object(path / "lint.json", checked.LINT)
+    return content.get("findings", []) if isinstance(content, dict) else content
 
 
 def _shipped(path: Path) -> str | None:
     manifest = path / "bundle" / "manifest.json"
-    return _object(manifest).get("default") if manifest.is_file() else None
+    return _object(manifest, checked.MANIFEST)["default"] if manifest.is_file() else None
 
 
 def _stage(folder: Path) -> StageFolder:
     record = folder / "record.json"
-    return StageFolder(folder.name, _object(record) if record.is_file() else None, _losses(folder))
+    content = _object(record, checked.RECORD) if record.is_file() else None
+    return StageFolder(folder.name, content, _losses(folder))
 
 
 def _losses(folder: Path) -> Losses | None:
     for path, read in ((folder / "losses.csv", _csv_rows), (folder / "losses.jsonl", _jsonl_rows)):
         if path.is_file():
             try:
-                return _columns(read(path.read_text(encoding="utf-8")))
-            except ValueError:
+                return _columns(read(read_text(path)))
+            except (Unreadable, csv.Error):
                 return None
     return None
 
@@ -155,7 +141,8 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
 
 def _jsonl_rows(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    rows = [parse_json(line) for line in text.splitlines() if line.strip()]
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def _columns(rows: list[dict[str, Any]]) -> Losses | None:
@@ -170,11 +157,12 @@ def _columns(rows: list[dict[str, Any]]) -> Losses | None:
     return columns if len(columns) > 1 else None
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     try:
-        return bool(np.isfinite(float(value)))  # pyright: ignore[reportArgumentType]
+        number = abs(float(value))
     except (TypeError, ValueError):
         return False
+    return number <= LARGEST
 
 
 def _samples(folder: Path, names: list[str], gaps: dict[str, str]) -> dict[str, NDArray[np.uint8]]:
@@ -187,16 +175,18 @@ def _samples(folder: Path, names: list[str], gaps: dict[str, str]) -> dict[str, 
         images = _images(found[name])
         if images is None:
             gaps[f"samples/{name}"] = f"samples/{name}.npz holds no uint8 images (N, H, W, 1 or 3)"
+        elif images.nbytes + sum(kept.nbytes for kept in samples.values()) > LARGEST_SAMPLES:
+            gaps[f"samples/{name}"] = f"the images of samples/{name}.npz are too large to show"
         else:
             samples[name] = images
     return samples
 
 
 def _images(path: Path) -> NDArray[np.uint8] | None:
+    """Return as many images as the page shows of one model."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            images = archive["images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        images = read_npz(path, ["images"], 2 * LARGEST_SAMPLES)["images"]
+    except Unreadable:
         return None
     fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3) and images.size
-    return images if fits else None
+    return images[:MOST_SAMPLES].copy() if fits else None

@@ -97,12 +97,16 @@ def plain(value: object) -> str:
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, Mapping):
-        if set(value) == {"value", "low", "high"}:
+        if set(value) == {"value", "low", "high"} and all(map(_is_number, value.values())):
             return interval(value)
         return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"
     return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _float(value: float) -> str:

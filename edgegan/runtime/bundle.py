@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -15,6 +13,7 @@ from typing import Any
 
 from edgegan.errors import BundleError, InputError
 from edgegan.files import atomic_folder
+from edgegan.reading import open_plain, refusing
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.manifest import (
     FILE_NAME,
@@ -29,9 +28,6 @@ from edgegan.runtime.manifest import (
 from edgegan.runtime.onnx_file import external_tensors
 
 _AGAIN = "get the bundle again from where it came, or make it again with edgegan compress"
-_FLAGS = os.O_RDONLY
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-    _FLAGS |= getattr(os, _flag, 0)
 
 
 @dataclass(frozen=True)
@@ -268,18 +264,11 @@ def _walk(folder: Path, listed: Mapping[str, object], prefix: str = "") -> Itera
 
 def _read(path: Path, most: int) -> bytes:
     """Return the bytes of a plain file, one more than `most` at the most, without following a link."""
-    try:
-        handle = os.open(path, _FLAGS)
-    except OSError as error:
-        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
-        raise BundleError(f"the file cannot be read: {reason}", where=str(path), next=_AGAIN) from error
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BundleError("it is not a plain file", where=str(path), next=_AGAIN)
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(most + 1)
-    finally:
-        os.close(handle)
+    with (
+        refusing(BundleError, "the file cannot be read", where=str(path), next=_AGAIN),
+        open_plain(path, links=False) as file,
+    ):
+        return file.read(most + 1)
 
 
 def _check_model(content: bytes, where: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from edgegan.errors import BundleError, InputError
+from edgegan.reading import Unreadable, parse_json
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.names import is_safe
 
@@ -154,28 +155,12 @@ def _parse(content: bytes) -> dict[str, Any]:
     if len(content) > LARGEST_MANIFEST:
         refuse(f"it is larger than {LARGEST_MANIFEST >> 20} MiB")
     try:
-        data = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
-    except RecursionError as error:
-        raise BundleError("the manifest is not valid: it is nested too deeply", where=FILE_NAME) from error
-    except ValueError as error:
-        raise BundleError(f"the manifest is not valid JSON: {error}", where=FILE_NAME) from error
+        data = parse_json(content)
+    except Unreadable as error:
+        refuse(str(error))
     if not isinstance(data, dict):
         refuse("it must be an object")
     return data
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in data:
-            raise ValueError(f"the key {key!r} occurs twice")
-        data[key] = value
-    return data
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _check_keys(data: dict[str, Any]) -> None:
@@ -202,7 +187,7 @@ def _contract(data: Any, files: dict[str, FileEntry]) -> Contract:
     try:
         contract = Contract.from_dict(data)
     except InputError as error:
-        refuse(error.what)
+        refuse(f"{error.what:.500}")
     for spec in contract.inputs:
         if spec.sample.file and spec.sample.file not in files:
             refuse(f"the input {spec.name!r} is stored in {spec.sample.file!r}, which 'files' does not list")

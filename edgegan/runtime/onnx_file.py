@@ -28,6 +28,8 @@ _CHILDREN: dict[str, dict[int, str]] = {
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+MOST_FIELDS = 1_000_000
+"""A model of 20,000 nodes has fewer; to look at so many takes a few seconds."""
 
 
 def external_tensors(model: bytes) -> list[str]:
@@ -38,34 +40,38 @@ def external_tensors(model: bytes) -> list[str]:
     Raises:
         ValueError: `model` is not well-formed protobuf.
     """
-    found = []
+    found: list[str] = []
+    budget = iter(range(MOST_FIELDS))
     pending = [("ModelProto", memoryview(model))]
     while pending:
         kind, message = pending.pop()
         if kind == _TENSOR:
-            name = _external_name(message)
+            name = _external_name(message, budget)
             found += [] if name is None else [name]
             continue
         children = _CHILDREN[kind]
-        for number, value in _fields(message):
+        for number, value in _fields(message, budget):
             if number in children and isinstance(value, memoryview):
                 pending.append((children[number], value))
     return found
 
 
-def _external_name(tensor: memoryview) -> str | None:
+def _external_name(tensor: memoryview, budget: Iterator[int]) -> str | None:
     """Return the tensor's name where its values are elsewhere."""
     name, elsewhere = "", False
-    for number, value in _fields(tensor):
+    for number, value in _fields(tensor, budget):
         if number == _NAME and isinstance(value, memoryview):
             name = bytes(value).decode(errors="replace")
         elsewhere |= number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
     return name if elsewhere else None
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _fields(message: memoryview, budget: Iterator[int]) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield number and value of each field, as long as `budget`, which all messages share, lasts."""
     position = 0
     while position < len(message):
+        if next(budget, None) is None:
+            raise ValueError(f"it has more than {MOST_FIELDS} fields")
         tag, position = _varint(message, position)
         number, wire = tag >> 3, tag & 7
         if number == 0 or tag >= 1 << 32:

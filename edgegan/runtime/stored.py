@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.reading import LARGEST_ARRAYS, read_npz, refusing
 
 Arrays = dict[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
 """Input to the shape of one sample of it."""
-
-LARGEST = (2 << 30) - 1
-"""Bytes that the arrays of one file may take."""
 
 _NEXT = "np.savez_compressed(FILE, **{INPUT: images}) with images of shape (M, *shape), uint8 or float32"
 
@@ -41,7 +38,7 @@ class Stored:
 
     def __init__(self, source: Source, shapes: Mapping[str, Shapes]) -> None:
         self.folder, self._shapes = source.folder, shapes
-        self._read_file = source.read or self._read_plain
+        self._read_file: Callable[[str], bytes | Path] = source.read or self._in_folder
         self._arrays: dict[str, Arrays] = {}
 
     def rows(self, file: str) -> Arrays:
@@ -52,13 +49,17 @@ class Stored:
         """
         if file not in self._arrays:
             where = str(self.folder / file)
-            arrays = _unpacked(self._read_file(file), self._shapes[file], where)
+            taken = sum(array.nbytes for arrays in self._arrays.values() for array in arrays.values())
+            with refusing(InputError, "the stored inputs cannot be read", where=where, next=_NEXT):
+                arrays = read_npz(self._read_file(file), self._shapes[file], LARGEST_ARRAYS - taken)
             for name, array in arrays.items():
                 _check(name, array, self._shapes[file][name], where)
             counts = {name: len(array) for name, array in arrays.items()}
             if len(set(counts.values())) != 1:
                 raise InputError(
-                    f"the inputs must have as many rows as each other, not {counts}", where=where
+                    f"the inputs must have as many rows as each other, not {counts}",
+                    where=where,
+                    next=_NEXT,
                 )
             self._arrays[file] = arrays
         return self._arrays[file]
@@ -67,14 +68,8 @@ class Stored:
         """Return the number of a file's rows."""
         return len(next(iter(self.rows(file).values())))
 
-    def _read_plain(self, file: str) -> bytes:
-        path = self.folder / file
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"the stored inputs cannot be read: {error.strerror or error}", where=str(path), next=_NEXT
-            ) from error
+    def _in_folder(self, file: str) -> Path:
+        return self.folder / file
 
 
 def scaled(rows: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
@@ -90,32 +85,15 @@ def shuffled(rng: np.random.Generator, count: int) -> Iterator[int]:
         yield from rng.permutation(count)
 
 
-def _unpacked(content: bytes, shapes: Shapes, where: str) -> Arrays:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            missing = sorted(set(shapes) - set(file.files))
-            size = sum(entry.file_size for entry in file.zip.infolist())
-            arrays = {} if missing or size > LARGEST else {name: file[name] for name in shapes}
-    except Exception as error:  # a damaged archive makes numpy and zipfile raise almost anything
-        raise InputError(
-            f"the stored inputs are not a whole .npz file: {error}", where=where, next=_NEXT
-        ) from error
-    if missing:
-        raise InputError(f"the stored inputs hold no array {missing[0]!r}", where=where, next=_NEXT)
-    if size > LARGEST:
-        raise InputError(f"the stored inputs take {size} bytes, more than {LARGEST}", where=where)
-    return arrays
-
-
 def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], where: str) -> None:
     problem = None
-    if not isinstance(array, np.ndarray) or array.dtype not in (np.uint8, np.float32):
-        problem = f"must be uint8 or float32, not {getattr(array, 'dtype', 'bytes')}"
+    if array.dtype not in (np.uint8, np.float32):
+        problem = f"must be uint8 or float32, not {array.dtype}"
     elif array.shape[1:] != shape or array.ndim != len(shape) + 1:
         problem = f"must have shape ({', '.join(map(str, ('M', *shape)))}), not {array.shape}"
     elif len(array) == 0:
         problem = "has no rows"
-    elif not np.isfinite(array).all():
+    elif array.dtype == np.float32 and not np.isfinite(array).all():
         problem = "holds NaN or infinity"
     if problem:
         raise InputError(f"the stored input {name!r} {problem}", where=where, next=_NEXT)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from edgegan.errors import DataError
+from edgegan.reading import LARGEST_ARRAYS, Unreadable, open_npz, open_plain, read_plain, refusing
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+LARGEST_FILE = 256 << 20
+"""Bytes of one image's file."""
+MOST_PIXELS = 1 << 26
+"""Of one image: 8192 x 8192."""
+MOST_CLASSES = 1 << 20
+MOST_GROWTH = 100
+"""Images of over `LARGEST_ARRAYS` bytes together may take so many times the bytes of their files."""
+REPAIR = "remove it or repair it"
+KINDS = "give a folder or a zip of <class>/<name>.png, or an .npz"
+
+Shape = tuple[int, int, int]
+Opener = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class LabelledImages:
         return len(self.images)
 
 
-def read_images(path: Path, shape: tuple[int, int, int] | None = None) -> LabelledImages:
+def read_images(path: Path, shape: Shape | None = None) -> LabelledImages:
     """Read labelled images, each brought to `shape` (channels, height, width).
 
     The shape is by default that of the first image. A folder or zip holds one folder a class; classes are
@@ -39,75 +55,150 @@ def read_images(path: Path, shape: tuple[int, int, int] | None = None) -> Labell
     area filter; smaller ones are centred on black.
 
     Raises:
-        DataError: nothing there, no images in it, or an image that cannot be decoded.
+        DataError: nothing there, no images in it, an image that cannot be decoded, or more than memory holds.
     """
     if not path.exists():
         raise DataError("there is no such data", where=str(path), next="check the path given for the data")
     if path.suffix == ".npz":
         return _read_npz(path, shape)
-    images: list[NDArray[np.uint8]] = []
-    names: list[str] = []
-    for name, content in _files(path):
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                if shape is None:
-                    shape = (1 if image.mode in ("1", "L") else 3, image.height, image.width)
-                images.append(_fit(image, shape))
-        except (UnidentifiedImageError, OSError) as error:
+    with _files(path) as files:
+        if not files:
             raise DataError(
-                "this image cannot be decoded", where=f"{path}: {name}", next="remove it or repair it"
-            ) from error
-        names.append(PurePosixPath(name).parent.name)
-    if not images:
-        raise DataError(
-            "no images found",
-            where=str(path),
-            next="lay them out as <class>/<name>.png, in a folder or a zip",
-        )
+                "no images found",
+                where=str(path),
+                next="lay them out as <class>/<name>.png, in a folder or a zip",
+            )
+        images: NDArray[np.uint8] | None = None
+        read = 0
+        for index, (name, content) in enumerate(files):
+            place = f"{path}: {name}"
+            with refusing(DataError, "this image cannot be decoded", where=place, next=REPAIR):
+                encoded = content()
+                image = _decoded(encoded)
+            shape = shape or _shape(image)
+            if images is None:
+                images = np.empty((len(files), *shape[1:], shape[0]), np.uint8)
+            images[index] = _fit(image, shape)
+            read += len(encoded)
+            _check_growth(images[: index + 1].nbytes, read, place)
+        assert images is not None
+        names = [PurePosixPath(name).parent.name for name, _ in files]
     classes = tuple(sorted(set(names)))
-    index = {name: number for number, name in enumerate(classes)}
-    return LabelledImages(np.stack(images), np.array([index[name] for name in names], np.int64), classes)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return LabelledImages(images, np.array([numbers[name] for name in names], np.int64), classes)
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _check_growth(taken: int, read: int, where: str) -> None:
+    if taken > LARGEST_ARRAYS and taken > MOST_GROWTH * read:
+        raise DataError(
+            f"the images so far would take {taken >> 20} MiB of memory, of {read >> 20} MiB of files",
+            where=where,
+            next="make them smaller, or all of one size",
+        )
+
+
+@contextmanager
+def _files(path: Path) -> Iterator[list[tuple[str, Opener]]]:
+    """Give name and reader of each image, in the order of the names."""
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
-                yield file.relative_to(path).as_posix(), file.read_bytes()
+        files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
+        yield [
+            (file.relative_to(path).as_posix(), lambda file=file: read_plain(file, LARGEST_FILE))
+            for file in files
+        ]
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if PurePosixPath(name).suffix.lower() in SUFFIXES and "__MACOSX" not in name:
-                    yield name, archive.read(name)
-    except zipfile.BadZipFile as error:
-        raise DataError("this is no folder, zip or npz", where=str(path), next="give one of these") from error
+    with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=KINDS):
+        opened = open_plain(path)
+    with opened:
+        with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=KINDS):
+            archive = zipfile.ZipFile(opened)
+        with archive:
+            entries = sorted(
+                (
+                    entry
+                    for entry in archive.infolist()
+                    if PurePosixPath(entry.filename).suffix.lower() in SUFFIXES
+                    and "__MACOSX" not in entry.filename
+                ),
+                key=lambda entry: entry.filename,
+            )
+            yield [(entry.filename, lambda entry=entry: _unpacked(archive, entry)) for entry in entries]
 
 
-def _read_npz(path: Path, shape: tuple[int, int, int] | None) -> LabelledImages:
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {"train_images", "train_labels"} - set(archive.files)
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unreadable("it is packed in another way than zip's usual one")
+    if entry.file_size > LARGEST_FILE:
+        raise Unreadable(f"it is larger than {LARGEST_FILE} bytes")
+    with archive.open(entry) as file:
+        return file.read(LARGEST_FILE)
+
+
+def _decoded(content: bytes) -> Image.Image:
+    """Decode one image, of a known format and size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata, which is not looked at
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image.width * image.height > MOST_PIXELS or 0 in image.size:
+            raise Unreadable(f"it has {image.width} x {image.height} pixels, which is not 1 to {MOST_PIXELS}")
+        image.load()
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion cuts off at 255
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+
+
+def _shape(image: Image.Image) -> Shape:
+    return (1 if image.mode == "L" else 3, image.height, image.width)
+
+
+def _read_npz(path: Path, shape: Shape | None) -> LabelledImages:
+    with (
+        refusing(DataError, "the archive cannot be read", where=str(path), next=KINDS),
+        open_npz(path) as archive,
+    ):
+        missing = {"train_images", "train_labels"} - set(archive.entries)
         if missing:
             raise DataError(
                 f"the archive lacks {sorted(missing)}", where=str(path), next="name the arrays so"
             )
-        images, labels = archive["train_images"], archive["train_labels"].astype(np.int64)
+        arrays = archive.arrays(("train_images", "train_labels"))
+    images, labels = arrays["train_images"], arrays["train_labels"]
     if images.ndim == 3:
         images = images[..., None]
+    problem = _problem(images, labels)
+    if problem:
+        next = "give train_images (N, H, W, 1 or 3) as uint8, and train_labels (N,) as whole numbers"
+        raise DataError(problem, where=str(path), next=next)
     if shape is not None and images.shape[1:] != (*shape[1:], shape[0]):
-        images = np.stack([_fit(Image.fromarray(image.squeeze()), shape) for image in images])
-    return LabelledImages(images, labels, tuple(str(number) for number in range(int(labels.max()) + 1)))
+        fitted = np.empty((len(images), *shape[1:], shape[0]), np.uint8)
+        for index, image in enumerate(images):
+            fitted[index] = _fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), shape)
+            _check_growth(fitted[: index + 1].nbytes, images.nbytes, str(path))
+        images = fitted
+    classes = tuple(str(number) for number in range(int(labels.max()) + 1))
+    return LabelledImages(images, labels.astype(np.int64), classes)
 
 
-def _fit(image: Image.Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _problem(images: NDArray[Any], labels: NDArray[Any]) -> str | None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        return f"train_images are {images.dtype} {images.shape}"
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        return f"train_labels are {labels.dtype} {labels.shape}, of {len(images)} images"
+    if int(labels.min()) < 0 or int(labels.max()) >= MOST_CLASSES:
+        return f"a label is {int(labels.min())} or {int(labels.max())}, not 0 to {MOST_CLASSES - 1}"
+    return None
+
+
+def _fit(image: Image.Image, shape: Shape) -> NDArray[np.uint8]:
     channels, height, width = shape
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         if image.width >= width and image.height >= height:
             scale = min(image.width / width, image.height / height)
             left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-            box = (left, top, left + width * scale, top + height * scale)
-            image = image.resize((width, height), Image.Resampling.BOX, box)
+            right = min(image.width, left + width * scale)
+            lower = min(image.height, top + height * scale)
+            image = image.resize((width, height), Image.Resampling.BOX, (left, top, right, lower))
         else:
             canvas: Any = Image.new(image.mode, (width, height))
             canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,14 @@ from edgegan.errors import DataError, StageError
 from edgegan.files import storage_errors, write_text
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics, fid
+from edgegan.reading import Unreadable, parse_json, read_text
 from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.grid import image_grid, write_png
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
 
 Progress = Callable[[int, int], None]
+LARGEST_LOG = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -258,12 +261,27 @@ class _Log:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        self.lines = path.read_text().splitlines() if path.exists() else []
-        self.lines = [line for line in self.lines if json.loads(line)["step"] <= step]
+        self.lines = [line for line in _lines(path) if _step(line) <= step]
 
     def add(self, step: int, entry: dict[str, float]) -> None:
         self.lines.append(json.dumps({"step": step, **entry}))
         write_text(self.path, "\n".join(self.lines) + "\n")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return read_text(path, LARGEST_LOG).splitlines()
+    except Unreadable:
+        return []
+
+
+def _step(line: str) -> float:
+    """Return the step that a line is of; infinity for one that is damaged."""
+    try:
+        entry = parse_json(line)
+        return entry["step"] if isinstance(entry, dict) and type(entry.get("step")) is int else math.inf
+    except Unreadable:
+        return math.inf
 
 
 def _check(contract: Contract, data: LabelledImages) -> None:

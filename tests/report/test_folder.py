@@ -57,9 +57,9 @@ def test_a_run_that_has_only_begun(tmp_path):
     ("name", "content", "what"),
     [
         ("run.json", "{", "cannot read run.json"),
-        ("figures.json", '{"rows": [{"macs": NaN}]}', "NaN is not a figure"),
-        ("figures.json", '{"rows": []}', "figures.json has no rows"),
-        ("figures.json", "[1]", "figures.json must hold a JSON object"),
+        ("figures.json", '{"rows": [{"macs": NaN}]}', "NaN is not JSON"),
+        ("figures.json", '{"rows": []}', "rows has no entries"),
+        ("figures.json", "[1]", "the file must be an object, not a list"),
         ("stages/01-prune/record.json", "nonsense", "cannot read record.json"),
     ],
 )

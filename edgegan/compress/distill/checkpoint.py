@@ -10,6 +10,7 @@ from torch import nn
 
 from edgegan.adversarial.state import Holder, load_state, save_state
 from edgegan.files import remove, write_text
+from edgegan.reading import Unreadable, read_text
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -54,4 +55,7 @@ class Checkpoint:
         remove(self._key_file)
 
     def _read_key(self) -> str | None:
-        return self._key_file.read_text() if self._key_file.exists() else None
+        try:
+            return read_text(self._key_file)
+        except Unreadable:
+            return None

@@ -27,6 +27,7 @@ from edgegan.compress.distill.taps import Tap, find_taps, recording
 from edgegan.compress.stage import Candidate, Progress
 from edgegan.errors import StageError
 from edgegan.files import write_text
+from edgegan.reading import Unreadable, read_text
 
 LOG_EVERY = 50
 LOSSES = "losses.csv"
@@ -263,12 +264,15 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _read_rows(path: Path, done: int) -> list[dict[str, float]]:
-    """Return the rows that were written up to step `done`."""
+    """Return the rows that were written up to step `done`; none of a damaged file: it is for a plot."""
     if not done:
         return []
-    rows = csv.DictReader(path.read_text().splitlines())
-    numbers = [{name: float(value) for name, value in row.items()} for row in rows]
-    return [{**row, "step": int(row["step"])} for row in numbers if row["step"] <= done]
+    try:
+        rows = csv.DictReader(read_text(path).splitlines())
+        numbers = [{name: float(value) for name, value in row.items()} for row in rows]
+        return [{**row, "step": int(row["step"])} for row in numbers if row["step"] <= done]
+    except (Unreadable, csv.Error, ValueError, TypeError, KeyError, OverflowError):
+        return []
 
 
 def _csv(rows: list[dict[str, float]]) -> str:
