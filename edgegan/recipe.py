@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -14,24 +16,45 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from edgegan.errors import InputError, RecipeError
-from edgegan.recipe_source import Location, RecipeSource, did_you_mean, explain
+from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
 from edgegan.runtime.contract import Contract
 
 FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""Of a recipe and of a profile: they name folders."""
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Data(BaseModel):
+class Data(BaseModel):
+    """Plain data: unknown keys are refused, and so are words and truth values in the place of numbers."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, (bool, str)) and kinds <= {int, float, type(None)}:
+            raise ValueError(f"must be a number, not {value!r:.40}")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of a union's members, or the only one."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _kinds(arguments[0])
+    union = get_origin(annotation) in (Union, UnionType)
+    return set().union(*map(_kinds, arguments)) if union else {annotation}
 
 
 def _checked_callable(value: str) -> str:
@@ -49,7 +72,7 @@ def _checked_contract(contract: Contract, info: ValidationInfo) -> Contract:
         raise ValueError(error.what) from error
 
 
-class ModelSpec(_Data):
+class ModelSpec(Data):
     """A torch module: what builds it, and its trained weights."""
 
     callable: Annotated[str, AfterValidator(_checked_callable)]
@@ -64,7 +87,7 @@ class ModelSpec(_Data):
     """Stripped from the weights' names; entries without it are left out."""
 
 
-class Quality(_Data):
+class Quality(Data):
     """What quality is measured with: a feature extractor, statistics of real images in it, and inputs."""
 
     features: str | None = None
@@ -82,7 +105,7 @@ class Quality(_Data):
         return self
 
 
-class StageSpec(_Data):
+class StageSpec(Data):
     """A stage's name and its settings, which the stage itself checks."""
 
     name: str
@@ -96,7 +119,7 @@ def _stage_from_entry(entry: Any) -> Any:
     raise ValueError("must be one stage and its settings, as in `- prune: {macs: 0.25}`")
 
 
-class Recipe(_Data):
+class Recipe(Data):
     """What to compress and how, with a profile's overrides applied.
 
     Args:
@@ -113,13 +136,13 @@ class Recipe(_Data):
     """
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     model: ModelSpec
     discriminator: ModelSpec | None = None
     contract: Annotated[Contract, AfterValidator(_checked_contract)]
     quality: Quality | None = None
-    seed: NonNegativeInt = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     stages: tuple[Annotated[StageSpec, BeforeValidator(_stage_from_entry)], ...] = Field(min_length=1)
     train: dict[str, Any] | None = None
     profiles: dict[str, Any] = Field(default={}, exclude=True)
@@ -154,6 +177,7 @@ class Recipe(_Data):
     @classmethod
     def _from_source(cls, source: RecipeSource, profile: str | None) -> Recipe:
         data = dict(source.data)
+        _refuse_unknown(cls, source, data)
         profiles = data.get("profiles") or {}
         profile = _chosen_profile(source, profiles, profile)
         merged = _apply(source, data, profile, profiles[profile] or {}) if profile else data
@@ -240,7 +264,8 @@ class Recipe(_Data):
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            raise explain(error, model, self._source, _placer(self._source, self.profile, base)) from error
+            place = _placer(self._source, self.profile, base)
+            raise explain(error, model, self._source, place) from error
 
     def to_yaml(self) -> str:
         """Return the recipe with its profile applied, as YAML that `read` takes."""
@@ -254,6 +279,15 @@ class Recipe(_Data):
         if isinstance(value, Mapping):
             return {key: Recipe._plain(item) for key, item in value.items()}
         return [Recipe._plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _refuse_unknown(recipe: type[Recipe], source: RecipeSource, data: dict[str, Any]) -> None:
+    """Raise `RecipeError` where there are keys that no recipe has: a mistyped one explains what follows."""
+    try:
+        recipe.model_validate(data, context=source.folder)
+    except ValidationError as error:
+        if any(detail["type"] in UNKNOWN_KEY for detail in error.errors()):
+            raise explain(error, recipe, source, lambda location: location, UNKNOWN_KEY) from error
 
 
 def _placer(source: RecipeSource, profile: str | None, base: Location) -> Callable[[Location], Location]:
@@ -276,6 +310,12 @@ def _chosen_profile(source: RecipeSource, profiles: Any, profile: str | None) ->
             "profiles must map names to overrides, as in {quick: {distill: {steps: 300}}}",
             where=source.where(("profiles",)),
         )
+    for name in profiles:
+        if not re.fullmatch(NAME, str(name)):
+            raise RecipeError(
+                f"a profile is named with up to 100 letters, digits and ._-, not {str(name)!r:.50}",
+                where=source.where(("profiles",)),
+            )
     if profile is None:
         return next(iter(profiles), None)
     if profile not in profiles:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from edgegan.reading import Unreadable, read_text
 
 Location = tuple[str | int, ...]
 SHOWN = 8
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls a key that is not one of a model's, or of a dataclass's."""
 LARGEST = 256 << 10
 """Bytes of a YAML file."""
 NEXT = "name a folder that holds a recipe.yaml, as in: edgegan compress recipes/cifar10"
@@ -97,10 +99,15 @@ def explain(
     model: type[BaseModel],
     source: RecipeSource,
     place: Callable[[Location], Location],
+    kinds: Collection[str] = (),
 ) -> RecipeError:
-    """Turn pydantic's `error` about `model` into ours; `place` maps its locations to the recipe's."""
+    """Turn pydantic's `error` about `model` into ours; `place` maps its locations to the recipe's.
+
+    Unknown keys come first. With `kinds`, only what is of these is told.
+    """
     problems: list[tuple[str, Location]] = []
-    for detail in error.errors(include_url=False):
+    details = [one for one in error.errors(include_url=False) if not kinds or one["type"] in kinds]
+    for detail in sorted(details, key=lambda one: one["type"] not in UNKNOWN_KEY):
         inner = tuple(step for step in detail["loc"] if not str(step).startswith("function-"))
         location = place(_entry_location(inner, source))
         problems.append((_sentence(detail["type"], detail["msg"], location, inner, model), location))
@@ -128,7 +135,7 @@ def _entry_location(location: Location, source: RecipeSource) -> Location:
 def _sentence(kind: str, message: str, location: Location, inner: Location, model: type[BaseModel]) -> str:
     parent, last = ".".join(map(str, location[:-1])), location[-1] if location else ""
     inside = f" in {parent}" if parent else ""
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if kind in UNKNOWN_KEY:
         choices = _keys(model, inner[:-1])
         near = did_you_mean(last, choices)
         return f"unknown key {last!r}{inside}{near or '; the keys are: ' + ', '.join(choices)}"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from edgegan.recipe import Data
 from edgegan.runtime.contract import Contract
 
 Progress = Callable[[int, int], None]
@@ -19,10 +19,8 @@ FileFid = Callable[[Path, int, bool], float]
 """FID of an ONNX file on ONNX Runtime, of (file, samples, whether to optimize its graph)."""
 
 
-class Settings(BaseModel):
+class Settings(Data):
     """Base of every stage's settings: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 
 from edgegan.errors import RecipeError
+from edgegan.recipe import Data
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(Data):
     """How a teacher is trained; a step is one update of the generator."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str | None = None
     """Folder, zip or npz of labelled images; `--data` takes its place."""
@@ -33,7 +32,6 @@ class TrainSettings(BaseModel):
     """Mirror half of the real images."""
     log_every: PositiveInt = 50
     sample_every: PositiveInt = 1000
-    checkpoint_every: PositiveInt = 1000
     score_every: PositiveInt = 5000
     score_samples: PositiveInt = 10_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from edgegan.adversarial.losses import discriminator_hinge, generator_hinge
 from edgegan.adversarial.state import load_state, save_state
 from edgegan.errors import DataError, StageError
 from edgegan.files import storage_errors, write_text
+from edgegan.interrupts import held_back
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.reading import Unreadable, parse_json, read_text
@@ -32,6 +34,8 @@ from edgegan.train.settings import TrainSettings
 
 Progress = Callable[[int, int], None]
 LARGEST_LOG = 1 << 28
+CHECKPOINT_SECONDS = 20.0
+"""Between two checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class TeacherTraining:
     def run(self, progress: Progress = lambda done, total: None) -> None:
         """Train to the end, then write `generator.safetensors` and `discriminator.safetensors`.
 
+        A signal that ends the process is held back until the step is done and its state is kept.
+
         Raises:
             StageError: a loss is no longer finite.
             StorageError: a file cannot be written.
@@ -115,33 +121,39 @@ class TeacherTraining:
         log = _Log(self.folder / "log.jsonl", self.step)
         settings = self.settings
         losses: dict[str, Tensor] = {}
-        while self.step < settings.steps:
-            losses = self._advance()
-            self.step += 1
-            progress(self.step, settings.steps)
-            entry: dict[str, float] = {}
-            if self._due(settings.log_every):
-                entry |= {name: float(value) for name, value in losses.items()}
-                if not all(np.isfinite(value) for value in entry.values()):
-                    raise StageError(
-                        f"training diverged at step {self.step}: {entry}",
-                        where=str(self.folder),
-                        next="lower train.generator_rate and train.discriminator_rate",
-                    )
-            if self._due(settings.sample_every):
-                self._recalibrate()
-                grid = image_grid(next(self.images(64, seed=0)), 8)
-                write_png(self.folder / "samples" / f"{self.step:07d}.png", grid)
-                board.add_image("samples", grid, self.step, dataformats="HWC")
-            if self.scorer and self._due(settings.score_every):
-                self._recalibrate()
-                entry[f"fid_{settings.score_samples}"] = self.score()
-            if entry:
-                log.add(self.step, entry)
-                for name, value in entry.items():
-                    board.add_scalar(name, value, self.step)
-            if self._due(settings.checkpoint_every):
-                save_state(self.state, self.holders, self.step)
+        with held_back() as stopping:
+            saved = time.monotonic()
+            while self.step < settings.steps:
+                losses = self._advance()
+                self.step += 1
+                entry: dict[str, float] = {}
+                if self._due(settings.log_every):
+                    entry |= {name: float(value) for name, value in losses.items()}
+                    if not all(np.isfinite(value) for value in entry.values()):
+                        raise StageError(
+                            f"training diverged at step {self.step}: {entry}",
+                            where=str(self.folder),
+                            next="lower train.generator_rate and train.discriminator_rate",
+                        )
+                if self._due(settings.sample_every):
+                    self._recalibrate()
+                    grid = image_grid(next(self.images(64, seed=0)), 8)
+                    write_png(self.folder / "samples" / f"{self.step:07d}.png", grid)
+                    board.add_image("samples", grid, self.step, dataformats="HWC")
+                if self.scorer and self._due(settings.score_every):
+                    self._recalibrate()
+                    entry[f"fid_{settings.score_samples}"] = self.score()
+                if entry:
+                    log.add(self.step, entry)
+                    for name, value in entry.items():
+                        board.add_scalar(name, value, self.step)
+                stop = stopping()
+                if stop or time.monotonic() - saved >= CHECKPOINT_SECONDS or self.step == settings.steps:
+                    save_state(self.state, self.holders, self.step)
+                    saved = time.monotonic()
+                progress(self.step, settings.steps)
+                if stop:
+                    break
         board.close()
         self._recalibrate()
         self._write_weights()
@@ -164,7 +176,7 @@ class TeacherTraining:
 
     def _advance(self) -> dict[str, Tensor]:
         settings = self.settings
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        torch.manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
         left = 2 * (1 - self.step / settings.steps)
         for optimizer, rate in (
             (self.optimizer_g, settings.generator_rate),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from edgegan import interrupts
 from edgegan.errors import DataError, RecipeError, StageError
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.train import teacher
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import TeacherTraining
@@ -19,7 +23,7 @@ CONTRACT = Contract(
     (Input("z", (8,)), Input("label", (), "int64", Sample("labels", classes=2))),
     (Output("image", (3, 8, 8)),),
 )
-SETTINGS = TrainSettings(steps=6, batch=8, checkpoint_every=2, log_every=1, sample_every=3)
+SETTINGS = TrainSettings(steps=6, batch=8, log_every=1, sample_every=3)
 
 
 def plain(*reds: int) -> LabelledImages:
@@ -56,10 +60,19 @@ def stop_at(step: int):
     return progress
 
 
-def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
     training(tmp_path / "whole").run()
-    with pytest.raises(StoppedError):
-        training(tmp_path / "broken").run(stop_at(5))
+    if number is None:
+        monkeypatch.setattr(teacher, "CHECKPOINT_SECONDS", 0.0)
+        with pytest.raises(StoppedError):
+            training(tmp_path / "broken").run(stop_at(4))
+    else:
+        send = {3: lambda: os.kill(os.getpid(), number)}
+        with interrupts.raised(), pytest.raises(KeyboardInterrupt):
+            training(tmp_path / "broken").run(lambda done, total: send.get(done, int)())
     resumed = training(tmp_path / "broken")
     assert resumed.step == 4
     resumed.run()

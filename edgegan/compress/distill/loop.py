@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +28,14 @@ from edgegan.compress.distill.taps import Tap, find_taps, recording
 from edgegan.compress.stage import Candidate, Progress
 from edgegan.errors import StageError
 from edgegan.files import write_text
+from edgegan.interrupts import held_back
 from edgegan.reading import Unreadable, read_text
 
 LOG_EVERY = 50
 LOSSES = "losses.csv"
+MOST_LOSSES = 5
+CHECKPOINT_SECONDS = 20.0
+"""Between two checkpoints."""
 CALIBRATION = 2048
 """Latents from which the result's batch normalization statistics are taken."""
 
@@ -76,10 +81,15 @@ class Distillation:
         )
         self.averaged: list[Tensor] = list(self.result.parameters())
         self.rows: list[dict[str, float]] = []
-        self.window: list[dict[str, Tensor]] = []
+        self.names: list[str] = []
+        """Of the losses, in the columns of the window, which holds those since the last row."""
+        self.window = nn.Module()
+        self.window.register_buffer("losses", torch.zeros(LOG_EVERY, MOST_LOSSES, device=fabric.device))
 
     def run(self, folder: Path, progress: Progress) -> nn.Module:
         """Make all steps that are left and return the averaged student, in eval mode, on the device.
+
+        A signal that ends the process is held back until the step is done and its state is kept.
 
         Raises:
             StageError: a loss is not finite.
@@ -89,15 +99,20 @@ class Distillation:
         done = checkpoint.load(self._parts())
         self.rows = _read_rows(folder / LOSSES, done)
         progress(done, settings.steps)
-        for step in range(done, settings.steps):
-            self.step(step)
-            done = step + 1
-            keep = done % settings.checkpoint_interval == 0 and done < settings.steps
-            if keep or done % LOG_EVERY == 0 or done == settings.steps:
-                self._log(done, folder / LOSSES)
-            if keep:
-                self._save(checkpoint, done)
-            progress(done, settings.steps)
+        with held_back() as stopping:
+            saved = time.monotonic()
+            while done < settings.steps:
+                self.step(done)
+                done += 1
+                if done % LOG_EVERY == 0 or done == settings.steps:
+                    self._log(done, folder / LOSSES)
+                stop = stopping()
+                if done < settings.steps and (stop or time.monotonic() - saved >= CHECKPOINT_SECONDS):
+                    self._save(checkpoint, done)
+                    saved = time.monotonic()
+                progress(done, settings.steps)
+                if stop:
+                    break
         result = self._finish()
         if self.fabric.is_global_zero:
             checkpoint.remove()
@@ -137,7 +152,9 @@ class Distillation:
         self.optimizer.step()
         decay = min(settings.ema, (step + 1) / (step + 10))
         get_ema_multi_avg_fn(decay)(self.averaged, list(self.student.parameters()), step)
-        self.window.append({name: loss.detach() for name, loss in losses.items()})
+        self.names = list(losses)
+        row = torch.stack([loss.detach().float() for loss in losses.values()])
+        self.window.get_buffer("losses")[step % LOG_EVERY, : len(row)] = row
 
     def _same_noise(self, step: int) -> None:
         """Let networks that add noise of their own draw the same in this step, in a resumed run too."""
@@ -199,21 +216,22 @@ class Distillation:
             "result": self.result,
             "adapters": self.adapters,
             "optimizer": self.optimizer,
+            "window": self.window,
         }
         if self.critic:
             parts |= {"discriminator": self.critic.module, "discriminator_optimizer": self.critic.optimizer}
         return parts
 
     def _save(self, checkpoint: Checkpoint, step: int) -> None:
+        """Write the state, which all processes share but for the window, by the first one's clock alone."""
         if self.fabric.is_global_zero:
             checkpoint.save(self._parts(), step)
-        self.fabric.barrier()
 
     def _log(self, done: int, path: Path) -> None:
-        names = list(self.window[0])
-        table = torch.stack([torch.stack([losses[name] for name in names]) for losses in self.window])
+        count, names = (done - 1) % LOG_EVERY + 1, self.names
+        table = self.window.get_buffer("losses")[:count, : len(names)]
         values = average(self.fabric, table).double().cpu()
-        first = done - len(self.window)
+        first = done - count
         for row, step in zip(values.tolist(), range(first, done)):
             for name, value in zip(names, row):
                 if not math.isfinite(value):
@@ -223,7 +241,6 @@ class Distillation:
                         next=self._advice(name),
                     )
         self.rows.append({"step": done, **dict(zip(names, values.mean(0).tolist()))})
-        self.window = []
         if self.fabric.is_global_zero:
             write_text(path, _csv(self.rows))
 

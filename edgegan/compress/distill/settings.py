@@ -46,10 +46,3 @@ class DistillSettings(Settings):
     """Arithmetic of the forward passes: `auto` is bf16 on GPUs that have it."""
     deterministic: bool = True
     """Whether CUDA runs give the same bits each time; without, cuDNN picks its kernels by a race."""
-    checkpoint_every: int | None = Field(default=None, ge=1)
-    """Steps between the checkpoints that a killed run resumes from; by default steps / 40, at least 50."""
-
-    @property
-    def checkpoint_interval(self) -> int:
-        """Steps between checkpoints."""
-        return self.checkpoint_every or max(50, self.steps // 40)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from edgegan.compress.distill import Distill, DistillSettings
+from edgegan.compress.distill import Distill, DistillSettings, loop
 from edgegan.compress.stage import Candidate, Context
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
@@ -19,7 +19,6 @@ SETTINGS = {
     "steps": 10,
     "batch": 8,
     "learning_rate": 1e-3,
-    "checkpoint_every": 4,
     "discriminator_steps": 2,
 }
 
@@ -48,6 +47,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
+    loop.CHECKPOINT_SECONDS = 0.0
     stage = Distill(DistillSettings.model_validate(SETTINGS))
     result = stage.run(small_candidate(), Context(arguments.folder, seed=3, progress=progress))
     if int(os.environ.get("RANK", "0")) == 0:

@@ -4,6 +4,8 @@ import copy
 import csv
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 import torch
 from distill_setup import SETTINGS, small_candidate
 
-from edgegan.compress.distill import Distill, DistillSettings
+from edgegan import interrupts
+from edgegan.compress.distill import Distill, DistillSettings, loop
 from edgegan.compress.distill.checkpoint import fingerprint
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, StageError
@@ -32,7 +35,7 @@ def losses(folder: Path) -> list[dict[str, float]]:
 
 def test_the_student_nears_the_teacher(tmp_path: Path) -> None:
     candidate = small_candidate(discriminator=False)
-    result = distill(candidate, tmp_path, steps=150, batch=16, learning_rate=4e-3, checkpoint_every=50)
+    result = distill(candidate, tmp_path, steps=150, batch=16, learning_rate=4e-3)
     proof = result.lineage[-1].proof
     assert proof["held_out_psnr_db"]["after"] > proof["held_out_psnr_db"]["before"] + 3
     assert proof["warnings"] == []
@@ -74,24 +77,51 @@ def test_same_seed_same_result(tmp_path: Path) -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
-@pytest.mark.parametrize("stop", [1, 4, 7, 8, 10])
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, stop: int) -> None:
-    whole = distill(small_candidate(), tmp_path / "whole")
-    seen = []
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a checkpoint after every step."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+
+def broken_off(
+    folder: Path, stop: int, number: int | None = None, **more: Any
+) -> tuple[Candidate, list[int]]:
+    """Distil, and again once it was broken off at `stop`, by an error or a signal; return the steps told."""
+    seen: list[int] = []
 
     def progress(done: int, _total: int) -> None:
         seen.append(done)
-        if done == stop and seen.count(stop) == 1 and len(seen) == stop + 1:
-            raise KeyboardInterrupt
+        if done == stop and len(seen) == stop + 1:
+            if number is None:
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
 
-    stage, context = Distill(DistillSettings.model_validate(SETTINGS)), Context(tmp_path / "cut", 3, progress)
-    with pytest.raises(KeyboardInterrupt):
-        stage.run(small_candidate(), context)
-    result = stage.run(small_candidate(), context)
-    assert seen[stop + 1] == stop // 4 * 4
+    stage = Distill(DistillSettings.model_validate({**SETTINGS, **more}))
+    with interrupts.raised(), pytest.raises(KeyboardInterrupt):
+        stage.run(small_candidate(), Context(folder, 3, progress))
+    return stage.run(small_candidate(), Context(folder, 3, progress)), seen
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("stop", [1, 7, 10])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, stop: int) -> None:
+    whole = distill(small_candidate(), tmp_path / "whole")
+    result, seen = broken_off(tmp_path / "cut", stop)
+    assert seen[stop + 1] == (stop if stop < 10 else 9)
     assert fingerprint(result.student) == fingerprint(whole.student)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert result.lineage[-1].proof == whole.lineage[-1].proof
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_after_its_step_and_nothing_is_lost(tmp_path: Path, number: int) -> None:
+    whole = distill(small_candidate(), tmp_path / "whole", steps=60)
+    result, seen = broken_off(tmp_path / "cut", 53, number, steps=60)
+    assert seen == [*range(55), *range(54, 61)]
+    assert fingerprint(result.student) == fingerprint(whole.student)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert result.lineage[-1].proof == whole.lineage[-1].proof
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
 def test_a_checkpoint_of_other_settings_does_not_count(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.fx import GraphModule
 
+from edgegan.compress.distill import loop
 from edgegan.compress.export import Export, ExportSettings
 from edgegan.compress.inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
@@ -119,14 +120,16 @@ def test_the_discriminator_takes_part_and_the_same_seed_gives_the_same_bits(
 
 
 def test_a_training_that_was_cut_off_goes_on_where_it_was(
-    harsh: Harsh, candidate: Candidate, tmp_path: Path
+    harsh: Harsh, candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
     def lowered(folder: str, cut_at: int | None = None) -> dict[str, Any]:
         def progress(done: int, total: int) -> None:
             if done == cut_at:
                 raise KeyboardInterrupt
 
-        step = training(candidate, tmp_path / folder, steps=6, batch=4, checkpoint_every=2)
+        step = training(candidate, tmp_path / folder, steps=6, batch=4)
         step.context = replace(step.context, progress=progress)
         return harsh.lower(step).state_dict()
 
