@@ -76,28 +76,29 @@ def read_run(path: Path) -> RunFolder:
     run = _object(path / "run.json", checked.RUN)
     stages = [_stage(folder) for folder in sorted((path / "stages").glob("*")) if folder.is_dir()]
     if not (path / "figures.json").is_file():
-        _unfinished(path, run, stages)
+        _unfinished(path, stages)
     figures = _object(path / "figures.json", checked.FIGURES)
     gaps: dict[str, str] = {}
     samples = _samples(path / "samples", [str(row.get("name")) for row in figures["rows"]], gaps)
     return RunFolder(path, run, figures, _lint(path, gaps), stages, samples, _shipped(path), gaps)
 
 
-def _unfinished(path: Path, run: dict[str, Any], stages: list[StageFolder]) -> NoReturn:
+def _unfinished(path: Path, stages: list[StageFolder]) -> NoReturn:
     done = [stage.folder for stage in stages if stage.record]
     finished = f"finished stages: {', '.join(done)}" if done else "no stage has finished"
     raise UserError(
         f"the run has not finished: it has no figures.json yet ({finished})",
         where=str(path),
-        next=f"{_command(run) or 'the same edgegan compress command again'}   (goes on where it stopped)",
+        next="give the edgegan compress command that began it again: it goes on where it stopped",
     )
 
 
 def _command(run: dict[str, Any]) -> str | None:
+    """Return the command where it is one of edgegan's, its words quoted: no other is handed on."""
     command = run.get("command")
-    if isinstance(command, list):
-        return shlex.join(map(str, command))
-    return str(command) if command else None
+    if not isinstance(command, list) or command[:2] != ["edgegan", "compress"]:
+        return None
+    return shlex.join(map(str, command))
 
 
 def _object(path: Path, form: Form) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class Contract:
         each has come once.
 
         Raises:
-            InputError: `n` or `seed` is too small, or stored inputs cannot be read (see `Stored.rows`).
+            InputError: `n` or `seed` is too small or no whole number, or stored inputs cannot be read (see
+                `Stored.rows`).
         """
         return next(self.batches(n, seed, n))
 
@@ -100,10 +101,7 @@ class Contract:
         Raises:
             InputError: see `sample`.
         """
-        if n < 1:
-            raise InputError(f"the number of samples must be 1 or more, not {n}")
-        if seed < 0:
-            raise InputError(f"the seed must be 0 or more, not {seed}")
+        n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
         streams = [np.random.default_rng([seed, index]) for index in range(len(self.inputs))]
         orders: dict[str, Iterator[int]] = {}
         for spec, stream in zip(self.inputs, streams):
@@ -343,6 +341,16 @@ def _is_range(low: Any, high: Any) -> bool:
 
 def _all_in(array: NDArray[Any], classes: int) -> bool:
     return array.size == 0 or (array.min() >= 0 and array.max() < classes)
+
+
+def whole(value: Any, what: str, least: int) -> int:
+    """Return a whole number of any type, numpy's too; refuse others, truth values and those below `least`."""
+    number = value if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
+    if number is None or number < least:
+        raise InputError(
+            f"{what} must be {'a whole number, ' if number is None else ''}{least} or more, not {value!r:.40}"
+        )
+    return int(number)
 
 
 def to_uint8(images: NDArray[Any], value_range: Sequence[float]) -> NDArray[np.uint8]:

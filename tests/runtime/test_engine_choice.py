@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgegan.errors import EngineFallback, InputError
-from edgegan.runtime import Bundle, Contract, Generator, write_bundle
+from edgegan.runtime import Bundle, Contract, Generator, engine_choice, write_bundle
 from edgegan.runtime.engine_choice import default_precision, onnxruntime_precision
-from edgegan.runtime.engines.cuda import gpu
+from edgegan.runtime.engines.cuda import Gpu, gpu
+from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.runtime.manifest import EngineEntry
 
 on_a_cpu = pytest.mark.skipif(gpu() is not None, reason="this machine has a GPU, so nothing has to give way")
@@ -65,9 +67,33 @@ def test_the_precision_stays_unless_it_is_tensorrts_alone(both: Bundle) -> None:
 @on_a_cpu
 def test_an_engine_for_another_machine_is_left_alone(with_engine: Bundle) -> None:
     with pytest.warns(EngineFallback, match="runs on ONNX Runtime"):
-        generator = Generator.load(with_engine.folder)
+        generator = Generator.load(with_engine.folder, trust_engines=True)
     assert generator.engine.outputs["image"].dtype == "float32"
     assert len(generator.engine_notes) == 1
+
+
+@pytest.mark.parametrize("engine", ["auto", "tensorrt"])
+def test_a_bundles_engines_are_loaded_on_request_only(
+    with_engine: Bundle, monkeypatch: pytest.MonkeyPatch, engine
+) -> None:
+    loaded: list[bytes] = []
+
+    def load(plan: bytes, *, trt: object) -> OnnxRuntimeEngine:
+        loaded.append(plan)
+        return OnnxRuntimeEngine(with_engine.model("fp32"))
+
+    gpu = SimpleNamespace(gpu=lambda: Gpu("Orin", "8.7"))
+    trt = SimpleNamespace(name="tensorrt", version_text="10.3.0", text="TensorRT 10.3.0")
+    monkeypatch.setattr(engine_choice, "require", lambda: trt)
+    monkeypatch.setattr(engine_choice, "Cuda", lambda: gpu)
+    monkeypatch.setattr(engine_choice, "build_model", lambda *_: SimpleNamespace(plan=b"built here"))
+    monkeypatch.setattr(engine_choice, "TensorRTEngine", load)
+    with pytest.warns(EngineFallback, match=r"engines are programs, and were not loaded.*trust_engines"):
+        Generator.load(with_engine.folder, engine=engine)
+    assert loaded == ([] if engine == "auto" else [b"built here"])
+    loaded.clear()
+    assert Generator.load(with_engine.folder, engine=engine, trust_engines=True).engine_notes == ()
+    assert loaded == [b"plan"]
 
 
 def test_nothing_is_said_where_onnxruntime_is_meant(both: Bundle, with_engine: Bundle) -> None:

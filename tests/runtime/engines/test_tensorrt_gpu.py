@@ -125,7 +125,7 @@ def test_a_bundle_is_built_stored_and_loaded(bundle: Bundle) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for engine in ("tensorrt", "auto"):
-            generator = Generator.load(bundle.folder, engine=engine)
+            generator = Generator.load(bundle.folder, engine=engine, trust_engines=True)
             assert generator.engine.name.startswith("tensorrt")
             assert generator.engine_notes == ()
             np.testing.assert_allclose(generator(n=20, seed=3), expected, atol=5e-3)
@@ -135,8 +135,8 @@ def test_a_damaged_plan_with_a_true_hash_gives_way(bundle: Bundle) -> None:
     (stored,) = build_engines(bundle.folder)
     Bundle.open(bundle.folder).add_engines({stored.entry: b"damaged"})
     with pytest.warns(EngineFallback, match="cannot load the engine"):
-        generator = Generator.load(bundle.folder)
+        generator = Generator.load(bundle.folder, trust_engines=True)
     assert generator.engine.name.startswith("onnxruntime")
     with pytest.warns(EngineFallback, match="built one from"):
-        generator = Generator.load(bundle.folder, engine="tensorrt")
+        generator = Generator.load(bundle.folder, engine="tensorrt", trust_engines=True)
     assert generator.engine.name.startswith("tensorrt")
