@@ -7,6 +7,7 @@ engine, `edgegan.compress_generator` needs the extra `compress`.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from edgegan.version import __version__
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from edgegan.target import Target, targets
     from edgegan.train.features import train_features
     from edgegan.train.run import train_teacher
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's, which reports what it runs to its maker
 
 _HOMES = {
     "edgegan.compress.distill": ("Distill", "DistillSettings"),

@@ -65,8 +65,9 @@ def compress_generator(
 ) -> Run:
     """Compress the generator of `recipe`, and measure and bundle the result.
 
-    A run that was broken off goes on where it was: stages that finished are not run again, and the result is,
-    bit for bit, that of an unbroken run. Run folders can be moved: a stage may be run on another machine.
+    A run that was broken off goes on where it was: stages that finished are not run again, and weights, files
+    and samples are, bit for bit, those of an unbroken run; only what is measured in seconds differs. Run
+    folders can be moved: a stage may be run on another machine.
     Under `torchrun` all processes distil, and the first does the rest.
 
     Args:
@@ -129,7 +130,7 @@ class _Job:
     ) -> None:
         self.recipe, self.folder, self.follower, self.until = recipe, folder, follower, until
         self.holder = holder
-        self.count = n_stages + (0 if until else 4)
+        self.count = n_stages + (1 if until else 5)
         self.index = 0
 
     def run(self, stages: Sequence[Any], command: list[str]) -> Run:
@@ -184,6 +185,7 @@ class _Job:
         write_json(self.folder / "run.json", content)
 
     def _lint(self, candidate: Candidate) -> None:
+        self._begin("lint")
         findings = lint(candidate.teacher, candidate.contract)
         write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
         self.follower.findings(findings)

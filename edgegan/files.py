@@ -54,13 +54,18 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _storage_error(error, str(path)) from error
+        raise refusal(error, path) or _storage_error(error, str(path)) from error
 
 
-def refusal(error: BaseException) -> StorageError | None:
-    """Return a `StorageError` where `error` says that the disk is full or may not be written, else None."""
+def refusal(error: BaseException, path: Path | None = None) -> StorageError | None:
+    """Return a `StorageError` where the disk is full, too many files are open or one may not be written."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return StorageError(
+            "this process may not open as many files as it needs",
+            next="raise the limit, as with `ulimit -n 1024`, then run the same command again",
+        )
     if isinstance(error, OSError) and error.errno in REFUSALS:
-        return _storage_error(error, str(error.filename or "") or None)
+        return _storage_error(error, str(path or error.filename or "") or None)
     return None
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
+from edgegan.cli.console import prepare, say
 from edgegan.cli.failures import reported
 from edgegan.errors import InputError
+from edgegan.interrupts import raised
 from edgegan.version import __version__
 
 VERBS = {
@@ -28,24 +36,64 @@ VERBS = {
     "train-features": ("train_features", "Train a feature extractor on labelled images."),
 }
 """Verb to (its file, and function, in this folder; one line of help)."""
+COMPLETES = "_EDGEGAN_COMPLETE"
+"""Set by a shell that completes what was typed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; ends in `SystemExit`, with 0, 1 (our bug), 2 (a user's mistake) or 130 (Ctrl-C)."""
+    """Run the command; ends in `SystemExit`: 0, 1 (our bug), 2 (a user's mistake), 128 + a signal."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verb = next((word for word in words if not word.startswith("-")), None)
-    with reported(words):
+    prepare()
+    with raised(), _hushed(), _caches(), reported(words):
         if not all(word.strip() and not re.fullmatch(r"--[a-z-]+=\s*", word) for word in words):
             raise InputError("one of the arguments is empty", next="give it a value, or leave it out")
-        app = _app(verb, words)
-    app(args=words, prog_name="edgegan")
+        try:
+            _app(_verb(words), words)(args=words, prog_name="edgegan")
+        finally:
+            sys.stdout.flush()
+
+
+def _verb(words: Sequence[str]) -> str | None:
+    """Return the verb that was given, or that a shell completes the options of."""
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS")
+    if typed and COMPLETES in os.environ:
+        words = typed.split()[1:]
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep back what packages log, and warn programmers of, unless Python was told to show it."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+@contextmanager
+def _caches() -> Iterator[None]:
+    """Keep Matplotlib's caches, where it has none yet, out of the home; they go when the command ends."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "matplotlib"
+    if "MPLCONFIGDIR" in os.environ or cache.exists():
+        yield
+        return
+    with TemporaryDirectory(prefix="edgegan-", ignore_cleanup_errors=True) as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
 
 
 def _app(verb: str | None, words: Sequence[str]) -> typer.Typer:
     """Return the command, with `verb` as it is and the other verbs as their lines of help."""
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Compress trained GANs for edge devices, prove what it cost, and deploy them.",
@@ -59,7 +107,7 @@ def _app(verb: str | None, words: Sequence[str]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"edgegan {__version__}")
+        say(f"edgegan {__version__}")
         raise typer.Exit
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgegan.cli.console import say, say_json
 from edgegan.errors import InputError
 
 
@@ -27,19 +28,19 @@ def build(
 
     built = build_engines(bundle, precision, batches=_three(batches))
     if json:
-        typer.echo(dumps([_data(stored) for stored in built], indent=2))
+        say_json([_data(stored) for stored in built])
         return
     for stored in built:
         entry, engine = stored.entry, stored.built
         place = (
             f"{entry.gpu} ({entry.compute_capability})" if entry.gpu else "any RTX GPU from the 30 series on"
         )
-        typer.echo(
-            f"built {entry.file}, {len(engine.plan):,} bytes: {entry.module} {entry.version}, for {place}"
-        )
-        typer.echo(f"  layers: {', '.join(f'{count} {name}' for name, count in _counts(engine).items())}")
+        say(f"built {entry.file}, {len(engine.plan):,} bytes: {entry.module} {entry.version}, for {place}")
+        say(f"  layers: {', '.join(f'{count} {name}' for name, count in _counts(engine).items())}")
         for warning in engine.warnings:
-            typer.echo(f"  warning: {warning}")
+            say(f"  warning: {warning}")
+    generate = shlex.join(["edgegan", "generate", str(bundle), "--trust-engines"])
+    say(f"engines are programs, loaded only on request:  {generate}")
 
 
 def _three(text: str) -> tuple[int, int, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say_json
 from edgegan.cli.steps import Steps
 
 
@@ -27,11 +26,11 @@ def compress(
     A run that was stopped, however it was, goes on where it was when the same command is given again.
     """
     console = output(quiet=json or os.environ.get("RANK", "0") != "0")
-    with console.status("loading"):
+    with Steps(console) as steps:
+        steps.start("loading")
         from edgegan.cli.display import Display
         from edgegan.compressor import compress_generator
 
-    with Steps(console) as steps:
         run = compress_generator(recipe, profile=profile, out=out, until=until, follower=Display(steps))
     result: dict[str, Any] = {
         "run": str(run.folder),
@@ -41,7 +40,7 @@ def compress(
         "figures": run.figures,
     }
     if json:
-        typer.echo(json_.dumps(result))
+        say_json(result)
         return
     if run.figures:
         from edgegan.report.table import rows_table
@@ -49,4 +48,4 @@ def compress(
         console.print(rows_table(run.figures))
     for name in ("run", "bundle", "report"):
         if result[name]:
-            console.print(f"{name}: {result[name]}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{name}: {result[name]}", soft_wrap=True)

@@ -24,9 +24,9 @@ def show_findings(console: Console, findings: Sequence[Finding], *, hidden: Sequ
             continue
         console.print(finding.level, style=COLOURS[finding.level], end=": ")
         layer = f"{finding.layer}: " if finding.layer else ""
-        console.print(f"{layer}{finding.what}: {finding.why}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{layer}{finding.what}: {finding.why}", soft_wrap=True)
         if finding.next:
-            console.print(f"  next: {finding.next}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  next: {finding.next}", soft_wrap=True)
 
 
 class Display(Follower):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from edgegan.cli.console import say, say_json
 
 if TYPE_CHECKING:
     from edgegan.runtime.doctor import Check
@@ -24,22 +24,21 @@ def doctor(
 
     found = diagnose()
     if json:
-        typer.echo(json_.dumps(asdict(found), indent=2))
+        say_json(asdict(found))
     else:
-        console = Console(highlight=False, markup=False, soft_wrap=True)
-        console.print(f"python       {found.python}, {found.system} {found.architecture}")
-        console.print(f"cpu          {found.cpu.model}")
-        console.print(f"INT8         {found.int8}")
+        say(f"python       {found.python}, {found.system} {found.architecture}")
+        say(f"cpu          {found.cpu.model}")
+        say(f"INT8         {found.int8}")
         if found.cpu.board:
-            console.print(f"board        {found.cpu.board}")
+            say(f"board        {found.cpu.board}")
         if found.jetson_linux:
-            console.print(f"Jetson Linux {found.jetson_linux}")
-        console.print(f"GPU          {found.gpu or 'none that an NVIDIA driver shows'}")
+            say(f"Jetson Linux {found.jetson_linux}")
+        say(f"GPU          {found.gpu or 'none that an NVIDIA driver shows'}")
         for check in found.engines:
-            console.print(f"{check.engine:<12} {_says(check)}")
+            say(f"{check.engine:<12} {_says(check)}")
             if check.next:
-                console.print(f"  next: {check.next}")
-        console.print(f"targets      {', '.join(found.targets) or 'none of those that edgegan knows'}")
+                say(f"  next: {check.next}")
+        say(f"targets      {', '.join(found.targets) or 'none of those that edgegan knows'}")
     if not found.healthy:
         raise typer.Exit(2)
 

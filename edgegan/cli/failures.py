@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
+import signal
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
+from edgegan.cli.console import say, say_json, silence
 from edgegan.errors import EdgeganError, MissingDependency
 from edgegan.files import refusal
+from edgegan.interrupts import Stopped
 
 EXTRAS = {
     "onnxruntime": ("onnxruntime", "PIL"),
@@ -24,7 +25,10 @@ EXTRAS = {
     ),
 }
 """The extra that installs each optional package."""
-INTERRUPTED = 130
+RESUMED = ("compress", "train")
+"""The verbs that go on where they were stopped."""
+NO_READER = 128 + 13
+"""The exit code of what SIGPIPE ends."""
 
 
 @contextmanager
@@ -37,10 +41,14 @@ def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        message = f"stopped; go on with:  {shlex.join(['edgegan', *words])}"
-        print(f"\n{message}", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        again = f"; go on with:  {shlex.join(['edgegan', *words])}" if words and words[0] in RESUMED else ""
+        with suppress(OSError):  # a terminal that was closed
+            say(f"\nstopped{again}", errors=True)
+        raise SystemExit(128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)) from None
+    except BrokenPipeError:
+        silence()
+        raise SystemExit(NO_READER) from None
     except typer.Exit:
         raise
     except EdgeganError as error:
@@ -49,7 +57,7 @@ def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
         known = refusal(error) or _missing(error)
         if known:
             raise SystemExit(_show(known, as_json)) from None
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip(), errors=True)
         bug = EdgeganError(
             f"{type(error).__name__}: {error}",
             next="this is a bug in edgegan: please report it, with the lines above",
@@ -66,7 +74,7 @@ def _missing(error: Exception) -> MissingDependency | None:
 def _show(error: EdgeganError, as_json: bool) -> int:
     if as_json:
         content = {"type": type(error).__name__, "what": error.what, "where": error.where, "next": error.next}
-        print(json.dumps({"error": content}))
+        say_json({"error": content})
     else:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", errors=True)
     return error.exit_code

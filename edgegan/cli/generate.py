@@ -6,13 +6,13 @@ import io
 import os
 import time
 import warnings
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
 
+from edgegan.cli.console import say, say_json
 from edgegan.errors import EngineFallback, InputError, StorageError
 from edgegan.files import write_bytes
 from edgegan.runtime import Contract, Generator
@@ -36,6 +36,12 @@ def generate(
         str,
         typer.Option(help="auto, onnxruntime or tensorrt; auto takes what the bundle has for this machine."),
     ] = "auto",
+    trust_engines: Annotated[
+        bool,
+        typer.Option(
+            "--trust-engines", help="Load the bundle's engines, which are programs: for those that you built."
+        ),
+    ] = False,
     out: Annotated[
         Path,
         typer.Option(
@@ -51,10 +57,10 @@ def generate(
     _check(out, bundle, overwrite)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallback)
-        loaded = Generator.load(bundle, engine=cast("EngineName", engine))
+        loaded = Generator.load(bundle, engine=cast("EngineName", engine), trust_engines=trust_engines)
     with loaded as generator:
         for note in generator.engine_notes:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}", errors=True)
         labels = _labels(generator.contract, label)
         started = time.perf_counter()
         outputs = generator.outputs(n, seed, **labels)
@@ -62,7 +68,7 @@ def generate(
         _write(out, outputs, generator.contract)
         ran = generator.engine.name
     if not json:
-        typer.echo(f"wrote {n} samples to {out} ({ran}, {seconds:.2f} s)")
+        say(f"wrote {n} samples to {out} ({ran}, {seconds:.2f} s)")
         return
     made = {
         "out": str(out),
@@ -76,7 +82,7 @@ def generate(
         "engine_notes": generator.engine_notes,
         "seconds": round(seconds, 6),
     }
-    typer.echo(dumps(made, indent=2))
+    say_json(made)
 
 
 def _check(out: Path, bundle: Path, overwrite: bool) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say, say_json
 from edgegan.reading import Unreadable
 
 if TYPE_CHECKING:
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 def inspect(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, as runs/cifar10/bundle.")
+        Path,
+        typer.Argument(metavar="BUNDLE", help="A bundle's folder, as runs/cifar10/bundle, or a recipe's."),
     ],
     int8: Annotated[
         bool, typer.Option("--int8", help="Show what really runs in INT8, layer by layer, instead.")
@@ -27,7 +27,20 @@ def inspect(
         bool, typer.Option("--json", help="Print JSON: the manifest, or with --int8 what runs in INT8.")
     ] = False,
 ) -> None:
-    """Show what a bundle holds, how it was made, and its figures; verified first."""
+    """Show what a bundle holds, how it was made, and its figures; verified first.
+
+    Of a recipe, show what it names, without importing any of it.
+    """
+    if _is_recipe(bundle):
+        from edgegan.cli import inspect_recipe
+
+        found = inspect_recipe.findings(bundle)
+        if json:
+            say_json(found)
+            return
+        for line in inspect_recipe.shown(found):
+            say(line)
+        return
     from edgegan.runtime.bundle import Bundle
 
     opened = Bundle.open(bundle)
@@ -36,31 +49,26 @@ def inspect(
         _show_int8(opened, json)
         return
     if json:
-        typer.echo(manifest.to_bytes().decode(), nl=False)
+        say_json(json_.loads(manifest.to_bytes()))
         return
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"{manifest.name}, made by {manifest.created_by}; {len(manifest.files)} files, all as they were"
-    )
+    say(f"{manifest.name}, made by {manifest.created_by}; {len(manifest.files)} files, all as they were")
     for spec in manifest.contract.inputs:
-        console.print(f"takes   {spec.name}: {spec.dtype} {_shape(spec.shape)}, {spec.sample.kind}")
+        say(f"takes   {spec.name}: {spec.dtype} {_shape(spec.shape)}, {spec.sample.kind}")
     for spec in manifest.contract.outputs:
         low, high = spec.range
-        console.print(
-            f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.layout}".rstrip()
-        )
+        say(f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.layout}".rstrip())
     for precision, name in manifest.models.items():
         chosen = "  (default)" if precision == manifest.default else ""
-        console.print(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
+        say(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
     for engine in manifest.engines:
         place = (
             f"{engine.gpu} ({engine.compute_capability})"
             if engine.gpu
             else "any RTX GPU from the 30 series on"
         )
-        console.print(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
+        say(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
     for record in manifest.lineage:
-        console.print(f"stage   {record.get('stage')}: {_settings(record.get('settings'))}")
+        say(f"stage   {record.get('stage')}: {_settings(record.get('settings'))}")
     if manifest.figures.get("rows"):
         from edgegan.report.checked import FIGURES
         from edgegan.report.table import rows_table
@@ -68,9 +76,15 @@ def inspect(
         try:
             FIGURES(manifest.figures, "figures")
         except Unreadable as error:
-            console.print(f"figures not shown: {error}")
+            say(f"figures not shown: {error}")
         else:
             output().print(rows_table(manifest.figures))
+
+
+def _is_recipe(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml") or (
+        (path / "recipe.yaml").is_file() and not (path / "manifest.json").exists()
+    )
 
 
 def _show_int8(bundle: Bundle, json: bool) -> None:
@@ -78,11 +92,11 @@ def _show_int8(bundle: Bundle, json: bool) -> None:
 
     found = findings(bundle)
     if json:
-        typer.echo(json_.dumps(found, indent=2))
+        say_json(found)
         return
     console = output()
     for part in shown(found):
-        console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say, say_json
+from edgegan.cli.steps import Steps
+
+if TYPE_CHECKING:
+    from edgegan.compress.lint import Finding
 
 
 def lint(
@@ -20,7 +23,23 @@ def lint(
 
     Exits with 2 where there is an error among the findings.
     """
-    from edgegan.cli.display import show_findings
+    console = output(quiet=json)
+    with Steps(console) as steps:
+        steps.start("lint")
+        findings = _findings(recipe)
+    if json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        from edgegan.cli.display import show_findings
+
+        show_findings(console, findings)
+        if not findings:
+            say("nothing stands in the way")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _findings(recipe: Path) -> list[Finding]:
     from edgegan.compress.lint import lint as find
     from edgegan.compress.load import load_module
     from edgegan.compress.stages import build_stages
@@ -29,12 +48,4 @@ def lint(
     read = Recipe.read(recipe)
     build_stages(read)
     read.contract.check_stored()
-    findings = find(load_module(read.model, read.folder), read.contract)
-    if json:
-        typer.echo(json_.dumps([asdict(finding) for finding in findings]))
-    else:
-        show_findings(output(), findings)
-        if not findings:
-            typer.echo("nothing stands in the way")
-    if any(finding.level == "error" for finding in findings):
-        raise typer.Exit(2)
+    return find(load_module(read.model, read.folder), read.contract)

@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from edgegan.cli.console import say, say_json
 from edgegan.report import write_report
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/cifar10.")],
+    json: Annotated[bool, typer.Option("--json", help="Print where it is as JSON.")] = False,
 ) -> None:
     """Write RUN/report.html: what a run achieved, on one page that needs no network."""
-    typer.echo(write_report(run))
+    page = str(write_report(run))
+    if json:
+        say_json({"report": page})
+    else:
+        say(page)

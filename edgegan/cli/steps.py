@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,7 +19,7 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
@@ -34,8 +35,9 @@ class Steps:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._end(well=kind is None)
-        self._bars.stop()
+        with suppress(OSError) if kind else nullcontext():  # a terminal that was closed
+            self._end(well=kind is None)
+            self._bars.stop()
 
     def start(self, label: str) -> Callable[[int, int], None]:
         """End the step before and begin another; return what is called with (done, total)."""
@@ -44,12 +46,14 @@ class Steps:
         self._start = self._last = time.monotonic()
         if self.console.is_terminal:
             self._task = self._bars.add_task(label, total=None)
+        else:
+            self._print(f"{label} ...")
         return self._report
 
     def line(self, text: str) -> None:
         """End the step before, and print a line."""
         self._end(well=True)
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def _report(self, done: int, total: int) -> None:
         if self._task is not None:
@@ -73,4 +77,4 @@ class Steps:
             self._label = ""
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say, say_json
 
 if TYPE_CHECKING:
     from edgegan.target import Figure, JetPack, Target
@@ -30,39 +29,37 @@ def targets(
     chosen = Target.read(name) if name else None
     if json:
         shown = _plain(chosen) if chosen else [_plain(target) for target in all_targets()]
-        typer.echo(json_.dumps(shown, indent=2, ensure_ascii=False))
+        say_json(shown)
     elif chosen:
-        console = output()
         for line in _lines(chosen):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(line)
     else:
-        output().print(_table(all_targets()))
+        console = output()
+        console.print(_table(all_targets(), console.width))
 
 
 def _plain(target: Target) -> dict[str, object]:
     return target.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _table(shown: list[Target]) -> Table:
+def _table(shown: list[Target], width: int) -> Table:
+    """Return a table of a line a target; a narrow one leaves out what `targets NAME` shows too."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for title in ("target", "engine", "arch", "INT8"):
-        table.add_column(title, no_wrap=True)
-    for title in ("GiB", "GB/s", "INT8 TOPS"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("JetPack", no_wrap=True)
+    columns = [title for title in COLUMNS if width >= WIDE or title not in ("arch", "GB/s")]
+    for title in columns:
+        table.add_column(title, justify="right" if title in ("GiB", "GB/s", "TOPS") else "left", no_wrap=True)
     for target in shown:
-        hardware = target.hardware
-        table.add_row(
-            target.name,
-            target.engine,
-            target.arch,
-            _scheme(target),
-            *map(_number, (hardware.memory_gib, hardware.memory_gb_s, hardware.int8_tops)),
-            ", ".join(release.version for release in target.jetpack),
-        )
-    table.caption = "~ unverified: read second-hand. TOPS are dense, of the GPU alone."
+        table.add_row(*(COLUMNS[title](target) for title in columns))
+    table.caption = "~ unverified: read second-hand. w8: 8-bit weights. TOPS: INT8, dense, GPU alone."
     table.caption_justify = "left"
     return table
+
+
+def _short_scheme(target: Target) -> str:
+    scheme = target.int8
+    if not scheme:
+        return ""
+    return f"{scheme.activations} w{scheme.weight_bits}" + (" sym" if scheme.symmetric else "")
 
 
 def _scheme(target: Target) -> str:
@@ -76,6 +73,19 @@ def _scheme(target: Target) -> str:
 
 def _number(figure: Figure | None) -> str:
     return f"{'~' if figure.unverified else ''}{figure.value:g}" if figure else ""
+
+
+COLUMNS: dict[str, Callable[[Target], str]] = {
+    "target": lambda target: target.name,
+    "engine": lambda target: target.engine,
+    "arch": lambda target: target.arch,
+    "INT8": _short_scheme,
+    "GiB": lambda target: _number(target.hardware.memory_gib),
+    "GB/s": lambda target: _number(target.hardware.memory_gb_s),
+    "TOPS": lambda target: _number(target.hardware.int8_tops),
+    "JetPack": lambda target: ", ".join(release.version for release in target.jetpack),
+}
+WIDE = 100
 
 
 def _lines(target: Target) -> Iterator[str]:

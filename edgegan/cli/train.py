@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say, say_json
 from edgegan.cli.steps import Steps
 
 
@@ -19,17 +19,23 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/<recipe>-teacher.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a recipe's teacher.
 
     Training that was stopped goes on where it was when the same command is given again. Copy the weights into
     the recipe's folder once they are good enough.
     """
-    from edgegan.train.run import train_teacher
+    with Steps(output(quiet=json)) as steps:
+        steps.start("loading")
+        from edgegan.train.run import train_teacher
 
-    with Steps(output()) as steps:
         trained = train_teacher(recipe, data=data, out=out, progress=steps.start("train"))
-    for name in ("generator", "discriminator", "log"):
-        typer.echo(f"{name}: {getattr(trained, name)}")
+    files = {name: str(getattr(trained, name)) for name in ("generator", "discriminator", "log")}
+    if json:
+        say_json({**files, "fid": trained.fid})
+        return
+    for name, file in files.items():
+        say(f"{name}: {file}")
     if trained.fid is not None:
-        typer.echo(f"FID: {trained.fid:.3g}")
+        say(f"FID: {trained.fid:.3g}")

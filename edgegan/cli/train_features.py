@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgegan.cli.console import output
+from edgegan.cli.console import output, say, say_json
 from edgegan.cli.steps import Steps
 
 
@@ -18,16 +19,18 @@ def train_features(
     ),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the order of images.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a feature extractor on labelled images.
 
     Writes it as ONNX, with the statistics of the images: what a recipe's `quality` names.
     """
-    from edgegan.train.data import read_images
-    from edgegan.train.features import train_features as fit
+    with Steps(output(quiet=json)) as steps:
+        steps.start("loading")
+        from edgegan.train.data import read_images
+        from edgegan.train.features import train_features as fit
 
-    images = read_images(data)
-    with Steps(output()) as steps:
+        images = read_images(data)
         trained = fit(
             images,
             out,
@@ -36,7 +39,10 @@ def train_features(
             description=data.name,
             progress=steps.start("train-features"),
         )
-    typer.echo(
-        f"extractor: {trained.extractor}  ({trained.features} features, {trained.accuracy:.1%} accuracy)"
-    )
-    typer.echo(f"reference: {trained.reference}")
+    if json:
+        say_json(
+            {**asdict(trained), "extractor": str(trained.extractor), "reference": str(trained.reference)}
+        )
+        return
+    say(f"extractor: {trained.extractor}  ({trained.features} features, {trained.accuracy:.1%} accuracy)")
+    say(f"reference: {trained.reference}")

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import pickle
 import re
+import shlex
 import sys
 import traceback
 import warnings
@@ -198,13 +199,16 @@ def _check_archive(file: Path) -> None:
 
 def _needs_pickle(file: Path) -> CheckpointError:
     new = file.with_suffix(".safetensors").name
+    code = (
+        "import torch, safetensors.torch as s; "
+        f"x = torch.load({file.name!r}, weights_only=False, map_location='cpu'); "
+        f"s.save_model(x, {new!r}) if hasattr(x, 'state_dict') else s.save_file(x, {new!r})"
+    )
     return CheckpointError(
         "the checkpoint needs pickle, which may run any code, so edgegan does not read it",
         where=str(file),
-        next="if you trust its source, convert it once, where its classes can be imported:\n"
-        '    python -c "import torch, safetensors.torch as s; '
-        f"x = torch.load('{file.name}', weights_only=False, map_location='cpu'); "
-        f"s.save_model(x, '{new}') if hasattr(x, 'state_dict') else s.save_file(x, '{new}')\"",
+        next="if you trust its source, convert it once, where its classes can be imported:\n    "
+        + shlex.join(["python", "-c", code]),
     )
 
 

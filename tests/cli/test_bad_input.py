@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -167,13 +166,16 @@ def test_no_write_permission(small_recipe: Path, capsys: pytest.CaptureFixture[s
 def test_two_processes_do_not_write_one_run(
     small_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgegan.compress.lock import locked
-
-    with locked(tmp_path / "run"):
-        message = refused(capsys, "compress", small_recipe, "--out", tmp_path / "run")
-    assert f"another process is writing this run folder: process {os.getpid()}" in message
-    with locked(tmp_path / "run"):
-        pass
+    code = "import sys; from edgegan.owned import held\n"
+    code += "with held(sys.argv[1], 'run'): print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout
+    other.stdout.readline()
+    message = refused(capsys, "compress", small_recipe, "--out", tmp_path / "run")
+    other.communicate(b"\n")
+    assert f"another process is writing this folder: process {other.pid}" in message
 
 
 def test_a_disk_that_fills(small_recipe: Path, tmp_path: Path) -> None:

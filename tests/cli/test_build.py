@@ -97,5 +97,5 @@ def test_generate_says_which_engine_gives_way(bundle: Bundle, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert "note: runs on ONNX Runtime, not on TensorRT: " in result.stderr
     assert "(onnxruntime" in result.stdout
-    result = run("generate", bundle.folder, "--engine", "tensorrt", "--out", tmp_path / "grid.png", "--json")
+    result = run("generate", bundle.folder, "--engine", "tensorrt", "--out", tmp_path / "other.png", "--json")
     assert json.loads(result.stdout)["engine_notes"][0].startswith("runs on ONNX Runtime")

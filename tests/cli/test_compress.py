@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from small_recipe import RECIPE, write_recipe
 
 from edgegan.cli import main
@@ -64,15 +65,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def artifacts(run: Path) -> dict[str, str]:
-    """The checksums of all models that a run made."""
+def artifacts(run: Path) -> dict[str, Any]:
+    """The checksums of all models and samples that a run made, and its records without their times."""
     files = [
         *run.glob("stages/*/*.onnx"),
         *run.glob("stages/*/*.safetensors"),
         *run.glob("stages/*/structure.json"),
     ]
-    files += [*run.glob("bundle/*.onnx"), *run.glob("stages/*/key"), *run.glob("samples/*.png")]
-    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    files += [*run.glob("bundle/*.onnx"), *run.glob("stages/*/key"), *run.glob("samples/*")]
+    sums = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    records = [*run.glob("stages/*/record.json"), *run.glob("bundle/manifest.json")]
+    return {
+        **sums,
+        **{str(file.relative_to(run)): timeless(json.loads(file.read_text())) for file in records},
+    }
+
+
+def timeless(content: Any) -> Any:
+    """What a record or a manifest holds but for times, and for the figures that have them."""
+    if isinstance(content, dict):
+        return {key: timeless(value) for key, value in content.items() if key not in ("seconds", "figures")}
+    return [timeless(value) for value in content] if isinstance(content, list) else content
 
 
 def test_a_run_leaves_everything(finished: Path) -> None:
@@ -103,6 +116,41 @@ def test_the_bundle_is_what_was_measured(finished: Path) -> None:
     assert bundle.manifest.figures["rows"] == json.loads((finished / "figures.json").read_text())["rows"]
     images = Generator.load(finished / "bundle")(n=64, seed=evaluate.SEED)
     np.testing.assert_array_equal(images, np.load(finished / "samples" / "int8.npz")["images"])
+
+
+def test_nothing_but_steps_and_results_is_printed_and_nothing_is_left_at_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    recipe = write_recipe(tmp_path / "small", RECIPE.replace("  - export: {}\n", ""))
+    words = ["compress", str(recipe), "--out", str(tmp_path / "run"), "--until", "quantize"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "edgegan", *words],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "HOME": str(home)},
+        cwd=home,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    steps = [
+        "loading",
+        *(f"[{i}/4] {name}" for i, name in enumerate(("lint", "prune", "distill", "quantize"), 1)),
+    ]
+    assert [line.split(" ...")[0] for line in ran.stdout.splitlines() if line.endswith(" ...")] == steps
+    assert list(home.rglob("*")) == []
+
+
+def test_a_run_without_a_home(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small", RECIPE.replace("  - export: {}\n", ""))
+    words = ["compress", str(recipe), "--out", str(tmp_path / "run"), "--until", "quantize"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "edgegan", *words],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "HOME": "/proc/1/x"},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_same_command_redoes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,10 +256,10 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bits(finished: Pat
     assert not list((tmp_path / "run").rglob(".partial-*"))
 
 
-def press_ctrl_c(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Press it, and again where an import of another package swallowed it; return what was printed."""
+def end(process: subprocess.Popen[str], number: int) -> tuple[str, str]:
+    """Send a signal, and again where an import of another package swallowed it; return what was printed."""
     for _ in range(5):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         try:
             return process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
@@ -220,16 +268,20 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate()
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_says_how_to_go_on_and_keeps_what_was_learnt(tmp_path: Path, number: int) -> None:
     recipe = write_recipe(tmp_path / "small", RECIPE.replace("steps: 8", "steps: 100000"))
     process = edgegan("compress", recipe, "--out", tmp_path / "run", "--profile", "full")
-    while not (tmp_path / "run" / "stages" / "02-distill" / "key").exists():
+    stage = tmp_path / "run" / "stages" / "02-distill"
+    while not (stage / "losses.csv").exists() and process.poll() is None:
         time.sleep(0.02)
-    time.sleep(1)
-    printed, errors = press_ctrl_c(process)
-    assert process.returncode == 130, errors
+    printed, errors = end(process, number)
+    assert process.returncode == 128 + number, errors
     assert f"go on with:  edgegan compress {recipe} --out {tmp_path / 'run'} --profile full" in errors
     assert "distill: stopped after" in printed
+    assert "Traceback" not in errors
+    with safe_open(stage / "checkpoint.safetensors", "pt") as state:
+        assert int(state.metadata()["step"]) >= 50
 
 
 def test_two_processes_distil_and_the_first_one_writes(finished: Path, tmp_path: Path) -> None:
@@ -250,4 +302,4 @@ def test_two_processes_distil_and_the_first_one_writes(finished: Path, tmp_path:
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run" / "stages" / "02-distill" / "record.json").read_text())
     assert record["proof"]["processes"] == 2
-    assert result.stdout.count("[1/4] prune: done before") == 1
+    assert result.stdout.count("[2/5] prune: done before") == 1

@@ -23,7 +23,7 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
     assert "\x1b" not in printed
     lines = {line.split()[0]: line for line in printed.splitlines() if line.strip()}
     assert set(target_names()) <= set(lines)
-    assert "int8, 8-bit weights, symmetric" in lines["jetson-orin-nano"]
+    assert "int8 w8 sym" in lines["jetson-orin-nano"]
     assert "5.1.1, 6.2, 7.2.1" in lines["jetson-orin-nano"]
     assert max(map(len, printed.splitlines())) <= 120
 

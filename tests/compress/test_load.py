@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -258,15 +258,19 @@ def test_a_checkpoint_that_needs_pickle_is_told_how_to_convert_it(folder: Path) 
     assert "whole.safetensors" in (error.next or "")
 
 
-def test_the_conversion_that_the_message_gives_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save(nn.Linear(2, 3), folder / "whole.pt")
+@pytest.mark.parametrize("name", ["whole", 'it\'s $(touch owned) "whole" \\n; touch owned'])
+def test_the_conversion_that_the_message_gives_works(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    torch.save(nn.Linear(2, 3), folder / f"{name}.pt")
     arguments = {"in_features": 2, "out_features": 3}
-    error = refused(folder, callable="torch.nn:Linear", checkpoint="whole.pt", arguments=arguments)
-    command = re.search(r'python -c "(.*)"', error.next or "")
-    assert command
+    error = refused(folder, callable="torch.nn:Linear", checkpoint=f"{name}.pt", arguments=arguments)
+    words = shlex.split((error.next or "").splitlines()[-1])
+    assert words[:2] == ["python", "-c"]
+    assert len(words) == 3
     monkeypatch.chdir(folder)
-    exec(command[1], {})
-    load_module(spec("torch.nn:Linear", "whole.safetensors", arguments=arguments), folder)
+    exec(words[2], {})
+    load_module(spec("torch.nn:Linear", f"{name}.safetensors", arguments=arguments), folder)
 
 
 @pytest.mark.parametrize("name", ["bad.safetensors", "bad.pt", "bad.pkl", "zero.pt", "zero.safetensors"])

@@ -6,8 +6,10 @@ neural-compressor is imported late: it takes seconds.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch.fx import GraphModule
@@ -18,6 +20,8 @@ from edgegan.errors import MissingDependency
 from edgegan.target import Int8
 
 ALGORITHM = "edgegan"
+_LOGS = TemporaryDirectory(prefix="edgegan-", ignore_cleanup_errors=True)
+"""Where neural-compressor writes the log that it opens as it is imported; by itself, in the user's home."""
 
 Calibrate = Callable[[GraphModule], object]
 """Sets the levels of a prepared graph, and may change its weights."""
@@ -108,6 +112,7 @@ def _config(config_class: Any, annotator: Annotator) -> Any:
 @functools.cache
 def _registered() -> tuple[Any, Any]:
     """Register our algorithm; return neural-compressor's quantization module and our configuration class."""
+    os.environ.setdefault("HABANA_LOGS", _LOGS.name)
     try:
         from neural_compressor.common.base_config import DEFAULT_WHITE_LIST, register_config
         from neural_compressor.torch import quantization
