@@ -10,7 +10,7 @@ Third-party networks come from FOLDER, by default $EDGEGAN_SHARED or ../shared/d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,9 +28,11 @@ from edgegan import __version__
 from edgegan.compress.agreement import agreement
 from edgegan.compress.export import Export, ExportSettings, to_onnx
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.quantize.kernels import LAYERS, kernels
+from edgegan.compress.quantize.kernels import kernels
+from edgegan.compress.quantize.layers import layer_names
+from edgegan.compress.quantize.node_names import name_layers
 from edgegan.compress.quantize.stage import REWRITES
-from edgegan.compress.quantize.trials import Samples, choose_layers
+from edgegan.compress.quantize.trials import Samples
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate, Context, StageRecord
 from edgegan.files import write_bytes, write_json, write_text
@@ -107,7 +109,8 @@ def make(subject: Subject, folder: Path) -> dict[str, Any]:
     names = [spec.name for spec in contract.inputs]
     batches: list[Batch] = [{name: t.numpy() for name, t in zip(names, batch)} for batch in drawn]
     in_float = kernels(folder / "edgegan.onnx")["float_layers"]
-    rewritten = named(to_onnx(graph, contract), list(choose_layers(graph, ()).macs))
+    rewritten = to_onnx(graph, contract)
+    name_layers(rewritten, graph, list(layer_names(graph).values()))
     quantize_stock(onnx.load(folder / "fp32.onnx"), batches, (), folder / "stock.onnx")
     quantize_stock(rewritten, batches, in_float, folder / "stock_equal.onnx")
     return {
@@ -135,14 +138,6 @@ def quantize(module: nn.Module, contract: Contract, settings: QuantizeSettings, 
         done = Quantize(settings).run(Candidate(module, module, contract), Context(Path(folder)))
         write_bytes(path, done.files["int8"].read_bytes())
     return done.lineage[-1]
-
-
-def named(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
-    """Give the layers of `model` their names, as they come."""
-    nodes = [node for node in model.graph.node if node.op_type in LAYERS]
-    for node, name in zip(nodes, layers, strict=True):
-        node.name = name
-    return model
 
 
 def figures(path: Path, subject: Subject) -> dict[str, Any]:

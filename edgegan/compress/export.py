@@ -268,6 +268,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
             yield
     finally:
         logger.setLevel(level)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch.fx import GraphModule, Node
@@ -16,17 +15,11 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from edgegan.compress.quantize.layers import COMPUTE, layer_names
 from edgegan.compress.quantize.levels import Levels
-from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of, shape
+from edgegan.compress.rewrite.graph import argument, aten, shape
 from edgegan.target import Int8
 
-COMPUTE = (
-    aten.conv1d.default,
-    aten.conv2d.default,
-    aten.conv1d.padding,
-    aten.conv2d.padding,
-    aten.linear.default,
-)
 MOVES = (
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
@@ -65,20 +58,22 @@ class Annotator(Quantizer):
     def annotate(self, model: GraphModule) -> GraphModule:
         """Mark the tensors to quantize."""
         activation, weight = _specs(self.int8)
+        names = layer_names(model)
+        taken = {node for node, name in names.items() if name not in self.skip}
         levels: set[Node] = set()
         for node in model.graph.nodes:
-            if self._takes(model, node):
+            if node in taken:
                 source, weights = argument(node, 0, "input"), argument(node, 1, "weight")
                 levels |= _quantize_before_moves(source, levels, activation)
                 _mark(node, {source: activation, weights: weight}, None)
-                if self.int8.outputs and layer_of(weights) not in self.float_outputs:
+                if self.int8.outputs and names[node] not in self.float_outputs:
                     tail = fused_relu(node) or node
                     _mark(tail, {}, activation)
                     levels |= {node, tail}
             elif moves(node) and node.args[0] in levels:
                 _mark_move(node, activation)
                 levels.add(node)
-            elif (branch := other_branch(node)) and self._adds_to_layer(model, node, branch):
+            elif (branch := other_branch(node)) and self._adds_to_layer(taken, node, branch):
                 levels |= _quantize_before_moves(branch, levels, activation)
                 _mark(node, {branch: activation}, None)
         return model
@@ -86,15 +81,9 @@ class Annotator(Quantizer):
     def validate(self, model: GraphModule) -> None:
         """Nothing to check: `annotate` marks only what it knows."""
 
-    def _takes(self, model: GraphModule, node: Node) -> bool:
-        if node.target not in COMPUTE:
-            return False
-        weight = argument(node, 1, "weight")
-        return constant(model, weight) is not None and layer_of(weight) not in self.skip
-
-    def _adds_to_layer(self, model: GraphModule, addition: Node, branch: Node) -> bool:
+    def _adds_to_layer(self, taken: set[Node], addition: Node, branch: Node) -> bool:
         return self.int8.sums and any(
-            self._takes(model, value) for value in addition.all_input_nodes if value is not branch
+            value in taken for value in addition.all_input_nodes if value is not branch
         )
 
 
@@ -126,32 +115,6 @@ def activations(model: GraphModule) -> set[Node]:
         elif branch := other_branch(node):
             found.add(origin(branch))
     return found
-
-
-def layer_macs(graph: GraphModule) -> dict[str, int]:
-    """Return the layers that can be quantized, in the order in which they run: name to MACs of one sample.
-
-    Weights that are zero do not count: rewrites put them where a layer has no taps.
-    """
-    macs = {}
-    for node in graph.graph.nodes:
-        weight = constant(graph, argument(node, 1, "weight")) if node.target in COMPUTE else None
-        if weight is not None:
-            positions = prod(shape(node)[2:] if weight.dim() > 2 else shape(node)[1:-1])
-            macs[layer_of(argument(node, 1, "weight"))] = positions * int(weight.count_nonzero())
-    return macs
-
-
-def last_layers(graph: GraphModule) -> dict[str, bool]:
-    """Return the layers that no other reads from, those that paint the output: name to whether linear."""
-    followed: set[Node] = set()
-    last = {}
-    for node in reversed(graph.graph.nodes):
-        if node.target in COMPUTE and node not in followed:
-            last[layer_of(argument(node, 1, "weight"))] = node.target == aten.linear.default
-        if node.target in COMPUTE or node in followed:
-            followed |= set(node.all_input_nodes)
-    return last
 
 
 def weight_max(int8: Int8) -> int:

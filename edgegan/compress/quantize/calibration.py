@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.quantize.annotate import activations, origin
-from edgegan.compress.quantize.gradients import some, squared_gradients
+from edgegan.compress.quantize.gradients import parts, squared_gradients
 from edgegan.compress.quantize.histogram import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.rewrite.graph import constant, watch
@@ -29,8 +29,12 @@ def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
 
     for batch in batches:
         watch(graph, batch, see)
-    for name, values, weights in squared_gradients(graph, some(graph, batches), histograms):
-        histograms[name].weigh(values, weights)
+    squared_gradients(
+        graph,
+        parts(graph, batches),
+        histograms,
+        lambda name, values, weights: histograms[name].weigh(values, weights),
+    )
     return histograms
 
 

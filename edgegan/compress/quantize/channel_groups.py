@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.quantize.annotate import COMPUTE
+from edgegan.compress.quantize.layers import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape
 
 CONVS = tuple(layer for layer in COMPUTE if layer != aten.linear.default)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -22,20 +21,17 @@ from edgegan.compress.onnx_graph import plain_prelu, tidy, to_half
 from edgegan.target import Target
 
 MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Pad")
-LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onnx.ModelProto:
+def deploy(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     """Return `model` ready to ship: the same function, in the form that the target's engine likes best.
 
     Args:
-        model: the exported Q/DQ model.
-        layers: the names of its layers (Conv, Gemm, MatMul), in the order of the graph; the nodes take them.
+        model: the exported Q/DQ model; no two of its layers have one name.
         target: one with an INT8 scheme.
     """
     assert target.int8 is not None
     edited = ShapeInferencePass()(ir.from_proto(model)).model
-    _name_layers(edited.graph, layers)
     _move_bytes(edited.graph)
     _merge_slices(edited.graph)
     if target.engine == "onnxruntime":
@@ -52,13 +48,6 @@ def deploy(model: onnx.ModelProto, layers: Sequence[str], target: Target) -> onn
     if target.engine == "onnxruntime":
         deployed = plain_prelu(deployed)
     return to_half(deployed) if target.int8.rest == "fp16" else deployed
-
-
-def _name_layers(graph: ir.Graph, layers: Sequence[str]) -> None:
-    nodes = [node for node in graph if node.op_type in LAYERS]
-    if len(nodes) == len(layers):
-        for node, layer in zip(nodes, layers):
-            node.name = layer
 
 
 def _move_bytes(graph: ir.Graph) -> None:

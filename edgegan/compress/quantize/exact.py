@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_map
 
 from edgegan.compress.decibels import mean_psnr_db
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.annotate import COMPUTE, MOVES
+from edgegan.compress.quantize.annotate import MOVES
+from edgegan.compress.quantize.layers import COMPUTE
 from edgegan.compress.quantize.levels import Levels
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
 from edgegan.runtime.contract import Contract
@@ -90,6 +91,7 @@ class AsInteger(Interpreter):
 
     def __init__(self, graph: GraphModule, *, jitter: bool = False) -> None:
         super().__init__(graph)
+        self.nodes = list(graph.graph.nodes)
         self.generator = torch.Generator().manual_seed(SEED) if jitter else None
 
     def run_node(self, n: Node) -> Any:
@@ -119,13 +121,24 @@ class AsInteger(Interpreter):
             args, kwargs = tree_map(lambda value: _as(wanted, value), (args, kwargs))
         return super().call_function(target, args, kwargs)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that is rounded to levels has the same last bits on any engine."""
+        unsettled: set[Node] = set()
+        for node in self.nodes:
+            if node.target == decomposed.quantize_per_tensor.default and node.args[0] in unsettled:
+                return False
+            if not self._is_settled(node) or unsettled & set(node.all_input_nodes):
+                unsettled.add(node)
+        return True
+
     def _is_settled(self, node: Node) -> bool:
         """Whether any engine gives the same values to the last bit."""
         known = (*MOVES, *ROUNDED_ALIKE, *DEQUANTIZED)
         return node.op != "call_function" or node.target in known or self._factors(node) is not None
 
     def _jittered(self, value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not _is_whole(value):
             return value
         signs = torch.rand(value.shape, generator=self.generator).sub(0.5).sign()
         return value.float() * (1 + JITTER * signs)
@@ -147,12 +160,17 @@ class AsInteger(Interpreter):
 
 
 def _as(dtype: torch.dtype, value: Any) -> Any:
-    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+    return value.to(dtype) if _is_whole(value) else value
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is of float32, or of float64 in its place: float16 is a network's own wish."""
+    return isinstance(value, Tensor) and value.dtype in (torch.float32, torch.float64)
 
 
 def one_step(
     path: Path, graph: GraphModule, student: nn.Module, contract: Contract, *, optimized: bool
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Compare a file's outputs on ONNX Runtime with those of the Q/DQ graph that it was written from.
 
     Args:
@@ -166,7 +184,8 @@ def one_step(
         Shares (0..1) of output values within one step, 1/255 of the output's range, of the graph as integers
         compute it: `within_one_step` of the file's; `jittered_within_one_step` of the same graph's with the
         last bits of its norms and the like changed, below 1 where a file cannot give 1; and
-        `graph_within_one_step` of the graph's in torch's own float32 sums. `behind_db`: by how much the
+        `graph_within_one_step` of the graph's in torch's own float32 sums. `settled`: whether the file has to
+        give 1, since no norm or the like stands before a rounding. `behind_db`: by how much the
         file's outputs are farther from the student's than those of the graph in integers, in dB of PSNR as
         the mean over samples.
     """
@@ -182,7 +201,7 @@ def one_step(
     shares = {f"{name}within_one_step": _within_one_step(run, exact, contract) for name, run in runs.items()}
     true = outputs(student, inputs)
     behind = mean_psnr_db(exact, true, contract) - mean_psnr_db(runs[""], true, contract)
-    return {**shares, "behind_db": round(behind, 2)}
+    return {**shares, "settled": AsInteger(graph).settled, "behind_db": round(behind, 2)}
 
 
 def _within_one_step(actual: Sequence[Tensor], exact: Sequence[Tensor], contract: Contract) -> float:

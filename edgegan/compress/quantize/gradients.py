@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgegan.compress.rewrite.graph import shape
+from edgegan.compress.quantize import memory
 
 SEED = 0x6AD
 PROBES = 2
-ELEMENTS, TOGETHER = 1 << 24, 1 << 23
-"""So many values at most the widest tensor holds, for all samples and for those of one backward pass."""
 
 
-def some(graph: GraphModule, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
-    """Return the first samples of `batches`, as many as a pass over all of a graph's tensors can afford."""
-    left = max(1, ELEMENTS // _widest(graph))
+def parts(graph: GraphModule, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """Return the first samples of `batches`, as many as a pass over all of a graph's tensors can afford.
+
+    They come in parts that a backward pass has room for.
+    """
+    left, size = memory.samples(memory.live_bytes(graph)), memory.samples(memory.tape_bytes(graph))
     chosen = []
     for batch in batches:
-        if left:
-            chosen.append(tuple(tensor[:left] for tensor in batch))
-            left -= len(chosen[-1][0])
+        kept = tuple(tensor[:left] for tensor in batch)
+        left -= len(kept[0])
+        chosen += zip(*(tensor.split(size) for tensor in kept)) if len(kept[0]) else ()
     return chosen
 
 
 def squared_gradients(
-    graph: GraphModule, batches: Sequence[tuple[Tensor, ...]], names: Collection[str]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
+    graph: GraphModule,
+    inputs: Sequence[tuple[Tensor, ...]],
+    names: Collection[str],
+    see: Callable[[str, Tensor, Tensor], None],
+) -> None:
     """Estimate by how much the outputs change with each value of some tensors.
 
     Small errors of a tensor that do not depend on each other change the outputs, in squares, by the sum of
@@ -40,48 +44,59 @@ def squared_gradients(
 
     Args:
         graph: in float.
-        batches: its inputs.
+        inputs: its inputs, in parts that a backward pass has room for.
         names: the nodes of the tensors.
-
-    Yields:
-        Name, values (N, ...) and squared gradients (N, ...) of each tensor, for some samples at a time.
+        see: called with the name, the values and an estimate for each value of each tensor: `PROBES` times a
+            part, whose estimates add up.
     """
     generator = torch.Generator().manual_seed(SEED)
-    size = max(1, TOGETHER // _widest(graph))
-    for batch in batches:
-        for part in zip(*(tensor.split(size) for tensor in batch)):
-            yield from _probe(graph, part, names, generator)
-
-
-def _widest(graph: GraphModule) -> int:
-    """Return how many values of one sample the largest tensor holds."""
-    return max(torch.Size(abs(size) for size in shape(node)[1:]).numel() for node in graph.graph.nodes)
+    for part in inputs:
+        _probe(graph, part, names, see, generator)
 
 
 def _probe(
-    graph: GraphModule, inputs: tuple[Tensor, ...], names: Collection[str], generator: torch.Generator
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    values: dict[str, Tensor] = {}
-    shifts: dict[str, Tensor] = {}
+    graph: GraphModule,
+    inputs: tuple[Tensor, ...],
+    names: Collection[str],
+    see: Callable[[str, Tensor, Tensor], None],
+    generator: torch.Generator,
+) -> None:
+    """Look at gradients as they come: none is kept, but for those of the tensors where a path begins."""
+    starts: dict[str, Tensor] = {}
+    unseen: dict[str, Tensor] = {}
 
-    class Shift(Interpreter):
+    def tell(name: str, value: Tensor, gradient: Tensor) -> None:
+        unseen.pop(name, None)
+        see(name, value.detach(), gradient.detach().square() / PROBES)
+
+    class Follow(Interpreter):
         def run_node(self, n: Node) -> Any:
             value = super().run_node(n)
+            if n.op == "get_attr":
+                return value.detach()
             if n.name not in names:
                 return value
-            values[n.name], shifts[n.name] = value.detach(), torch.zeros_like(value, requires_grad=True)
-            return value + shifts[n.name]
+            if value.requires_grad:
+                value.register_hook(lambda gradient: tell(n.name, value, gradient))
+            else:
+                value = starts[n.name] = value.detach().requires_grad_()
+            unseen[n.name] = value
+            return value
 
     with torch.enable_grad():
-        result = Shift(graph).run(*inputs)
-    made = [result] if isinstance(result, Tensor) else list(result)
-    squares = {name: torch.zeros_like(value) for name, value in values.items()}
+        result = Follow(graph).run(*inputs)
+    made = [output for output in _outputs(result) if output.requires_grad]
     for probe in range(PROBES):
         signs = [torch.randint(0, 2, output.shape, generator=generator) * 2.0 - 1 for output in made]
+        last = probe + 1 == PROBES
         gradients = torch.autograd.grad(
-            made, list(shifts.values()), signs, retain_graph=probe + 1 < PROBES, materialize_grads=True
+            made, list(starts.values()), signs, retain_graph=not last, materialize_grads=True
         )
-        for square, gradient in zip(squares.values(), gradients, strict=True):
-            square += gradient.square() / PROBES
-    for name, value in values.items():
-        yield name, value, squares[name]
+        for (name, value), gradient in zip(starts.items(), gradients, strict=True):
+            tell(name, value, gradient)
+    for name, value in list(unseen.items()):
+        tell(name, value, torch.zeros_like(value))
+
+
+def _outputs(result: Any) -> list[Tensor]:
+    return [result] if isinstance(result, Tensor) else list(result)

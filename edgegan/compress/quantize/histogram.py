@@ -13,6 +13,8 @@ PERCENTILE = 99.99
 BINS = 1 << 13
 ENTROPY_BINS = 2048
 ENTROPY_STEP = 16
+CHUNK = 1 << 22
+"""Values that are counted at once, so that counting takes no more memory than what is counted."""
 
 
 class Histogram:
@@ -26,13 +28,15 @@ class Histogram:
     def add(self, x: Tensor) -> None:
         """Count the values of `x`, of any shape."""
         self._widen(x)
-        self.counts += torch.histc(x.detach().float(), BINS, -self.reach, self.reach)
+        for part in x.detach().flatten().split(CHUNK):
+            self.counts += torch.histc(part.float(), BINS, -self.reach, self.reach)
 
     def weigh(self, x: Tensor, weights: Tensor) -> None:
         """Say how much an error of each value of `x` matters: `weights`, of its shape, not negative."""
         self._widen(x)
-        bins = ((x.flatten() + self.reach) * (BINS / 2 / self.reach)).long().clamp(0, BINS - 1)
-        self.weights.index_add_(0, bins, weights.flatten().double())
+        for values, of in zip(x.flatten().split(CHUNK), weights.flatten().split(CHUNK)):
+            bins = ((values + self.reach) * (BINS / 2 / self.reach)).long().clamp(0, BINS - 1)
+            self.weights.index_add_(0, bins, of.double())
 
     def _widen(self, x: Tensor) -> None:
         low, high = (float(end) for end in x.detach().aminmax())

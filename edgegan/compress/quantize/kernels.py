@@ -9,14 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
-from onnx import shape_inference
 
+from edgegan.compress.quantize.onnx_macs import CALL, LAYERS, node_macs
 from edgegan.runtime.cpu import cpu
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = (
     *("Transpose", "Reshape", "DepthToSpace", "Gather", "Resize", "Upsample", "Pad", "Slice", "Split"),
     *("Squeeze", "Unsqueeze", "Flatten", "Identity", "MaxPool"),
@@ -36,7 +34,7 @@ def kernels(path: Path) -> dict[str, Any]:
     optimized = _optimized(path)
     names = {_plain(node.name) for node in optimized if node.op_type in INT8_KERNELS}
     return {
-        **_shares(layer_macs(onnx.load(path)), names),
+        **_shares(onnx.load(path), names),
         "operators": _counts(optimized),
         "float_operators": _counts(_in_float(optimized)),
     }
@@ -55,27 +53,16 @@ def annotated(path: Path) -> dict[str, Any]:
     """
     model = onnx.load(path)
     dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    names = {node.name for node in model.graph.node if set(node.input[:2]) <= dequantized}
-    return _shares(layer_macs(model), names)
+    reordered = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in MOVES}
 
+    def quantized(value: str) -> bool:
+        while value in reordered:
+            value = reordered[value]
+        return value in dequantized
 
-def layer_macs(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the layers with constant weights: node name to multiply-accumulates of one sample."""
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
-    constants = {tensor.name: tuple(tensor.dims) for tensor in inferred.graph.initializer}
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    shapes = {value.name: _shape(value) for value in values}
-    for node in inferred.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
-            constants[node.output[0]] = constants[node.input[0]]
-    macs = {}
-    for node in inferred.graph.node:
-        if node.op_type in LAYERS and node.input[1] in constants:
-            weight = constants[node.input[1]]
-            counted = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-            positions = shapes[counted][2:] if len(weight) > 2 else shapes[counted][1:-1]
-            macs[node.name] = int(np.prod(weight) * np.prod(positions, dtype=int))
-    return macs
+    layers = [node for node in model.graph.node if node.op_type in LAYERS]
+    names = {node.name for node in layers if all(map(quantized, node.input[:2]))}
+    return _shares(model, names)
 
 
 def _counts(nodes: Iterable[onnx.NodeProto]) -> dict[str, int]:
@@ -93,18 +80,17 @@ def _in_float(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
             yield node
 
 
-def _shares(macs: dict[str, int], names: set[str]) -> dict[str, Any]:
-    int8 = [layer for layer in macs if layer in names]
+def _shares(model: onnx.ModelProto, names: set[str]) -> dict[str, Any]:
+    """Return which layers are in INT8, by the `names` of nodes that are; a shared one where each call is."""
+    macs = node_macs(model)
+    layers = list(dict.fromkeys(name.partition(CALL)[0] for name in macs))
+    in_float = {name.partition(CALL)[0] for name in macs if name not in names}
     total = sum(macs.values())
     return {
-        "int8_layers": int8,
-        "float_layers": [layer for layer in macs if layer not in names],
-        "int8_macs_share": round(sum(macs[layer] for layer in int8) / total, 4) if total else 0.0,
+        "int8_layers": [layer for layer in layers if layer not in in_float],
+        "float_layers": [layer for layer in layers if layer in in_float],
+        "int8_macs_share": round(sum(macs[name] for name in names & set(macs)) / total, 4) if total else 0.0,
     }
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int]:
-    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def _plain(name: str) -> str:

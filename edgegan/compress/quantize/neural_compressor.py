@@ -14,7 +14,8 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from edgegan.compress.quantize.annotate import Annotator, layer_macs
+from edgegan.compress.quantize.annotate import Annotator
+from edgegan.compress.quantize.layers import layer_macs
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.errors import MissingDependency
 from edgegan.target import Int8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ from torch.fx import GraphModule
 
 from edgegan.compress.decibels import mean_psnr_db, psnr_db
 from edgegan.compress.inputs import example
-from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
+from edgegan.compress.quantize.annotate import Annotator
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe
 from edgegan.compress.quantize.equalize import center_channels, equalize_channels
 from edgegan.compress.quantize.exact import round_biases
 from edgegan.compress.quantize.histogram import Calibrator, Histogram
+from edgegan.compress.quantize.layers import last_layers, layer_macs
 from edgegan.compress.quantize.neural_compressor import Calibrate, quantize
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
@@ -116,16 +117,25 @@ class Trial:
         return asdict(self)
 
 
-def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
+def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[str] = ()) -> Layers:
     """Decide which layers to quantize.
 
     A last convolution stays in float where it is cheap, and a last linear layer gives a float output.
+
+    Args:
+        graph: in float.
+        skip: names of layers, or of modules that hold some, to leave in float.
+        modules: the names that there are beside those of layers that can be quantized: what they name is in
+            float anyhow.
 
     Raises:
         StageError: `skip` names a layer that is not there, or no layer is left.
     """
     macs = layer_macs(graph)
-    unknown = sorted(set(skip) - set(macs))
+    asked = {layer for layer in macs for name in skip if f"{layer}.".startswith(f"{name}.")}
+    unknown = sorted(
+        {name for name in skip if not any(f"{of}.".startswith(f"{name}.") for of in (*macs, *modules))}
+    )
     if unknown:
         raise StageError(
             f"there is no layer {', '.join(unknown)} to skip",
@@ -134,12 +144,12 @@ def choose_layers(graph: GraphModule, skip: Sequence[str]) -> Layers:
         )
     last = {name: linear for name, linear in last_layers(graph).items() if name in macs}
     cheap = [name for name in last if not last[name] and macs[name] <= CHEAP_SHARE * sum(macs.values())]
-    skipped = sorted({*skip, *cheap})
+    skipped = sorted({*asked, *cheap})
     if not set(macs) - set(skipped):
         raise StageError(
             "no layer is left to quantize",
-            where=f"quantize: layers {', '.join(macs) or 'none'}",
-            next="leave the stage `quantize` out of the recipe, or shorten `skip`",
+            where=f"quantize: {', '.join(macs) or 'no Conv1d, Conv2d or Linear with weights of its own'}",
+            next="leave the stage `quantize` out of the recipe" + (", or shorten `skip`" if asked else ""),
         )
     float_outputs = [name for name, linear in last.items() if linear and name not in skipped]
     return Layers(macs, tuple(skipped), tuple(float_outputs))

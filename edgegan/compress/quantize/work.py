@@ -20,7 +20,9 @@ from edgegan.compress.quantize.exact import one_step
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.judge import FID_SAMPLES, PROOF, Judge, require_fid
 from edgegan.compress.quantize.kernels import annotated, kernels, saturates
+from edgegan.compress.quantize.layers import layer_names
 from edgegan.compress.quantize.mixed import assign
+from edgegan.compress.quantize.node_names import name_layers
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.reconstruct import Reconstruction, reconstructions
 from edgegan.compress.quantize.sensitivity import ranking, sweep, to_dicts
@@ -45,7 +47,8 @@ class Work:
         count: int,
     ) -> None:
         self.candidate, self.context, self.settings = candidate, context, settings
-        self.layers = trials.choose_layers(graph, settings.skip)
+        modules = [name for name, _ in candidate.student.named_modules() if name]
+        self.layers = trials.choose_layers(graph, settings.skip, modules)
         self.samples = trials.Samples.of(graph, candidate.contract, settings.samples, context.seed)
         with quiet():
             self.starts = trials.starts(graph, self.samples, settings.equalize)
@@ -141,7 +144,8 @@ class Work:
 
     def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
         model = to_onnx(quantized, self.candidate.contract)
-        onnx_graph.save(deploy(model, list(self.layers.macs), target), path)
+        name_layers(model, quantized, list(layer_names(self.start.graph).values()))
+        onnx_graph.save(deploy(model, target), path)
 
     def _progress(self) -> None:
         self.done += 1

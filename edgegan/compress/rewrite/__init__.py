@@ -3,6 +3,7 @@
 The graph is that of `torch.export`, so that a rewrite sees what a module computes and not how it is written.
 """
 
+from edgegan.compress.rewrite.batch_statistics import spell_batch_statistics
 from edgegan.compress.rewrite.blocks import conv_to_pixel_blocks
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
@@ -12,6 +13,7 @@ from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
 from edgegan.compress.rewrite.norm import batch_norm_to_affine, fold_batch_norm, tabulate_conditional_norm
 from edgegan.compress.rewrite.parametrization import without_parametrizations
 from edgegan.compress.rewrite.upsample import delay_upsample, upsample_conv_to_conv_transpose
+from edgegan.compress.rewrite.weights import fold_weights
 
 __all__ = [
     "Change",
@@ -25,7 +27,9 @@ __all__ = [
     "fold_constants",
     "fold_norm_after_activation",
     "fold_norm_forward",
+    "fold_weights",
     "rewrite",
+    "spell_batch_statistics",
     "tabulate_conditional_norm",
     "trace",
     "upsample_conv_to_conv_transpose",

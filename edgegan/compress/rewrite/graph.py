@@ -21,6 +21,8 @@ from edgegan.runtime.contract import Contract
 
 aten = torch.ops.aten
 DROPOUTS = (aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default)
+TRACED_BATCH = 2
+"""The size that the free batch axis stands for in a graph's shapes."""
 SAMPLES = 4
 TOLERANCE = 1e-4
 
@@ -69,9 +71,10 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
             program = torch.export.export(
                 _frozen_copy(module),
-                example(contract, 2, seed=0),
+                example(contract, TRACED_BATCH, seed=0),
                 dynamic_shapes=tuple({0: batch} for _ in contract.inputs),
             )
     except Exception as error:

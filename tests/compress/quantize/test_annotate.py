@@ -14,8 +14,9 @@ from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.target import Int8, Target
 
 with quiet():
-    from edgegan.compress.quantize.annotate import Annotator, last_layers, layer_macs
+    from edgegan.compress.quantize.annotate import Annotator
     from edgegan.compress.quantize.calibration import Calibration, observe, quantizers
+    from edgegan.compress.quantize.layers import last_layers, layer_macs
     from edgegan.compress.quantize.neural_compressor import prepare, quantize, quantize_by_torchao
 
 CONTRACT = Contract((Input("x", (3, 4, 4)),), (Output("y", (2, 8, 8)),))

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.deploy import deploy
 from edgegan.compress.quantize.kernels import kernels
+from edgegan.compress.quantize.layers import layer_names
+from edgegan.compress.quantize.node_names import name_layers
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.quantize.trials import Samples, choose_layers, lower, starts
@@ -51,10 +53,12 @@ def models(module: nn.Module, target: Target, folder: Path) -> tuple[Path, Path]
     layers = choose_layers(graph, ())
     with quiet():
         start = starts(graph, Samples.of(graph, CONTRACT, 32, 0), equalize=False)[0]
-        exported = to_onnx(lower(start, layers, target.int8, "minmax"), CONTRACT)
+        quantized = lower(start, layers, target.int8, "minmax")
+        exported = to_onnx(quantized, CONTRACT)
+        name_layers(exported, quantized, list(layer_names(graph).values()))
     plain, shipped = folder / "plain.onnx", folder / "shipped.onnx"
     onnx.save(exported, plain)
-    onnx.save(deploy(exported, list(layers.macs), target), shipped)
+    onnx.save(deploy(exported, target), shipped)
     return plain, shipped
 
 

@@ -27,6 +27,8 @@ with quiet():
     from edgegan.compress.quantize.deploy import deploy
     from edgegan.compress.quantize.exact import AsInteger, one_step
     from edgegan.compress.quantize.kernels import saturates
+    from edgegan.compress.quantize.layers import layer_names
+    from edgegan.compress.quantize.node_names import name_layers
 
 CONTRACT = Contract((Input("x", (3, 8, 8)),), (Output("y", (2, 16, 16), range=(-1, 1), layout=""),))
 TARGETS = ["x64-cpu"] if saturates() else ["x64-cpu", "x64-cpu-vnni", "arm64-cpu"]
@@ -63,7 +65,9 @@ def lowered(module: nn.Module, target: str, path: Path) -> GraphModule:
     layers = trials.choose_layers(graph, ())
     start = trials.starts(graph, samples, False)[0]
     quantized = trials.lower(start, layers, goal.int8, "mse")
-    onnx_graph.save(deploy(to_onnx(quantized, CONTRACT), list(layers.macs), goal), path)
+    model = to_onnx(quantized, CONTRACT)
+    name_layers(model, quantized, list(layer_names(graph).values()))
+    onnx_graph.save(deploy(model, goal), path)
     return quantized
 
 
@@ -93,5 +97,6 @@ def test_jitter_tells_where_the_last_bits_of_norms_decide(tmp_path: Path) -> Non
         shares = one_step(tmp_path / "model.onnx", graph, module, CONTRACT, optimized=True)
         assert shares["within_one_step"] >= shares["jittered_within_one_step"] - 0.02
         assert abs(shares["behind_db"]) < 0.2
+        assert shares["settled"] is not norm
     assert changed[False] == 0
     assert 0 < changed[True] < 0.5

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from edgegan.compress.quantize.calibration import observe
-from edgegan.compress.quantize.gradients import some, squared_gradients
+from edgegan.compress.quantize.gradients import parts, squared_gradients
 from edgegan.compress.quantize.histogram import Histogram
 from edgegan.compress.rewrite.graph import trace
 from edgegan.runtime.contract import Contract, Input, Output
@@ -17,21 +18,41 @@ def test_gradients_of_a_linear_layer_are_the_squares_of_its_weights() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
     graph = trace(module, CONTRACT)
-    found = list(squared_gradients(graph, [(torch.randn(40, 8),)] * 3, {"relu", "linear_1"}))
-    relu = torch.cat([squares for name, _, squares in found if name == "relu"])
-    last = torch.cat([squares for name, _, squares in found if name == "linear_1"])
-    assert len(relu) == 120
-    assert torch.equal(last, torch.ones(120, 4))
+    found = gradients(graph, [(torch.randn(40, 8),)] * 3, "relu", "linear_1")
+    assert len(found["relu"]) == 120
+    assert torch.equal(found["linear_1"], torch.ones(120, 4))
     expected = module[2].weight.detach().square().sum(0)  # pyright: ignore[reportCallIssue]
-    assert torch.allclose(relu.mean(0), expected, rtol=0.5)
-    again = list(squared_gradients(graph, [(found[0][1].new_ones(3, 8),)], {"relu"}))
-    assert torch.equal(again[0][2], next(iter(squared_gradients(graph, [(torch.ones(3, 8),)], {"relu"})))[2])
+    assert torch.allclose(found["relu"].mean(0), expected, rtol=0.5)
+    again = [gradients(graph, [(torch.ones(3, 8),)], "relu")["relu"] for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def gradients(graph: GraphModule, inputs: list[tuple[Tensor, ...]], *names: str) -> dict[str, Tensor]:
+    """Return name to squared gradients, those of all parts one behind the other."""
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    squared_gradients(graph, inputs, names, lambda name, _, squares: found[name].append(squares))
+    pairs = {name: zip(parts[::2], parts[1::2], strict=True) for name, parts in found.items()}
+    return {name: torch.cat([first + second for first, second in pair]) for name, pair in pairs.items()}
+
+
+def test_what_no_output_reads_matters_nothing() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.Linear(8, 4), nn.Linear(8, 4)
+
+        def forward(self, z: Tensor) -> Tensor:
+            return self.used(z) + self.idle(z).floor()
+
+    found = gradients(trace(Idle(), CONTRACT), [(torch.randn(5, 8),)], "linear", "linear_1")
+    assert found["linear"].eq(1).all()
+    assert found["linear_1"].eq(0).all()
 
 
 def test_a_pass_takes_what_it_can_afford() -> None:
-    graph = trace(nn.Sequential(nn.Linear(8, 1 << 21), nn.Linear(1 << 21, 4)), CONTRACT)
-    chosen = some(graph, [(torch.zeros(5, 8),)] * 3)
-    assert [len(batch[0]) for batch in chosen] == [5, 3]
+    graph = trace(nn.Sequential(nn.Linear(8, 1 << 23), nn.Linear(1 << 23, 4)), CONTRACT)
+    chosen = parts(graph, [(torch.zeros(9, 8),)] * 4)
+    assert [len(part[0]) for part in chosen] == [9, 6]
 
 
 def test_what_the_outputs_do_not_show_does_not_stretch_the_range() -> None:

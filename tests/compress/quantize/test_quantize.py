@@ -213,10 +213,25 @@ def test_a_module_without_layers_is_refused(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_found_out(module: nn.Module, result: Candidate) -> None:
     record = result.lineage[-1]
-    for proof in ({"psnr_db": 9.0}, {"finite": False}, {"int8_layers": []}):
+    wrong = [
+        ({"finite": False}, "not finite"),
+        ({"within_one_step": 0.99}, "one step"),
+        ({"behind_db": 1}, "dB"),
+    ]
+    useless = [({"psnr_db": 9.0}, "9.0 dB"), ({"int8_layers": []}, "no layer")]
+    for proof, why in (*wrong, *useless):
         record = record.__class__(record.stage, {}, {}, {"int8": {**proof_of(result), **proof}})
-        with pytest.raises(ProofError):
+        kind = ProofError if (proof, why) in wrong else StageError
+        with pytest.raises(kind, match=f"(?s){why}.*next:"):
             Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
+
+
+def test_a_file_whose_norms_round_otherwise_is_judged_by_decibels(
+    module: nn.Module, result: Candidate
+) -> None:
+    proof = {**proof_of(result), "settled": False, "within_one_step": 0.419, "behind_db": 0.1}
+    record = result.lineage[-1].__class__("quantize", {}, {}, {"int8": proof})
+    Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
 
 
 def test_a_dcgan_of_transposed_convolutions(shared: Path, tmp_path: Path) -> None:

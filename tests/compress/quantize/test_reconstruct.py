@@ -154,7 +154,7 @@ def test_bias_correction_gives_each_channel_the_float_mean(bias: bool) -> None:
     assert len(means) == 2
     for name in means:
         captured = _value(after, name, x)
-        weights = means[name].weights[:, 0].double()
+        weights = torch.cat(list(means[name].weights)).double()
         mean = (captured.double() * weights[:, None]).sum(0) / weights.sum()
         assert torch.allclose(mean, means[name].values, atol=1e-4)
         expected = _value(graph, name, x)

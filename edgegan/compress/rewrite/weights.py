@@ -1,0 +1,50 @@
+"""Weights that a network computes anew at each run, though no input has a say in them."""
+
+from __future__ import annotations
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.graph import add_constant, argument, aten, evaluate
+from edgegan.compress.rewrite.norm import OUTPUT_AXIS
+from edgegan.runtime.contract import Contract
+
+LAYERS = (*OUTPUT_AXIS, aten.conv3d.default, aten.conv3d.padding, aten.conv_transpose3d.input)
+
+
+def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
+    """Compute once the weights and biases of layers that rest on constants alone.
+
+    Such are weights scaled at run time (equalized learning rate), normalized by a network's own code, or
+    another layer's, transposed.
+    """
+    constants: dict[Node, str] = {}
+    for node in graph.graph.nodes:
+        source = _source(node, constants)
+        if source is not None:
+            constants[node] = source
+    changes = []
+    for node in list(graph.graph.nodes):
+        for index, name in ((1, "weight"), (2, "bias")) if node.target in LAYERS else ():
+            operand = argument(node, index, name)
+            if operand not in constants or operand.op == "get_attr":
+                continue
+            with graph.graph.inserting_before(node):
+                folded = add_constant(graph, constants[operand], evaluate(graph, operand, {}))
+            node.replace_input_with(operand, folded)
+            changes.append(
+                Change("fold_weights", str(folded.target), "x".join(map(str, folded.meta["val"].shape)))
+            )
+    return changes
+
+
+def _source(node: Node, constants: dict[Node, str]) -> str | None:
+    """Return the name of the first tensor that a node rests on; None where it rests on inputs, or chance."""
+    if node.op == "get_attr":
+        return str(node.target)
+    chance = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    if node.op != "call_function" or chance or not node.all_input_nodes:
+        return None
+    sources = [constants.get(source) for source in node.all_input_nodes]
+    return None if None in sources else sources[0]

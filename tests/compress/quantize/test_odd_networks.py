@@ -1,0 +1,144 @@
+"""Networks with parts that have no INT8 form: quantized around these, counted whole, and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgegan.compress.agreement import agreement
+from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.stage import Candidate, Context
+from edgegan.errors import StageError
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+
+PICTURE = Input("x", (3, 8, 8), sample=Sample("uniform", -1.0, 1.0))
+TOKENS = Contract((Input("z", (8,)),), (Output("y", (6, 4), layout=""),))
+PICTURES = Contract((PICTURE,), (Output("y", (3, 8, 8)),))
+
+
+class Attention(nn.Module):
+    """nn.MultiheadAttention puts the batch second, and merges it with the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.end = nn.Linear(8, 6 * 12), nn.Linear(12, 4)
+        self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.start(z).unflatten(1, (6, 12))
+        return torch.tanh(self.end(x + self.attention(x, x, x, need_weights=False)[0]))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.end, self.cells = nn.Linear(8, 6 * 5), nn.Linear(10, 4), nn.GRU(5, 10, num_layers=2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = torch.relu(self.start(z)).unflatten(1, (6, 5)).transpose(0, 1)
+        return torch.tanh(self.end(self.cells(x)[0])).transpose(0, 1)
+
+
+class BatchStatistics(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.last(torch.relu(self.norm(self.first(x)))))
+
+
+class Odd(nn.Module):
+    """A shared layer, weights from arithmetic, weights from the input, and a last layer in float16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.shared = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.weight, self.of_input = nn.Parameter(torch.randn(16, 16, 1, 1)), nn.Linear(3, 16)
+        self.coarse, self.last = nn.Conv2d(16, 16, 1).half(), nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.start(x))
+        for _ in range(3):
+            y = y + torch.relu(self.shared(y)) / 4
+        y = F.conv2d(y, self.weight / self.weight.flatten(1).norm(dim=1)[:, None, None, None])
+        gates = self.of_input(x.mean((0, 2, 3))).view(16, 1, 1, 1)
+        y = F.conv2d(y, 1 + 0 * gates, groups=16)
+        return torch.tanh(self.last(self.coarse(y.half()).float()))
+
+
+def made(
+    module: nn.Module, contract: Contract, folder: Path, **settings: Any
+) -> tuple[dict[str, Any], float]:
+    """Return the proof of the x64 file, and its PSNR on inputs that no one has seen."""
+    torch.manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.GRU):
+            layer.reset_parameters()
+    module = module.eval().requires_grad_(False)
+    stage, before = (
+        Quantize(QuantizeSettings(samples=16, calibrator="mse", **settings)),
+        Candidate(module, module, contract),
+    )
+    stage.requires(before)
+    after = stage.run(before, Context(folder))
+    stage.ensures(before, after)
+    fresh = agreement(after.files["int8"], module, contract, batches=(32,), seed=77)
+    return after.lineage[-1].proof["int8"], fresh["psnr_db"]
+
+
+def test_attention_is_quantized_around_its_products(tmp_path: Path) -> None:
+    proof, psnr = made(Attention(), TOKENS, tmp_path)
+    assert psnr > 40
+    assert proof["int8_layers"] == ["start", "attention", "attention.out_proj", "end"]
+    assert proof["float_layers"] == ["MatMul of activations"]
+    linear, products = 8 * 72 + 6 * 12 * (36 + 12 + 4), 2 * 6 * 6 * 12
+    assert proof["int8_macs_share"] == pytest.approx(linear / (linear + products), abs=1e-4)
+
+
+def test_recurrent_cells_stay_in_float_and_are_counted(tmp_path: Path) -> None:
+    proof, psnr = made(Recurrent(), TOKENS, tmp_path)
+    assert psnr > 40
+    assert (proof["int8_layers"], proof["float_layers"]) == (["start", "end"], ["cells"])
+    linear, cells = 8 * 30 + 6 * 10 * 4, 6 * 3 * 10 * (5 + 10 + 10 + 10)
+    assert proof["int8_macs_share"] == pytest.approx(linear / (linear + cells), abs=1e-4)
+
+
+def test_norms_of_the_batch_at_hand_are_quantized_around(tmp_path: Path) -> None:
+    proof, psnr = made(BatchStatistics(), PICTURES, tmp_path)
+    assert psnr > 35
+    assert proof["int8_layers"] == ["first", "last"]
+
+
+def test_shared_computed_and_half_layers(tmp_path: Path) -> None:
+    proof, psnr = made(Odd(), PICTURES, tmp_path, skip=["of_input"])
+    assert psnr > 35
+    assert proof["int8_layers"][:3] == ["start", "shared", "weight_2"]
+    assert {"coarse", "of_input"} <= set(proof["float_layers"])
+    assert proof["int8_macs_share"] > 0.8
+
+
+@pytest.mark.parametrize("skip", [["shared"], ["coarse"]])
+def test_what_is_printed_can_be_skipped(skip: list[str], tmp_path: Path) -> None:
+    proof, _ = made(Odd(), PICTURES, tmp_path, skip=skip, equalize=False, adaptive_rounding=False)
+    assert set(skip) <= set(proof["float_layers"])
+
+
+def test_a_module_is_skipped_with_all_its_layers(tmp_path: Path) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1)), nn.Conv2d(8, 3, 1)
+    )
+    proof, _ = made(module, PICTURES, tmp_path, skip=["1"], equalize=False, adaptive_rounding=False)
+    assert "1.1" in proof["float_layers"]
+
+
+def test_where_nothing_can_be_quantized_it_is_said(tmp_path: Path) -> None:
+    contract = Contract((Input("x", (3, 4, 4, 4)),), (Output("y", (3, 4, 4, 4), layout=""),))
+    with pytest.raises(StageError, match="no layer is left to quantize"):
+        made(nn.Sequential(nn.Conv3d(3, 3, 1), nn.Tanh()), contract, tmp_path)
