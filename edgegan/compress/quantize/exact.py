@@ -126,9 +126,10 @@ class AsInteger(Interpreter):
         """Whether all that is rounded to levels has the same last bits on any engine."""
         unsettled: set[Node] = set()
         for node in self.nodes:
-            if node.target == decomposed.quantize_per_tensor.default and node.args[0] in unsettled:
-                return False
-            if not self._is_settled(node) or unsettled & set(node.all_input_nodes):
+            if node.target == decomposed.quantize_per_tensor.default:
+                if node.args[0] in unsettled:
+                    return False
+            elif not self._is_settled(node) or unsettled & set(node.all_input_nodes):
                 unsettled.add(node)
         return True
 

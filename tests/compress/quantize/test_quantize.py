@@ -220,7 +220,8 @@ def test_a_broken_file_is_found_out(module: nn.Module, result: Candidate) -> Non
     ]
     useless = [({"psnr_db": 9.0}, "9.0 dB"), ({"int8_layers": []}, "no layer")]
     for proof, why in (*wrong, *useless):
-        record = record.__class__(record.stage, {}, {}, {"int8": {**proof_of(result), **proof}})
+        found = {**proof_of(result), "saturates": False, "settled": True, **proof}
+        record = record.__class__(record.stage, {}, {}, {"int8": found})
         kind = ProofError if (proof, why) in wrong else StageError
         with pytest.raises(kind, match=f"(?s){why}.*next:"):
             Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
