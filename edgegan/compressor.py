@@ -26,7 +26,7 @@ from edgegan.errors import ModelError, RecipeError
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
 from edgegan.owned import HeldFolder, held
-from edgegan.recipe import ModelSpec, Recipe
+from edgegan.recipe import LatencySpec, ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
 
@@ -61,13 +61,15 @@ def compress_generator(
     profile: str | None = None,
     out: str | Path | None = None,
     until: str | None = None,
+    latency_seconds: float | None = None,
     follower: Follower | None = None,
 ) -> Run:
     """Compress the generator of `recipe`, and measure and bundle the result.
 
     A run that was broken off goes on where it was: stages that finished are not run again, and weights, files
-    and samples are, bit for bit, those of an unbroken run; only what is measured in seconds differs. Run
-    folders can be moved: a stage may be run on another machine.
+    and samples are, bit for bit, those of an unbroken run; only what is measured in seconds differs,
+    and latencies that were withheld are measured again. Run folders can be moved: a stage may be run on
+    another machine.
     Under `torchrun` all processes distil, and the first does the rest.
 
     Args:
@@ -76,6 +78,7 @@ def compress_generator(
         out: the run folder: absent, empty, or a run's; by default `runs/<name>`, with `-<profile>` where that
             is not the first.
         until: the stage to stop after; by default all of it is done.
+        latency_seconds: how long the latency of each row is measured; by default what the recipe says.
         follower: told of each step.
 
     Raises:
@@ -87,6 +90,7 @@ def compress_generator(
         StorageError: the disk is full, the folder is in use for something else or may not be written, or
             another process is writing it.
     """
+    given = {"--profile": profile, "--out": out, "--until": until, "--latency-seconds": latency_seconds}
     read = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, profile)
     stages = build_stages(read)
     names = [stage.name for stage in stages]
@@ -95,6 +99,8 @@ def compress_generator(
             f"the recipe has no stage {until!r}{did_you_mean(until, names)}",
             next=f"its stages: {', '.join(names)}",
         )
+    if latency_seconds is not None:
+        read = read.model_copy(update={"latency": LatencySpec.of(latency_seconds)})
     read.require_files()
     for contract in (read.contract, read.judged):
         contract.check_stored()
@@ -102,7 +108,7 @@ def compress_generator(
     apart = [read.folder, *(path for _, path in read.files())]
     with held(folder, "run", apart=apart) if _first_process() else nullcontext() as holder:
         job = _Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
-        return job.run(stages, _command(recipe, read, profile, out, until))
+        return job.run(stages, _command(recipe, read, given))
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -111,9 +117,8 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / (recipe.name if recipe.profile == first else f"{recipe.name}-{recipe.profile}")
 
 
-def _command(recipe: Any, read: Recipe, profile: str | None, out: Any, until: str | None) -> list[str]:
+def _command(recipe: Any, read: Recipe, given: dict[str, Any]) -> list[str]:
     source = read.folder if isinstance(recipe, Recipe) else recipe
-    given = {"--profile": profile, "--out": out, "--until": until}
     options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     return ["edgegan", "compress", str(source), *options]
 

@@ -31,6 +31,8 @@ FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Of a recipe and of a profile: they name folders."""
+MEASURED = ("quality", "latency")
+"""What profiles override beside stages."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -105,6 +107,28 @@ class Quality(Data):
         return self
 
 
+class LatencySpec(Data):
+    """How latency is measured."""
+
+    seconds: float = Field(gt=0, le=3600)
+    """For each row: longer is surer, on a busy machine above all."""
+
+    @classmethod
+    def of(cls, seconds: float) -> LatencySpec:
+        """Check what was given beside the recipe.
+
+        Raises:
+            InputError: it is not a time.
+        """
+        try:
+            return cls(seconds=seconds)
+        except ValidationError as error:
+            raise InputError(
+                f"latency cannot be measured for {seconds} seconds",
+                next="--latency-seconds takes more than 0, and at most 3600",
+            ) from error
+
+
 class StageSpec(Data):
     """A stage's name and its settings, which the stage itself checks."""
 
@@ -129,10 +153,11 @@ class Recipe(Data):
         discriminator: of the teacher's training, where there is one: it helps distillation.
         contract: what the generator takes and gives.
         quality: what FID and its kin are measured with; without it only PSNR and SSIM are.
+        latency: how long each row's latency is measured; 3 seconds by default.
         seed: of everything that draws numbers.
         stages: in order.
         train: the settings of `edgegan train`, which checks them.
-        profiles: overrides by stage name or "quality".
+        profiles: overrides by stage name, "quality" or "latency".
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -142,6 +167,7 @@ class Recipe(Data):
     discriminator: ModelSpec | None = None
     contract: Annotated[Contract, AfterValidator(_checked_contract)]
     quality: Quality | None = None
+    latency: LatencySpec | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
     stages: tuple[Annotated[StageSpec, BeforeValidator(_stage_from_entry)], ...] = Field(min_length=1)
     train: dict[str, Any] | None = None
@@ -335,14 +361,14 @@ def _apply(
     names = [name for stage in stages if isinstance(stage, dict) for name in stage]
     merged = dict(data)
     for target, override in overrides.items():
-        if target not in ("quality", *names):
+        if target not in (*MEASURED, *names):
             raise RecipeError(
                 f"profile {profile!r} overrides {target!r}, which is not a stage of this recipe"
-                + did_you_mean(target, [*names, "quality"]),
+                + did_you_mean(target, [*names, *MEASURED]),
                 where=source.where(("profiles", profile, target)),
             )
-        if target == "quality":
-            merged["quality"] = _merge(data.get("quality") or {}, override)
+        if target in MEASURED:
+            merged[target] = _merge(data.get(target) or {}, override)
         for stage in stages:
             if isinstance(stage, dict) and target in stage:
                 stage[target] = _merge(stage[target] or {}, override)

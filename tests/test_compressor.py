@@ -7,10 +7,10 @@ import platform
 from pathlib import Path
 
 import pytest
+from quick_latency import shorten
 from small_recipe import RECIPE, write_recipe
 
 from edgegan import compress_generator
-from edgegan.compress import evaluate
 from edgegan.runtime import Bundle
 
 
@@ -18,7 +18,7 @@ from edgegan.runtime import Bundle
 def test_on_arm64_the_int8_file_for_arm64_is_measured_shown_and_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "SECONDS", 0.05)
+    shorten(monkeypatch)
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     stages = "stages:\n  - quantize: {samples: 16, targets: [x64-cpu, arm64-cpu]}\n  - export: {}\n"
     recipe = write_recipe(tmp_path / "small", RECIPE.split("stages:")[0] + stages)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from edgegan.errors import RecipeError
-from edgegan.recipe import Recipe
+from edgegan.errors import InputError, RecipeError
+from edgegan.recipe import LatencySpec, Recipe
 
 TEXT = """\
 schema: 1
@@ -203,3 +203,15 @@ def test_any_data_is_a_recipe_or_refused_as_one(data: Any) -> None:
     for key in ("contract", "stages", "profiles", "model", "quality"):
         with suppress(RecipeError):
             Recipe.of({**yaml.safe_load(TEXT), key: data})
+
+
+def test_how_long_latency_is_measured(write: Any) -> None:
+    assert Recipe.read(write()).latency is None
+    folder = write(TEXT.replace("  full: {}", "  full: {latency: {seconds: 20}}"))
+    recipe = Recipe.read(folder, "full")
+    assert recipe.latency == LatencySpec(seconds=20)
+    assert "latency:\n  seconds: 20.0\n" in recipe.to_yaml()
+    assert LatencySpec.of(0.5).seconds == 0.5
+    for wrong in (0, -1, float("nan"), float("inf"), 1e9):
+        with pytest.raises(InputError, match="latency cannot be measured"):
+            LatencySpec.of(wrong)

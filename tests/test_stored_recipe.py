@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from quick_latency import shorten
 from safetensors.torch import save_file
 
 from edgegan import compress_generator
@@ -53,7 +54,7 @@ stages:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "SECONDS", 0.05)
+    shorten(monkeypatch)
 
 
 def pictures(seed: int = 0) -> NDArray[np.uint8]:

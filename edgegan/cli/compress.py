@@ -19,6 +19,10 @@ def compress(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/<recipe>.")] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    latency_seconds: Annotated[
+        float | None,
+        typer.Option(help="How long each row's latency is measured; 3 s, or as the recipe says."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Compress a recipe's generator, measure the result and bundle it.
@@ -31,7 +35,14 @@ def compress(
         from edgegan.cli.display import Display
         from edgegan.compressor import compress_generator
 
-        run = compress_generator(recipe, profile=profile, out=out, until=until, follower=Display(steps))
+        run = compress_generator(
+            recipe,
+            profile=profile,
+            out=out,
+            until=until,
+            latency_seconds=latency_seconds,
+            follower=Display(steps),
+        )
     result: dict[str, Any] = {
         "run": str(run.folder),
         "stages": list(run.stages),

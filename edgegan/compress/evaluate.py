@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -29,10 +28,11 @@ from edgegan.files import atomic_path, remove, sha256, write_json, write_text
 from edgegan.measure import quality
 from edgegan.measure.features import Extractor, Reference
 from edgegan.measure.fid import Statistics, fid
-from edgegan.measure.latency import measure_latency
+from edgegan.measure.latency import measure_latency, noise
 from edgegan.measure.machine import machine
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.cpu import processors
 from edgegan.runtime.engine_choice import TENSORRT_ONLY, int8_precisions
 from edgegan.version import __version__
 
@@ -155,7 +155,8 @@ class Evaluation:
         self.all, self.models = list(models), [model for model in models if model.unmeasured is None]
         self.folder = run / "evaluation"
         self.contract = recipe.judged
-        self.threads = min(MOST_THREADS, _processors())
+        self.threads = min(MOST_THREADS, processors())
+        self.seconds = recipe.latency.seconds if recipe.latency else SECONDS
         wanted = recipe.quality
         asked, most = wanted.samples if wanted else SAMPLES_WITHOUT_QUALITY, self.contract.distinct()
         self.samples = asked if most is None else min(asked, most)
@@ -183,12 +184,18 @@ class Evaluation:
             if file not in self.kept:
                 remove(file)
         rows = [
-            {**self._facts(model), "unmeasured": model.unmeasured, "warnings": [], "failed": {}}
+            {
+                **self._facts(model),
+                "unmeasured": model.unmeasured,
+                "warnings": [],
+                "failed": {},
+                "withheld": {},
+            }
             if model.unmeasured
             else self._row(model, qualities[model.name], latencies[model.name])
             for model in self.all
         ]
-        return {"protocol": self._protocol(), "rows": rows}
+        return {"protocol": {**self._protocol(), "noise": noise(latencies.values())}, "rows": rows}
 
     def _protocol(self) -> dict[str, Any]:
         return {
@@ -199,7 +206,7 @@ class Evaluation:
             "paired_samples": quality.paired_samples(self.contract, self.samples),
             "seed": SEED,
             "inputs": self.inputs_name,
-            "latency_seconds": SECONDS,
+            "latency_seconds": self.seconds,
             "features": self.extractor.name if self.extractor else None,
             "reference": self.reference_name,
             "machine": machine(),
@@ -223,6 +230,7 @@ class Evaluation:
         costs = {key: value for key, value in latency.items() if key not in ("failed", "warnings")}
         return {
             **self._facts(model),
+            "withheld": {},
             **costs,
             **scores["figures"],
             "warnings": [*latency["warnings"], *scores["warnings"]],
@@ -302,19 +310,21 @@ class Evaluation:
         ]
 
     def _latencies(self, progress: Progress) -> dict[str, dict[str, Any]]:
+        """Return the latencies as they were kept; where one was withheld, all are measured again."""
         names = {model.name: self.checksums[model.name] for model in self.models}
-        cache = self._cache("latency", [names, self.threads, SECONDS, machine()])
-        if not cache.is_file():
+        cache = self._cache("latency", [names, self.threads, self.seconds, machine()])
+        content: dict[str, dict[str, Any]] = json.loads(cache.read_text()) if cache.is_file() else {}
+        if not content or any(latency.get("withheld") for latency in content.values()):
             measured = measure_latency(
                 {model.name: model.path for model in self.models},
                 self.contract,
                 baseline=self.models[0].name,
                 threads=self.threads,
-                seconds=SECONDS,
+                seconds=self.seconds,
                 progress=progress,
             )
-            write_json(cache, {name: latency.to_dict() for name, latency in measured.items()})
-        content: dict[str, dict[str, Any]] = json.loads(cache.read_text())
+            content = {name: latency.to_dict() for name, latency in measured.items()}
+            write_json(cache, content)
         return content
 
     def _cache(self, kind: str, key: Any) -> Path:
@@ -335,7 +345,7 @@ def file_fid(recipe: Recipe) -> FileFid | None:
     wanted = recipe.quality
     if wanted is None or wanted.reference is None:
         return None
-    threads, file = min(MOST_THREADS, _processors()), recipe.path(wanted.reference)
+    threads, file = min(MOST_THREADS, processors()), recipe.path(wanted.reference)
 
     @cache
     def measure() -> tuple[Extractor, Reference]:
@@ -359,7 +369,3 @@ def file_fid(recipe: Recipe) -> FileFid | None:
         return fid(Statistics.of(outputs.features), reference.statistics)
 
     return score
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

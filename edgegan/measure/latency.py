@@ -1,16 +1,17 @@
-"""How long candidates take, measured side by side: each in a process of its own, in interleaved turns.
+"""How long candidates take, measured side by side: each in processes of its own, in interleaved turns.
 
 A turn runs one candidate while the others wait idle; every round gives each candidate one turn, in shuffled
 order. What slows the machine for a while slows all of them, so that ratios within a round hold where times do
-not.
+not. All processes are started anew several times: where memory and threads come to lie changes times too.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-from edgegan.measure.statistics import Interval, interleaved_ratio
+from edgegan.measure.disturbance import ADVICE, Calls, why_speedup_is_withheld, why_times_are_withheld
+from edgegan.measure.statistics import Interval, repeatable
 from edgegan.measure.worker import Worker, WorkerFailed
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.cpu import processors
 
 Floats = NDArray[np.float64]
 
-ROUNDS = 15
-"""Turns that each candidate gets; the intervals are over these."""
+STARTS = 5
+"""How often each candidate's process is started; intervals are over these."""
+
+ROUNDS = 3
+"""Turns that each candidate gets in each of them."""
+
+LEAST_STARTS = 3
+"""A speed-up rests on this many of them at least."""
+
+LEAST_MARGIN = 0.01
+"""A speed-up's interval is no narrower than this to a side: what a few starts agree on by chance."""
 
 CV_LIMIT = 0.10
-"""Warn where the times' standard deviation passes this share of their mean (trtexec, on a GPU: 2.5%)."""
+"""Tell where the times' standard deviation passes this share of their mean (trtexec, on a GPU: 2.5%)."""
 
 DRIFT_LIMIT = 0.10
-"""Warn where the medians of the turns spread by more than this share, 10th to 90th percentile."""
+"""Tell where the medians of the turns spread by more than this share, 10th to 90th percentile."""
 
-SPEEDUP_LIMIT = 0.10
-"""Warn where the interval of the speed-up is wider than this share of it, to either side."""
+DISTURBED_LIMIT = 0.10
+"""Tell where more than this share of calls was interrupted."""
 
 P99_LEAST = 100
 """Warn where p99 rests on fewer times than this."""
@@ -47,13 +59,18 @@ class Latency:
     """What one candidate takes. Where it could not be measured, `failed` says why; the figures are None."""
 
     p50: float | None = None
-    """Milliseconds for one batch inside the engine: half of the runs took less. p90 and p99 likewise."""
+    """Milliseconds for one batch inside the engine: half of the calls took less. p90 and p99 likewise.
+
+    Of calls that nothing interrupted, as all times here."""
     p90: float | None = None
     p99: float | None = None
     cv: float | None = None
     """Coefficient of variation: standard deviation of the times over their mean."""
+    drift: float | None = None
+    """How far the turns' medians spread, 10th to 90th percentile, as a share of the median."""
     speedup: Interval | None = None
-    """How many times faster than the baseline: the median over rounds of the ratio of the turns' medians."""
+    """How many times faster than the baseline: the mean over starts of the ratio of the turns' medians. A
+    repeat of the whole measurement falls within the interval 19 times in 20."""
     end_to_end_ms_p50: float | None = None
     """Milliseconds for one batch with the sampling of its input and the conversion of its images to uint8."""
     load_ms: float | None = None
@@ -61,12 +78,20 @@ class Latency:
     peak_rss_mib: float | None = None
     """Largest resident set of the candidate's process, Python and the engine included, in MiB."""
     iterations: int = 0
+    """Calls that the times are of."""
+    disturbed: int = 0
+    """Calls that other work on the machine interrupted, and that are left out."""
+    withheld: dict[str, str] = field(default_factory=dict)
+    """"latency" or "speedup", where that figure would be wrong, and why."""
     warnings: list[str] = field(default_factory=list)
     """What makes a figure doubtful, in words."""
     failed: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures under their names in `figures.json`, or only `failed` and `warnings`."""
+        """Return the figures under their names in `figures.json`, or only `failed` and `warnings`.
+
+        What is withheld is None.
+        """
         if self.failed is not None:
             return {"failed": self.failed, "warnings": self.warnings}
         return {
@@ -74,11 +99,14 @@ class Latency:
             "latency_ms_p90": self.p90,
             "latency_ms_p99": self.p99,
             "latency_cv": self.cv,
+            "latency_drift": self.drift,
             "speedup": self.speedup.to_dict() if self.speedup else None,
             "end_to_end_ms_p50": self.end_to_end_ms_p50,
             "load_ms": self.load_ms,
             "peak_rss_mib": self.peak_rss_mib,
             "iterations": self.iterations,
+            "disturbed": self.disturbed,
+            "withheld": self.withheld,
             "warnings": self.warnings,
         }
 
@@ -104,7 +132,7 @@ def measure_latency(
         batch: samples in a run.
         threads: threads of the engine in each process.
         seconds: measured time for each candidate, over all its turns.
-        warmup_seconds: time for each candidate to run before anything counts.
+        warmup_seconds: time for each candidate to run, at each start, before anything counts.
         seed: of the order of turns and of the bootstrap.
         progress: called with (steps done, steps in all).
 
@@ -115,23 +143,46 @@ def measure_latency(
         InputError: the baseline is not among the candidates, or a number is not positive.
     """
     _check(candidates, baseline, batch, threads, seconds, warmup_seconds)
-    steps = _Steps(len(candidates) * (ROUNDS + 2), progress)
-    with ExitStack() as stack:
-        runs = {name: _Run(path) for name, path in candidates.items()}
-        for run in runs.values():
-            run.start(stack, contract, batch, threads)
+    steps = _Steps(STARTS * len(candidates) * (ROUNDS + 2), progress)
+    shuffle = random.Random(seed)
+    runs = {name: _Run(path) for name, path in candidates.items()}
+
+    def shuffled() -> Iterable[_Run]:
+        for run in shuffle.sample(list(runs.values()), len(runs)):
+            yield run
             steps.step()
-        for run in runs.values():
-            run.turn(warmup_seconds, counts=False)
-            steps.step()
-        shuffle = random.Random(seed)
-        for _ in range(ROUNDS):
-            for run in shuffle.sample(list(runs.values()), len(runs)):
-                run.turn(seconds / ROUNDS)
-                steps.step()
-        for run in runs.values():
-            run.weigh()
-        return {name: _latency(run, runs[baseline], baseline, seed) for name, run in runs.items()}
+
+    for _ in range(STARTS):
+        with ExitStack() as stack:
+            for run in shuffled():
+                run.start(stack, contract, batch, threads)
+            for run in shuffled():
+                run.turn(warmup_seconds, counts=False)
+            for _ in range(ROUNDS):
+                for run in shuffled():
+                    run.turn(seconds / (STARTS * ROUNDS))
+            for run in runs.values():
+                run.weigh()
+    cpus = min(threads, processors())
+    return {name: _latency(run, runs[baseline], baseline, cpus) for name, run in runs.items()}
+
+
+def noise(latencies: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return one sentence on how busy the machine was, by each `Latency.to_dict`; None where it was quiet."""
+    measured = [latency for latency in latencies if "iterations" in latency]
+    calls = sum(latency["iterations"] + latency["disturbed"] for latency in measured)
+    disturbed = sum(latency["disturbed"] for latency in measured) / max(1, calls)
+    cv = max((latency["latency_cv"] or 0.0 for latency in measured), default=0.0)
+    drift = max((latency["latency_drift"] or 0.0 for latency in measured), default=0.0)
+    signs = {
+        f"{disturbed:.0%} of all calls were interrupted, and are left out": disturbed > DISTURBED_LIMIT,
+        f"times vary by up to {cv:.0%}": cv > CV_LIMIT,
+        f"medians by up to {drift:.0%} between turns": drift > DRIFT_LIMIT,
+    }
+    told = [sign for sign, holds in signs.items() if holds]
+    return (
+        f"Measured on a busy machine: {', '.join(told)}. Trust the speed-ups, not the ms." if told else None
+    )
 
 
 def _check(
@@ -167,11 +218,14 @@ class _Run:
         self._path = path
         self._worker: Worker | None = None
         self.failed: str | None = None
-        self.load_ms = self.peak_rss_mib = 0.0
-        self.turns: list[list[float]] = []
-        self.end_to_end: list[float] = []
+        self.load_ms: list[float] = []
+        self.peak_rss_mib = 0.0
+        self.starts: list[list[Calls]] = []
+        """The turns of each start."""
 
     def start(self, stack: ExitStack, contract: Contract, batch: int, threads: int) -> None:
+        if self.failed is not None:
+            return
         self._worker = Worker(threads)
         stack.callback(self._worker.close)
         reply = self._ask(
@@ -184,20 +238,36 @@ class _Run:
                 "threads": threads,
             }
         )
-        self.load_ms = reply.get("load_ms", 0.0)
+        self.load_ms.append(reply.get("load_ms", 0.0))
+        self.starts.append([])
 
     def turn(self, seconds: float, *, counts: bool = True) -> None:
         reply = self._ask({"do": "turn", "seconds": seconds, "least": _LEAST_PER_TURN}, seconds)
         if counts and reply:
-            self.turns.append(reply["run_ms"])
-            self.end_to_end += reply["end_to_end_ms"]
+            self.starts[-1].append(Calls.of(reply))
 
     def weigh(self) -> None:
-        self.peak_rss_mib = self._ask({"do": "memory"}).get("peak_rss_mib", 0.0)
+        self.peak_rss_mib = max(self.peak_rss_mib, self._ask({"do": "memory"}).get("peak_rss_mib", 0.0))
 
-    @property
+    @cached_property
+    def calls(self) -> Calls:
+        return Calls.of(*(turn for start in self.starts for turn in start))
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which of all calls nothing interrupted."""
+        return self.calls.kept(self.calls.busy)
+
+    @cached_property
     def medians(self) -> Floats:
-        return np.array([np.median(turn) for turn in self.turns])
+        """The medians of what is kept of each turn (starts, rounds); NaN where nothing is."""
+        kept = [[turn.run_ms[turn.kept(self.calls.busy)] for turn in start] for start in self.starts]
+        return np.array([[np.median(turn) if len(turn) else np.nan for turn in start] for start in kept])
+
+    @cached_property
+    def cpu_ms(self) -> Floats:
+        """The mean CPU time of a call, interrupted or not, of each start."""
+        return np.array([np.mean(np.concatenate([turn.cpu_ms for turn in start])) for start in self.starts])
 
     def _ask(self, request: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
         if self.failed is not None or self._worker is None:
@@ -210,54 +280,62 @@ class _Run:
             return {}
 
 
-def _latency(run: _Run, baseline: _Run, baseline_name: str, seed: int) -> Latency:
+def _latency(run: _Run, baseline: _Run, baseline_name: str, cpus: int) -> Latency:
     if run.failed is not None:
         return Latency(failed=run.failed)
-    times, end_to_end = np.concatenate(run.turns), float(np.median(run.end_to_end))
+    kept = int(run.kept.sum())
+    costs = Latency(
+        load_ms=float(np.median(run.load_ms)),
+        peak_rss_mib=run.peak_rss_mib,
+        iterations=kept,
+        disturbed=len(run.calls) - kept,
+    )
+    if reason := why_times_are_withheld(run.calls, kept, cpus):
+        return replace(costs, withheld={"latency": reason})
+    times, end_to_end = run.calls.run_ms[run.kept], float(np.median(run.calls.end_to_end_ms[run.kept]))
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
-    if baseline.failed is None:
-        speedup = interleaved_ratio(baseline.medians, run.medians, seed=seed)
-        doubts = _doubts_of_speedup(speedup)
-    else:
-        speedup, doubts = None, [f"no speed-up: the baseline {baseline_name!r} could not be measured"]
-    return Latency(
+    low, high = np.nanpercentile(run.medians, [10, 90])
+    speedup, withheld, warnings = _speedup(run, baseline, baseline_name, cpus)
+    return replace(
+        costs,
         p50=p50,
         p90=p90,
         p99=p99,
         cv=float(times.std() / times.mean()),
+        drift=float((high - low) / p50),
         speedup=speedup,
         end_to_end_ms_p50=end_to_end,
-        load_ms=run.load_ms,
-        peak_rss_mib=run.peak_rss_mib,
-        iterations=len(times),
-        warnings=_doubts_of_times(times, run.medians, end_to_end) + doubts,
+        withheld={"speedup": withheld} if withheld else {},
+        warnings=_doubts_of_times(times, end_to_end) + warnings,
     )
 
 
-def _doubts_of_times(times: Floats, medians: Floats, end_to_end: float) -> list[str]:
+def _speedup(
+    run: _Run, baseline: _Run, name: str, cpus: int
+) -> tuple[Interval | None, str | None, list[str]]:
+    """Return the speed-up, or why it is withheld, or a warning that there is none."""
+    if baseline.failed is not None:
+        return None, None, [f"no speed-up: the baseline {name!r} could not be measured"]
+    if run is baseline:
+        return Interval(1.0, 1.0, 1.0), None, []
+    if why_times_are_withheld(baseline.calls, int(baseline.kept.sum()), cpus):
+        return None, f"the times of {name!r}, which it is relative to, are withheld", []
+    rounds = np.log(baseline.medians / run.medians)
+    starts = np.array([np.exp(np.nanmedian(row)) for row in rounds if np.isfinite(row).any()])
+    if len(starts) < min(STARTS, LEAST_STARTS):
+        return None, f"only {len(starts)} of {STARTS} starts had calls that nothing interrupted: {ADVICE}", []
+    interval = repeatable(starts, least=LEAST_MARGIN)
+    cpu = float(np.exp(np.mean(np.log(baseline.cpu_ms / run.cpu_ms))))
+    reason = why_speedup_is_withheld(interval.value, cpu)
+    return (None if reason else interval), reason, []
+
+
+def _doubts_of_times(times: Floats, end_to_end: float) -> list[str]:
     """Return what makes the times doubtful, each with the limit that it passed."""
-    median, cv = np.median(times), times.std() / times.mean()
-    low, high = np.percentile(medians, [10, 90])
-    drift = (high - low) / median
     doubts = {
-        f"times vary by {cv:.0%} (over {CV_LIMIT:.0%}): the machine is busy; p90 and p99 say little": (
-            cv > CV_LIMIT
-        ),
-        f"turns differ by {drift:.0%} (over {DRIFT_LIMIT:.0%}): clocks or load changed; "
-        "trust the speed-up, not the ms": drift > DRIFT_LIMIT,
         f"p99 rests on {len(times)} runs (fewer than {P99_LEAST}): measure for longer": len(times)
         < P99_LEAST,
         "sampling and conversion take longer than the model: "
-        "an app sees end_to_end_ms_p50, and less speed-up": end_to_end > 2 * median,
+        "an app sees end_to_end_ms_p50, and less speed-up": end_to_end > 2 * np.median(times),
     }
     return [doubt for doubt, holds in doubts.items() if holds]
-
-
-def _doubts_of_speedup(speedup: Interval) -> list[str]:
-    margin = max(speedup.high - speedup.value, speedup.value - speedup.low)
-    if margin <= SPEEDUP_LIMIT * speedup.value:
-        return []
-    return [
-        f"the speed-up is {speedup.low:.2f} to {speedup.high:.2f} (over {SPEEDUP_LIMIT:.0%} to a side): "
-        "measure for longer"
-    ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from typing import Any
 
-from edgegan.runtime.cpu import cpu
+from edgegan.runtime.cpu import cpu, processors
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt")
 
@@ -25,7 +24,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": processor.model,
         "board": processor.board,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": processors(),
         "flags": list(processor.flags),
         "ram_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "os": platform.platform(),

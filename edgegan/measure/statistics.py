@@ -67,18 +67,29 @@ def normal_interval(value: float, deviation: float, *, lowest: float = -math.inf
     return Interval(float(value), float(max(lowest, value - margin)), float(value + margin))
 
 
-def interleaved_ratio(numerators: NDArray[Any], denominators: NDArray[Any], *, seed: int = 0) -> Interval:
-    """Return the median of the ratios of two interleaved series, with its bootstrap interval.
+def repeatable(ratios: NDArray[Any], *, least: float = 0.0) -> Interval:
+    """Return the geometric mean of ratios, with the interval that a repeat of the whole measurement falls in.
 
-    Both have shape (turns,): entry `i` of each was measured in turn `i`, so that what slows the machine
-    for a while slows both and leaves their ratio alone.
+    `ratios` (starts,) were measured in processes that were started apart, so that their spread holds what
+    changes from start to start. Student's t on their logarithms, for the difference between this mean and the
+    mean of as many starts again: wider by sqrt(2) than the interval for the true value, which it holds too.
+
+    Args:
+        ratios: two or more.
+        least: the interval's least half width, as a share of the value.
 
     Raises:
-        DataError: the lengths differ, there are fewer than two turns, or a value is not positive and finite.
+        DataError: there are fewer than two ratios, or one is not positive and finite.
     """
-    a, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
-    if a.shape != b.shape:
-        raise DataError(f"interleaved series must be equally long, not {a.shape} and {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all() and (a > 0).all() and (b > 0).all()):
+    from scipy.stats import t
+
+    values = np.asarray(ratios, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise DataError(f"an interval needs at least 2 ratios in one axis, not an array of {values.shape}")
+    if not (np.isfinite(values).all() and (values > 0).all()):
         raise DataError("a ratio needs values that are positive and finite")
-    return bootstrap(a / b, np.median, seed=seed)
+    logs, count = np.log(values), len(values)
+    error = logs.std(ddof=1) * math.sqrt(2 / count)
+    margin = max(float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(error), math.log1p(least))
+    value = math.exp(float(logs.mean()))
+    return Interval(value, value * math.exp(-margin), value * math.exp(margin))

@@ -4,7 +4,8 @@ One request and one reply at a time, each one line of JSON:
 
     {"do": "load", "model": PATH, "contract": {...}, "stored": FOLDER or null, "batch": 1, "threads": 2}
                                                  ->  {"load_ms", "engine"}
-    {"do": "turn", "seconds": 0.2, "least": 2}   ->  {"run_ms": [...], "end_to_end_ms": [...]}
+    {"do": "turn", "seconds": 0.2, "least": 2}   ->  {"run_ms": [...], "cpu_ms": [...], "lost_ms": [...],
+                                                      "switches": [...], "end_to_end_ms": [...]}
     {"do": "memory"}                             ->  {"peak_rss_mib"}
 
 A failure answers {"error": TEXT}. The worker ends when its input does.
@@ -31,6 +32,9 @@ from edgegan.runtime.contract import Arrays, Contract, to_uint8
 COMMAND = (sys.executable, "-m", "edgegan.measure.worker")
 PATIENCE_S = 120.0
 """How long a reply may take beyond the seconds that were asked for."""
+
+MEASURED = ("run_ms", "cpu_ms", "lost_ms", "end_to_end_ms", "switches")
+"""What a turn tells of each call."""
 
 _UNTIMED = 2
 _SETTLED_SHARE, _SETTLE_WINDOW_S, _SETTLE_LIMIT_S = 0.1, 0.02, 0.5
@@ -126,28 +130,43 @@ class _Bench:
         self.loaded = {"load_ms": (time.perf_counter() - start) * 1e3, "engine": self._engine.name}
 
     def turn(self, seconds: float, least: int) -> dict[str, list[float]]:
-        """Run for `seconds` and at least `least` times, after untimed runs; end when all is quiet."""
+        """Run for `seconds` and at least `least` times, after untimed runs; end when all is quiet.
+
+        Of each call, in the engine: `run_ms`, `cpu_ms` of all threads, and `lost_ms`, in which the calling
+        thread had no CPU. With sampling and conversion: `end_to_end_ms`, and `switches`, how often the system
+        took a CPU away from a thread of this process.
+        """
         for seed in range(_UNTIMED):
             self._convert(self._engine(self._contract.sample(self._batch, seed)))
-        runs, ends = [], []
+        calls: dict[str, list[float]] = {name: [] for name in MEASURED}
         deadline = time.perf_counter() + seconds
-        while len(runs) < least or time.perf_counter() < deadline:
-            begin = time.perf_counter()
-            inputs = self._contract.sample(self._batch, len(runs))
-            before = time.perf_counter()
+        while len(calls["run_ms"]) < least or time.perf_counter() < deadline:
+            switched, begin = _switches(), time.perf_counter()
+            inputs = self._contract.sample(self._batch, len(calls["run_ms"]))
+            cpu, own, before = time.process_time(), time.thread_time(), time.perf_counter()
             outputs = self._engine(inputs)
-            after = time.perf_counter()
+            after, own, cpu = time.perf_counter(), time.thread_time() - own, time.process_time() - cpu
             self._convert(outputs)
-            end = time.perf_counter()
-            runs.append((after - before) * 1e3)
-            ends.append((end - begin) * 1e3)
+            end, run = time.perf_counter(), after - before
+            figures = (run * 1e3, cpu * 1e3, max(0.0, run - own) * 1e3, (end - begin) * 1e3)
+            for name, figure in zip(MEASURED, (*figures, _switches() - switched)):
+                calls[name].append(figure)
         _settle()
-        return {"run_ms": runs, "end_to_end_ms": ends}
+        return calls
 
     def _convert(self, outputs: Arrays) -> None:
         for output in self._contract.outputs:
             if output.layout == "CHW":
                 to_uint8(outputs[output.name], output.range)
+
+
+def _switches() -> int:
+    """Return how often the system took a CPU away from a thread of this process; 0 where it does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _settle() -> None:

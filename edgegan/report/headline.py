@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edgegan.report import format
-from edgegan.report.view import failure, is_full, quality_key, row_label
+from edgegan.report.view import failure, is_full, quality_key, row_label, withheld
 
 Row = Mapping[str, Any]
+WORDS = {"better": "better", "worse": "worse", "plain": "within the intervals"}
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Item:
     figure: str
     what: str
     detail: str
+    tone: Literal["better", "worse", "plain"] = "plain"
+    """Of the figure against the full model's: only what is better is shown as a success."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ def _times_less(full: Row, row: Row, key: str, words: tuple[str, str], write: An
         return _gap(row, key, words[0])
     detail = f"{write(before)} → {write(after)}"
     if after > before:
-        return Item(format.ratio(after / before), words[1], detail)
-    return Item(format.ratio(before / after), words[0], detail)
+        return Item(format.ratio(after / before), words[1], detail, "worse")
+    return Item(format.ratio(before / after), words[0], detail, "better" if after < before else "plain")
 
 
 def _speed(full: Row, row: Row, protocol: Mapping[str, Any]) -> Item:
@@ -74,7 +77,8 @@ def _speed(full: Row, row: Row, protocol: Mapping[str, Any]) -> Item:
         detail += f", {before} → {after} ms"
     what = "the speed" if speedup["value"] < 1 else "faster"
     batch = protocol.get("batch")
-    return Item(figure, what if batch is None else f"{what} at batch {batch}", detail)
+    tone = "worse" if speedup["value"] < 1 else "better" if speedup["low"] > 1 else "plain"
+    return Item(figure, what if batch is None else f"{what} at batch {batch}", detail, tone)
 
 
 def _quality(full: Row, row: Row, rows: Sequence[Row]) -> Item:
@@ -85,7 +89,15 @@ def _quality(full: Row, row: Row, rows: Sequence[Row]) -> Item:
     if row.get(key) is None or full.get(key) is None:
         return _gap(row if row.get(key) is None else full, key, what)
     (before, low), (after, high) = (format.interval_parts(each[key]) for each in (full, row))
-    return Item(f"{before} → {after}", what, f"{low} → {high}")
+    tone = _fid_tone(full[key], row[key])
+    return Item(f"{before} → {after}", f"{what}, {WORDS[tone]}", f"{low} → {high}", tone)
+
+
+def _fid_tone(full: Any, row: Any) -> Literal["better", "worse", "plain"]:
+    """Judge by the intervals: where they overlap, neither is better."""
+    if row["low"] > full["high"]:
+        return "worse"
+    return "better" if row["high"] < full["low"] else "plain"
 
 
 def _paired(row: Row) -> Item:
@@ -97,5 +109,7 @@ def _paired(row: Row) -> Item:
 
 
 def _gap(row: Row, key: str, what: str) -> Item:
-    reason = failure(row, key)
-    return Item("failed" if reason else format.MISSING, what, reason or "not measured")
+    for figure, reason in (("withheld", withheld(row, key)), ("failed", failure(row, key))):
+        if reason:
+            return Item(figure, what, reason, "worse")
+    return Item(format.MISSING, what, "not measured")

@@ -67,10 +67,8 @@ def markdown_table(figures: Mapping[str, Any]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"<sup>{number}</sup> {_escaped(note)}" for number, note in enumerate(view.notes, 1)]
-    return (
-        "\n".join([*lines, *(line for note in [*notes, *map(_escaped, view.absent)] for line in ("", note))])
-        + "\n"
-    )
+    notes += map(_escaped, _sentences(view))
+    return "\n".join([*lines, *(line for note in notes for line in ("", note))]) + "\n"
 
 
 def _view(figures: Mapping[str, Any]) -> TableView:
@@ -83,13 +81,17 @@ def _title(column: Column) -> str:
     return f"{column.title} ms" if column.key.startswith("latency") else column.title
 
 
+def _sentences(view: TableView) -> list[str]:
+    return [*view.absent, *([view.noise] if view.noise else [])]
+
+
 def _caption(view: TableView) -> Text | None:
-    lines = [f"{_raised(number)} {note}" for number, note in enumerate(view.notes, 1)] + view.absent
+    lines = [f"{_raised(number)} {note}" for number, note in enumerate(view.notes, 1)] + _sentences(view)
     return Text("\n".join(lines), style="dim") if lines else None
 
 
 def _text(cell: Cell) -> Text:
-    style = {"value": "", "missing": "dim", "failed": "red"}[cell.kind]
+    style = {"value": "", "missing": "dim", "failed": "red", "withheld": "yellow"}[cell.kind]
     text = Text(cell.text, style=style)
     if cell.detail.startswith("["):
         text.append(f" {cell.detail}", style="dim")

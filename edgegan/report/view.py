@@ -37,7 +37,7 @@ class Cell:
 
     text: str
     detail: str = ""
-    kind: Literal["value", "missing", "failed"] = "value"
+    kind: Literal["value", "missing", "failed", "withheld"] = "value"
     note: int | None = None
 
 
@@ -62,6 +62,8 @@ class TableView:
     notes: list[str]
     absent: list[str]
     """For figures that no row has: one sentence each that says why."""
+    noise: str | None
+    """How busy the machine was, in one sentence; None where it was quiet."""
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -93,7 +95,15 @@ def quality_key(rows: Sequence[Row], metric: str) -> str | None:
 
 def failure(row: Row, key: str) -> str | None:
     """Return why the figure `key` of a row failed; `latency` and `quality` failed hold for all of theirs."""
-    failed = row.get("failed") or {}
+    return _reason(row.get("failed") or {}, key)
+
+
+def withheld(row: Row, key: str) -> str | None:
+    """Return why the figure `key` of a row was measured, and is not told."""
+    return _reason(row.get("withheld") or {}, key)
+
+
+def _reason(failed: Mapping[str, Any], key: str) -> str | None:
     family = "latency" if key in OF_LATENCY else key
     if "quality" in failed and _metric(key) in OF_QUALITY:
         return str(failed["quality"])
@@ -126,7 +136,9 @@ def table_view(figures: Mapping[str, Any], keys: Sequence[str] | None = None) ->
     others = [
         column.title for column in wanted if column not in present and _metric(column.key) not in OF_FEATURES
     ]
-    return TableView(present, views, notes.texts, _absent(lacking, others, figures.get("protocol") or {}))
+    protocol = figures.get("protocol") or {}
+    absent = _absent(lacking, others, protocol)
+    return TableView(present, views, notes.texts, absent, protocol.get("noise"))
 
 
 def row_label(row: Row) -> str:
@@ -165,8 +177,9 @@ def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
         return Cell(
             format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} {row['unmeasured']}")
         )
-    reason = failure(row, column.key)
-    if reason is not None:
+    if (reason := withheld(row, column.key)) is not None:
+        return Cell("withheld", kind="withheld", note=notes.number(f"withheld: {reason}"))
+    if (reason := failure(row, column.key)) is not None:
         return Cell("failed", kind="failed", note=notes.number(f"failed: {reason}"))
     if is_full(row) and _metric(column.key) in OF_COMPARISON:
         return Cell(BASELINE, kind="missing")
@@ -176,7 +189,7 @@ def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
 
 
 def _has(row: Row, key: str) -> bool:
-    return row.get(key) is not None or failure(row, key) is not None
+    return any(found is not None for found in (row.get(key), failure(row, key), withheld(row, key)))
 
 
 def _metric(key: str) -> str:

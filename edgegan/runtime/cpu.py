@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ def cpu() -> Cpu:
         BOARD.read_text(errors="replace").strip("\0\n ") if BOARD.exists() else None,
         tuple(flag for flag in FLAGS if flag in found),
     )
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fields(text: str) -> dict[str, str]:

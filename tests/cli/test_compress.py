@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick_latency import shorten
 from safetensors import safe_open
 from small_recipe import RECIPE, write_recipe
 
@@ -46,7 +47,7 @@ def compress(*words: str | Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "SECONDS", 0.1)
+        shorten(patch)
         patch.setattr(evaluate, "SAMPLES_WITHOUT_QUALITY", 100)
         try:
             main(["compress", *map(str, words)])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegan.errors import DataError
-from edgegan.measure.statistics import Interval, bootstrap, interleaved_ratio, normal_interval
+from edgegan.measure.statistics import Interval, bootstrap, normal_interval, repeatable
 
 
 def test_an_interval_becomes_plain_data() -> None:
@@ -43,18 +43,22 @@ def test_the_interval_of_a_mean_covers_at_about_its_nominal_rate() -> None:
     assert 0.90 <= hits / 400 <= 0.98
 
 
-def test_the_interval_of_a_ratio_covers_through_shared_drift() -> None:
+def test_a_repeat_of_the_whole_falls_into_the_interval_19_times_in_20() -> None:
     rng = np.random.default_rng(3)
-    hits, widths = 0, []
-    for seed in range(400):
-        drift = np.exp(rng.normal(0, 0.5, 15))
-        slow = 3.0 * drift * np.exp(rng.normal(0, 0.05, 15))
-        fast = 1.0 * drift * np.exp(rng.normal(0, 0.05, 15))
-        interval = interleaved_ratio(slow, fast, seed=seed)
-        hits += interval.low <= 3.0 <= interval.high
-        widths.append(interval.high - interval.low)
-    assert 0.90 <= hits / 400 <= 0.99
-    assert np.mean(widths) < 0.5
+    truths, repeats = 0, 0
+    for _ in range(1000):
+        first, second = 3.0 * np.exp(rng.normal(0, 0.05, (2, 5)))
+        interval = repeatable(first)
+        truths += interval.low <= 3.0 <= interval.high
+        repeats += interval.low <= repeatable(second).value <= interval.high
+    assert 0.935 <= repeats / 1000 <= 0.965
+    assert truths >= repeats
+
+
+def test_the_ratio_of_equal_starts_has_the_least_width() -> None:
+    assert repeatable(np.full(5, 2.0)) == Interval(2.0, 2.0, 2.0)
+    narrow = repeatable(np.full(5, 2.0), least=0.01)
+    assert (narrow.low, narrow.high) == (pytest.approx(2 / 1.01), pytest.approx(2.02))
 
 
 def test_a_normal_interval_stops_at_its_lowest_value() -> None:
@@ -70,9 +74,7 @@ def test_values_without_an_interval_are_refused(values: list[float]) -> None:
         bootstrap(np.array(values))
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [([1.0, 2.0], [1.0]), ([1.0, 2.0], [0.0, 1.0]), ([1.0, np.nan], [1.0, 1.0])]
-)
-def test_ratios_without_a_meaning_are_refused(a: list[float], b: list[float]) -> None:
+@pytest.mark.parametrize("ratios", [[1.0], [1.0, 0.0], [1.0, np.nan], [[1.0, 2.0]]])
+def test_ratios_without_a_meaning_are_refused(ratios: list[float]) -> None:
     with pytest.raises(DataError):
-        interleaved_ratio(np.array(a), np.array(b))
+        repeatable(np.array(ratios))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegan.measure.worker import Worker, WorkerFailed
+from edgegan.measure.worker import MEASURED, Worker, WorkerFailed
 from edgegan.runtime.contract import Contract
 
 Files = Callable[..., Path]
@@ -37,7 +37,11 @@ def test_it_loads_runs_and_weighs(live: Worker, generator_file: Files, contract:
     assert loaded["load_ms"] > 0
     assert loaded["engine"].startswith("onnxruntime ")
     turn = live.ask({"do": "turn", "seconds": 0.05, "least": 2}, seconds=0.05)
-    assert len(turn["run_ms"]) == len(turn["end_to_end_ms"]) >= 2
+    assert set(turn) == set(MEASURED)
+    assert len({len(calls) for calls in turn.values()}) == 1
+    assert len(turn["run_ms"]) >= 2
+    assert all(0 <= lost <= run for lost, run in zip(turn["lost_ms"], turn["run_ms"]))
+    assert all(cpu >= 0 for cpu in turn["cpu_ms"])
     assert all(0 < run < whole for run, whole in zip(turn["run_ms"], turn["end_to_end_ms"]))
     assert len(live.ask({"do": "turn", "seconds": 0.0, "least": 3})["run_ms"]) == 3
     assert live.ask({"do": "memory"})["peak_rss_mib"] > 10

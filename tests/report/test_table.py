@@ -64,3 +64,20 @@ def test_markdown(figures):
     )
     assert "failed <sup>1</sup>" in lines[5]
     assert lines[8].startswith("<sup>1</sup> failed: ")
+
+
+def test_noise_is_one_sentence_beneath(figures):
+    figures["protocol"]["noise"] = "Measured on a busy machine: times vary by up to 30%."
+    assert printed(figures, 120).count("Measured on a busy machine") == 1
+    assert markdown_table(figures).endswith("\nMeasured on a busy machine: times vary by up to 30%.\n")
+
+
+def test_withheld_figures_are_said_and_why(figures):
+    reason = "other work interrupted 95 of its 100 calls: close other programs"
+    withheld = dict.fromkeys(("latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "speedup"))
+    figures["rows"][4] |= {**withheld, "withheld": {"latency": reason}}
+    text = printed(figures, 160)
+    assert text.count("withheld") == 5
+    assert f"withheld: {reason}" in text
+    assert "6.0×" not in text
+    assert markdown_table(figures).count("withheld <sup>") == 4

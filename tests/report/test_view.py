@@ -99,3 +99,16 @@ def test_a_failure_holds_for_its_family_only():
     assert failure({}, "fid_10k") is None
     assert failure({"failed": {"quality": "crashed"}}, "psnr_db") == "crashed"
     assert failure({"failed": {"quality": "crashed"}}, "macs") is None
+
+
+def test_a_file_that_is_not_measured_here_says_why_in_every_cell(figures):
+    why = "not measured here: it is for TensorRT on an NVIDIA GPU"
+    figures["rows"].append(
+        {"name": "int8-tensorrt", "label": "INT8-TENSORRT", "params": 5, "unmeasured": why}
+    )
+    view = table_view(figures)
+    found = cells(view, "int8-tensorrt")
+    assert (found["params"].text, found["params"].kind) == ("5", "value")
+    for key in ("latency_ms_p50", "speedup", "fid_10k", "psnr_db"):
+        assert found[key].kind == "missing"
+        assert view.notes[found[key].note - 1] == f"– {why}"

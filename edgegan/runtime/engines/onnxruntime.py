@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.contract import Arrays
+from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Engine, Port
 
 _DTYPES = {
@@ -52,7 +52,7 @@ class OnnxRuntimeEngine(Engine):
         if threads is not None and threads < 1:
             raise InputError(f"the number of threads must be 1 or more, not {threads}")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _processors()
+        options.intra_op_num_threads = threads or processors()
         options.inter_op_num_threads = 1
         options.log_severity_level = _SILENT
         if not optimized:
@@ -94,12 +94,6 @@ class OnnxRuntimeEngine(Engine):
     def close(self) -> None:
         """Free the session; the engine cannot be called again."""
         self._session = None
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _port(node: Any) -> Port:
