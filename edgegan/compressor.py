@@ -182,6 +182,7 @@ class _Job:
             "profile": self.recipe.profile,
             "seed": self.recipe.seed,
             "command": command,
+            "recipe_sha256": hashlib.sha256(resolved.encode()).hexdigest(),
             "edgegan": __version__,
             "started": started,
             "machine": machine(),

@@ -49,6 +49,16 @@ def ratio(value: float) -> str:
     return f"{number(value, 2)}{TIMES}"
 
 
+def percent(share: float) -> str:
+    """Write a share of 1: `92%`, `99.7%`; never 0% or 100% of what is neither."""
+    value = 100 * share
+    if 0.05 <= value < 1 or 99 < value <= 99.95:
+        return f"{value:.1f}%"
+    if 0 < value < 0.05 or 99.95 < value < 100:
+        return "under 0.1%" if value < 1 else "over 99.9%"
+    return f"{value:.0f}%"
+
+
 def seconds(value: float) -> str:
     """Write a duration: `0.42 s`, `12 s`, `3 min 20 s`, `1 h 5 min`."""
     if value < 10:

@@ -109,7 +109,8 @@ def _paired(row: Row) -> Item:
 
 
 def _gap(row: Row, key: str, what: str) -> Item:
-    for figure, reason in (("withheld", withheld(row, key)), ("failed", failure(row, key))):
-        if reason:
-            return Item(figure, what, reason, "worse")
+    if reason := withheld(row, key):
+        return Item("withheld", what, reason)
+    if reason := failure(row, key):
+        return Item("failed", what, reason, "worse")
     return Item(format.MISSING, what, "not measured")

@@ -15,6 +15,8 @@ LONG_LIST = 8
 SENSITIVITY = "sensitivity"
 """A list of the proof that has a table and a plot of its own."""
 LONG_TABLE = 12
+NAMED_LAYERS = 5
+"""Layers in float that a sentence names."""
 SPELLINGS = {
     "cpu": "CPU", "db": "dB", "fid": "FID", "gib": "GiB", "int8": "INT8", "macs": "MACs", "mib": "MiB",
     "onnx": "ONNX", "os": "OS", "psnr": "PSNR", "ram": "RAM", "ssim": "SSIM",
@@ -49,6 +51,8 @@ class StageView:
     settings: Pairs = field(default_factory=list)
     facts: Pairs = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
+    coverage: list[str] = field(default_factory=list)
+    """For each INT8 file: how much of it runs in INT8, in a sentence."""
     proof: Pairs = field(default_factory=list)
     lists: list[Changes] = field(default_factory=list)
     """The long lists of the proof."""
@@ -72,6 +76,11 @@ def _view(stage: StageFolder) -> StageView:
     view.settings = flat(record.get("settings") or {}, str)
     proof, view.lists = _without_lists(_side_by_side(record.get("proof") or {}))
     view.proof = flat(proof)
+    view.coverage = [
+        sentence
+        for name, found in (record.get("proof") or {}).items()
+        if (sentence := _coverage(name, found))
+    ]
     for key, value in changed.items():
         if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
             view.changes.append(
@@ -82,6 +91,26 @@ def _view(stage: StageFolder) -> StageView:
         else:
             view.facts.append((words(key), _change(key, value).text))
     return view
+
+
+def _coverage(name: str, found: Any) -> str | None:
+    """Say by an INT8 file's proof how much of it runs in INT8; None where the proof does not hold that."""
+    if not isinstance(found, Mapping) or not {"int8_layers", "float_layers", "int8_macs_share"} <= set(found):
+        return None
+    if not all(isinstance(found[key], list) for key in ("int8_layers", "float_layers")):
+        return None
+    inside, outside = len(found["int8_layers"]), len(found["float_layers"])
+    layers = f"{inside} of its {inside + outside} layers"
+    if not inside:
+        return f"The {name} file runs no layer in INT8: it is FP32 with conversions around it."
+    if not outside:
+        return f"The {name} file runs all its multiplications in INT8, in {layers}."
+    share = format.percent(found["int8_macs_share"])
+    kept = ", ".join(map(str, found["float_layers"][:NAMED_LAYERS]))
+    more = f" and {outside - NAMED_LAYERS} more" if outside > NAMED_LAYERS else ""
+    return (
+        f"The {name} file runs {share} of its multiplications in INT8, in {layers}. In float: {kept}{more}."
+    )
 
 
 def _titled(title: str, lines: list[Change]) -> Changes:

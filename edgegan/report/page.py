@@ -100,6 +100,7 @@ def _render(folder: RunFolder) -> str:
         facts=_facts(folder),
         protocol=_protocol(folder),
         machine=_machine(folder),
+        origin=_origin(folder),
         MISSING=format.MISSING,
     )
 
@@ -162,3 +163,13 @@ def _protocol(folder: RunFolder) -> Pairs:
 def _machine(folder: RunFolder) -> Pairs:
     protocol = folder.figures.get("protocol") or {}
     return flat(protocol.get("machine") or folder.run.get("machine") or {})
+
+
+def _origin(folder: RunFolder) -> str | None:
+    """Say of which recipe, by its hash, and of which edgegan the run is; None where it holds neither."""
+    run = folder.run
+    recipe = run.get("recipe_sha256")
+    parts = [f"the recipe's SHA-256 is {recipe}"] if recipe else []
+    parts += [f"made by edgegan {run['edgegan']}"] if run.get("edgegan") else []
+    sentence = ", ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else None

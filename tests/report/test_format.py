@@ -117,3 +117,14 @@ def test_a_count_stays_within_five_percent(value):
 )
 def test_plain(value, text):
     assert format.plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0%"), (1.0, "100%"), (0.5, "50%"), (0.999, "99.9%"), (0.99996, "over 99.9%"),
+        (0.00001, "under 0.1%"), (0.004, "0.4%"), (0.9312, "93%"),
+    ],
+)  # fmt: skip
+def test_a_share_is_never_rounded_to_none_or_all(share, text):
+    assert format.percent(share) == text

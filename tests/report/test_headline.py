@@ -70,7 +70,7 @@ def test_a_withheld_figure_is_no_success_and_says_why(figures):
     int8 = figures["rows"][4]
     int8["speedup"], int8["withheld"] = None, {"speedup": "it is 38 by wall time and 10.8 by CPU time: close"}
     item = headline(figures, "int8").items[2]
-    assert (item.figure, item.tone) == ("withheld", "worse")
+    assert (item.figure, item.tone) == ("withheld", "plain")
     assert "38 by wall time" in item.detail
 
 

@@ -68,3 +68,26 @@ def test_an_unfinished_stage_is_shown_as_such():
 
 def test_words():
     assert words("peak_rss_mib") == "peak rss MiB"
+
+
+def quantized(int8, left, share):
+    proof = {"int8": {"int8_layers": int8, "float_layers": left, "int8_macs_share": share}}
+    return lineage([StageFolder("03-quantize", {"stage": "quantize", "proof": proof}, None)])[0].coverage
+
+
+def test_how_much_runs_in_int8_is_a_sentence():
+    assert views()[2].coverage == [
+        "The int8 file runs 93% of its multiplications in INT8, in 10 of its 12 layers. "
+        "In float: blocks.1.conv2, output."
+    ]
+    assert quantized(["a", "b"], [], 1.0) == [
+        "The int8 file runs all its multiplications in INT8, in 2 of its 2 layers."
+    ]
+    assert quantized([], ["a"], 0.0) == [
+        "The int8 file runs no layer in INT8: it is FP32 with conversions around it."
+    ]
+    many = quantized(["a"], [f"layer{index}" for index in range(9)], 0.99996)
+    assert "runs over 99.9% of its" in many[0]
+    assert many[0].endswith("In float: layer0, layer1, layer2, layer3, layer4 and 4 more.")
+    assert views()[0].coverage == []
+    assert quantized(3, 4, 0.5) == []

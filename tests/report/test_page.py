@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -163,3 +164,53 @@ def test_a_refused_write_is_a_storage_error(run_folder, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(StorageError, match="Permission denied"):
         write_report(run_folder)
+
+
+def edit(run, file, change):
+    content = json.loads((run / file).read_text())
+    change(content)
+    (run / file).write_text(json.dumps(content))
+
+
+def test_only_what_is_better_stands_in_the_colour_of_success(run_folder):
+    def worsen(figures):
+        figures["rows"][4]["speedup"] = {"value": 0.8, "low": 0.7, "high": 0.9}
+        figures["rows"][4]["macs"] = figures["rows"][0]["macs"]
+
+    edit(run_folder, "figures.json", worsen)
+    text = page_of(run_folder)
+    tiles = re.findall(r'<li class="(\w+)"><strong>([^<]+)</strong>', text)
+    assert [tone for tone, _ in tiles] == ["plain", "better", "worse", "worse"]
+    rules = dict(re.findall(r"^(\.tiles[^{]*?) \{([^}]*)\}", text, re.MULTILINE))
+    assert [name for name, rule in rules.items() if "--accent" in rule] == [".tiles .better strong"]
+    assert "--accent" not in re.search(r"tr\.ships[^{]*\{([^}]*)\}", text)[1]
+
+
+def test_withheld_figures_unmeasured_files_and_noise_are_said(run_folder):
+    def withhold(figures):
+        reason = "it is 38 by wall time and 10.8 by CPU time: close other programs"
+        figures["rows"][4] |= {"speedup": None, "withheld": {"speedup": reason}}
+        figures["rows"].append(
+            {"name": "int8-tensorrt", "label": "INT8-TENSORRT", "unmeasured": "not measured here: TensorRT"}
+        )
+        figures["protocol"]["noise"] = "Measured on a busy machine: times vary by up to 30%."
+
+    edit(run_folder, "figures.json", withhold)
+    text = page_of(run_folder)
+    assert '<li class="plain"><strong>withheld</strong>' in text
+    assert '<li id="note-' in text
+    assert "withheld: it is 38 by wall time" in text
+    assert text.count('<p class="quiet">Measured on a busy machine: times vary by up to 30%.</p>') == 1
+    assert text.count("not measured here: TensorRT") >= 2
+    assert "no samples/int8-tensorrt.npz" not in text
+
+
+def test_the_page_says_of_which_recipe_and_version_it_is(run_folder):
+    edit(run_folder, "run.json", lambda run: run.update(recipe_sha256="5a" * 32, edgegan="9.8.7"))
+    assert f"The recipe&#39;s SHA-256 is {'5a' * 32}, made by edgegan 9.8.7." in page_of(run_folder)
+
+
+def test_wide_tables_say_that_they_scroll(run_folder):
+    text = page_of(run_folder)
+    hints = re.findall(r'<p class="quiet hint">[^<]*scrolls? sideways\.</p>\n<div class="scroll"', text)
+    assert len(hints) == 2
