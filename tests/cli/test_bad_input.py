@@ -39,6 +39,13 @@ def fits(message: str) -> str:
     ("old", "new", "line", "words"),
     [
         ("schema: 1", "schema: 1\nsede: 3", 2, ["unknown key 'sede'", "did you mean 'seed'"]),
+        ("stages:", "stagez:", 7, ["unknown key 'stagez'", "did you mean 'stages'"]),
+        ("checkpoint:", "checkpont:", 3, ["unknown key 'checkpont' in model"]),
+        ("name: small", f"name: {'n' * 101}", 2, ["name"]),
+        ("  full:", "  ../../full:", 12, ["a profile is named with"]),
+        ("name: small", "name: small\nseed: true", 3, ["seed: must be a number, not True"]),
+        ("name: small", f"name: small\nseed: {2**63}", 3, ["seed"]),
+        ("steps: 6", "steps: '6'", 9, ["steps: must be a number, not '6'"]),
         ("align: 4", "aling: 4", 8, ["unknown key 'aling' in stages.0.prune", "did you mean 'align'"]),
         ("{distill: {steps: 8}}", "{distill: {stepz: 8}}", 0, ["did you mean 'steps'"]),
         ("  - quantize:", "  - quantise:", 10, ["no stage 'quantise'", "did you mean 'quantize'"]),

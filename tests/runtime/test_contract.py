@@ -213,3 +213,14 @@ def test_uint8_images_pass_through() -> None:
 def test_images_that_are_not_finite_are_refused(bad: float) -> None:
     with pytest.raises(InputError, match="NaN or infinity"):
         to_uint8(np.array([[[[0, bad]]]], np.float16), (-1, 1))
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, 2.0, "4", True, None, np.float32(2), [1]])
+def test_counts_and_seeds_are_whole_numbers(n: Any) -> None:
+    contract = Contract((Input("z", (4,)),), (Output("x", (3, 2, 2)),))
+    with pytest.raises(InputError, match="number of samples must be"):
+        contract.sample(n, 0)
+    if n != 0:
+        with pytest.raises(InputError, match="seed must be"):
+            contract.sample(1, n)
+    assert contract.sample(np.int64(2), np.uint8(3))["z"].shape == (2, 4)  # type: ignore[arg-type]
