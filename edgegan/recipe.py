@@ -66,6 +66,14 @@ def _checked_callable(value: str) -> str:
     return value
 
 
+def _plain_contract(data: Any) -> Any:
+    """Refuse the fields of a contract that are not written: where it was read from, and by which schema."""
+    for key in data if isinstance(data, Mapping) else ():
+        if key not in ("inputs", "outputs"):
+            raise ValueError(f"unknown key {key!r:.80}; the keys are: inputs, outputs")
+    return data
+
+
 def _checked_contract(contract: Contract, info: ValidationInfo) -> Contract:
     """Check the contract; its stored inputs lie in the folder that is the validation's context."""
     try:
@@ -165,7 +173,7 @@ class Recipe(Data):
     description: str = ""
     model: ModelSpec
     discriminator: ModelSpec | None = None
-    contract: Annotated[Contract, AfterValidator(_checked_contract)]
+    contract: Annotated[Contract, BeforeValidator(_plain_contract), AfterValidator(_checked_contract)]
     quality: Quality | None = None
     latency: LatencySpec | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -366,6 +374,7 @@ def _apply(
                 f"profile {profile!r} overrides {target!r}, which is not a stage of this recipe"
                 + did_you_mean(target, [*names, *MEASURED]),
                 where=source.where(("profiles", profile, target)),
+                next=f"override one of: {', '.join(['quality', *names])}",
             )
         if target in MEASURED:
             merged[target] = _merge(data.get(target) or {}, override)

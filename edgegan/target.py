@@ -166,7 +166,7 @@ class Target(_Data):
         except ValidationError as error:
             raise explain(error, cls, source, lambda location: location) from error
         for problem, location in _contradictions(target):
-            raise RecipeError(problem, where=source.where(location))
+            raise RecipeError(problem, where=source.where(location), next="correct the target there")
         return target
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgegan.errors import InputError
 from edgegan.runtime.names import is_safe
 from edgegan.runtime.stored import Arrays, Source, Stored, scaled, shuffled
+from edgegan.runtime.streams import NEWEST, stream
 
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
@@ -81,13 +82,15 @@ class Contract:
     outputs: tuple[Output, ...]
     source: Source | None = field(default=None, compare=False, repr=False)
     """Where the files of stored inputs lie, set by `with_stored`; contracts are equal wherever they do."""
+    streams: int = NEWEST
+    """How streams are seeded (see `streams.py`): the schema of the manifest that a contract was read from."""
 
     def sample(self, n: int, seed: int) -> Arrays:
         """Draw `n` inputs from `seed`; the first `m` of `n` are those of `sample(m, seed)`.
 
-        Each input has a stream of its own: PCG64 seeded with (seed, index of the input). Inputs stored in one
-        file are drawn together, row by row, from the stream of the first of them: no row comes twice before
-        each has come once.
+        Each input has a stream of its own (README.md says which). Inputs stored in one file are drawn
+        together, row by row, from the stream of the first of them: no row comes twice before each has come
+        once.
 
         Raises:
             InputError: `n` or `seed` is too small or no whole number, or stored inputs cannot be read (see
@@ -102,19 +105,19 @@ class Contract:
             InputError: see `sample`.
         """
         n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
-        streams = [np.random.default_rng([seed, index]) for index in range(len(self.inputs))]
+        streams = [stream(seed, index, self.streams) for index in range(len(self.inputs))]
         orders: dict[str, Iterator[int]] = {}
-        for spec, stream in zip(self.inputs, streams):
+        for spec, rng in zip(self.inputs, streams):
             if spec.sample.file and spec.sample.file not in orders:
-                orders[spec.sample.file] = shuffled(stream, self._files.count(spec.sample.file))
+                orders[spec.sample.file] = shuffled(rng, self._files.count(spec.sample.file))
         for start in range(0, n, batch):
             size = min(batch, n - start)
             rows = {file: list(islice(order, size)) for file, order in orders.items()}
             yield {
                 spec.name: self._stored_rows(spec, rows[spec.sample.file])
                 if spec.sample.file
-                else spec.sample.draw(stream, (size, *spec.shape), spec.dtype)
-                for spec, stream in zip(self.inputs, streams)
+                else spec.sample.draw(rng, (size, *spec.shape), spec.dtype)
+                for spec, rng in zip(self.inputs, streams)
             }
 
     def with_stored(self, folder: Path, read: Callable[[str], bytes] | None = None) -> Contract:
@@ -223,8 +226,8 @@ class Contract:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Contract:
-        """Rebuild a contract from `to_dict`'s data.
+    def from_dict(cls, data: Mapping[str, Any], *, streams: int = NEWEST) -> Contract:
+        """Rebuild a contract from `to_dict`'s data, which does not say how `streams` are seeded.
 
         Raises:
             InputError: a field is unknown, missing or of the wrong form.
@@ -236,6 +239,7 @@ class Contract:
             contract = cls(
                 inputs=tuple(_input(spec) for spec in data["inputs"]),
                 outputs=tuple(_output(spec) for spec in data["outputs"]),
+                streams=streams,
             )
             contract._validate()
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:

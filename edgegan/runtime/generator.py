@@ -164,14 +164,16 @@ def _for_all(array: NDArray[Any], n: int) -> NDArray[Any]:
 def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
     if array.shape not in [(n, *shape) for shape in _shapes(spec, array.dtype.name)]:
         raise ModelError(
-            f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says"
+            f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says",
+            where=f"output {spec.name!r}",
+            next="export the model with the contract's shapes and a free batch axis (N)",
         )
     if spec.layout != "CHW":
         return array.astype(np.float32)
     try:
         return to_uint8(array, spec.range)
     except InputError as error:
-        raise ModelError(f"output {spec.name!r}: {error.what}", next=error.next) from error
+        raise ModelError(error.what, where=f"output {spec.name!r}", next=error.next) from error
 
 
 def _shapes(spec: Output, dtype: str) -> list[tuple[int, ...]]:
@@ -191,7 +193,10 @@ def _check_ports(engine: Engine, contract: Contract) -> None:
     ):
         names = sorted(spec.name for spec in specs)
         if names != sorted(ports):
-            raise ModelError(f"the model's {kind} are {sorted(ports)}, the contract's {names}")
+            raise ModelError(
+                f"the model's {kind} are {sorted(ports)}, the contract's {names}",
+                next="export the model with the contract's names",
+            )
     for spec in contract.inputs:
         port = engine.inputs[spec.name]
         if port.dtype != spec.dtype or not _fits(port, spec.shape) or port.shape[0] is not None:

@@ -13,7 +13,8 @@ from edgegan.runtime.contract import Contract
 from edgegan.runtime.names import is_safe
 
 FILE_NAME = "manifest.json"
-SCHEMA = 1
+SCHEMAS = (1, 2)
+"""Those that are read; they differ in how a contract's streams are seeded, and nothing else."""
 LARGEST_MANIFEST = 4 << 20
 LARGEST_FILE = (2 << 30) - 1
 
@@ -78,7 +79,7 @@ class Manifest:
             InputError: the lineage or the figures hold what JSON cannot: NaN, infinity, an object of Python.
         """
         try:
-            data = {"schema": SCHEMA, **asdict(self), "contract": self.contract.to_dict()}
+            data = {"schema": self.contract.streams, **asdict(self), "contract": self.contract.to_dict()}
             if not self.engines:
                 del data["engines"]
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
@@ -106,7 +107,7 @@ class Manifest:
         return cls(
             name=data["name"],
             created_by=data["created_by"],
-            contract=_contract(data["contract"], files),
+            contract=_contract(data["contract"], data["schema"], files),
             models=_models(data["models"], data["default"], files),
             default=data["default"],
             lineage=lineage,
@@ -165,9 +166,9 @@ def _parse(content: bytes) -> dict[str, Any]:
 
 def _check_keys(data: dict[str, Any]) -> None:
     schema = data.get("schema")
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema) is not int or schema not in SCHEMAS:
         refuse(
-            f"its schema is {schema!r:.80}, and this edgegan reads schema {SCHEMA}",
+            f"its schema is {schema!r:.80}, and this edgegan reads schemas {SCHEMAS[0]} and {SCHEMAS[1]}",
             next="pip install --upgrade edgegan, or make the bundle again with this version",
         )
     for key in _KEYS:
@@ -183,9 +184,9 @@ def _text(value: Any, key: str) -> None:
         refuse(f"{key!r} must be 1 to 200 printable characters")
 
 
-def _contract(data: Any, files: dict[str, FileEntry]) -> Contract:
+def _contract(data: Any, schema: int, files: dict[str, FileEntry]) -> Contract:
     try:
-        contract = Contract.from_dict(data)
+        contract = Contract.from_dict(data, streams=schema)
     except InputError as error:
         refuse(f"{error.what:.500}")
     for spec in contract.inputs:

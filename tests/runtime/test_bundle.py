@@ -156,7 +156,7 @@ def rename(name: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("attack", "what"),
     [
-        (change(schema=2), "its schema is 2, and this edgegan reads schema 1"),
+        (change(schema=3), "its schema is 3, and this edgegan reads schemas 1 and 2"),
         (change(schema=0), "its schema is 0"),
         (change(schema="1"), "its schema is '1'"),
         (change(schema=True), "its schema is True"),

@@ -59,20 +59,20 @@ class OnnxRuntimeEngine(Engine):
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-        where = str(model) if isinstance(model, Path) else None
+        self._where = where = str(model) if isinstance(model, Path) else None
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 where or model, options, providers=["CPUExecutionProvider"]
             )
+            self.inputs = {port.name: _port(port) for port in self._session.get_inputs()}
+            self.outputs = {port.name: _port(port) for port in self._session.get_outputs()}
         except Exception as error:  # onnxruntime's own exceptions share no base but this one
             raise ModelError(
                 f"onnxruntime {onnxruntime.__version__} cannot load the model: {error}",
-                where=where,
+                where=where or "the model's bytes",
                 next="check that the file is a whole ONNX model whose opset this onnxruntime knows",
             ) from error
         self.name = f"onnxruntime {onnxruntime.__version__} CPU"
-        self.inputs = {port.name: _port(port) for port in self._session.get_inputs()}
-        self.outputs = {port.name: _port(port) for port in self._session.get_outputs()}
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Run one batch; `inputs` and the result map the model's names to arrays.
@@ -88,7 +88,11 @@ class OnnxRuntimeEngine(Engine):
         try:
             results = self._session.run(None, dict(inputs))
         except Exception as error:  # as above
-            raise ModelError(f"onnxruntime cannot run the model on these inputs: {error}") from error
+            raise ModelError(
+                f"onnxruntime cannot run the model on these inputs: {error}",
+                where=self._where or "the model's bytes",
+                next="check the model with onnx.checker, and the shapes of the inputs",
+            ) from error
         return dict(zip(self.outputs, results))
 
     def close(self) -> None:
