@@ -14,8 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from edgegan import forms
 from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
@@ -26,6 +25,7 @@ from edgegan.errors import ModelError, RecipeError
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
 from edgegan.owned import HeldFolder, held
+from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import LatencySpec, ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
@@ -173,9 +173,9 @@ class _Job:
     def _describe(self, command: list[str]) -> None:
         """Write `run.json`, with the time of the first start of this very recipe, and the resolved recipe."""
         resolved, file = self.recipe.to_yaml(), self.folder / "recipe.yaml"
-        same = file.is_file() and file.read_text(encoding="utf-8") == resolved
-        before = _read_json(self.folder / "run.json") if same else {}
-        started = before.get("started") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+        started = _started(self.folder / "run.json", file, resolved) or datetime.now(timezone.utc).isoformat(
+            timespec="seconds"
+        )
         content = {
             "name": self.recipe.name,
             "description": self.recipe.description,
@@ -234,8 +234,7 @@ class _Job:
         if not samples.is_file():
             return None
         path = samples.with_name("samples.png")
-        with np.load(samples) as file:
-            write_png(path, image_grid(file["images"]))
+        write_png(path, image_grid(read_npz(samples, ["images"])["images"]))
         return path
 
     def _report(self) -> Path:
@@ -267,12 +266,14 @@ def _identity(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     }
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _started(described: Path, file: Path, resolved: str) -> str | None:
+    """Return when the run of the `resolved` recipe began; None where it has not, or its files are damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = read_json(described) if read_text(file) == resolved else {}
+        forms.record({}, {"started": forms.text})(content, "")
+        return content.get("started")
+    except Unreadable:
+        return None
 
 
 def _first_process() -> bool:

@@ -19,17 +19,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from edgegan import forms
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
 from edgegan.compress.macs import Cost, count
 from edgegan.compress.stage import Candidate, FileFid, Progress
 from edgegan.errors import DataError, EdgeganError
 from edgegan.files import atomic_path, remove, sha256, write_json, write_text
+from edgegan.forms import Form
 from edgegan.measure import quality
 from edgegan.measure.features import Extractor, Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.measure.latency import measure_latency, noise
 from edgegan.measure.machine import machine
+from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
@@ -44,6 +47,15 @@ SAMPLES_WITHOUT_QUALITY = 1000
 SHOWN = 64
 MOST_THREADS = 4
 SECONDS = 3.0
+_WARNINGS = {"warnings": forms.list_of(forms.text)}
+_QUALITY = forms.record(
+    {
+        "figures": forms.mapping_of(forms.anything),
+        "failed": forms.mapping_of(forms.text),
+        **_WARNINGS,
+    }
+)
+_LATENCIES = forms.mapping_of(forms.record(_WARNINGS))
 FULL = "full"
 
 Follow = Callable[[str], Progress]
@@ -131,11 +143,35 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 def _exported(module: nn.Module, contract: Contract, path: Path, key: str) -> Path:
     mark = path.with_suffix(".key")
     key = f"{key} {__version__}"
-    if not (path.is_file() and mark.is_file() and mark.read_text() == key):
+    if not (path.is_file() and _text(mark) == f"{key} {sha256(path)}"):
         remove(mark)
         export_onnx(module, contract, path)
-        write_text(mark, key)
+        write_text(mark, f"{key} {sha256(path)}")
     return path
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return read_text(path)
+    except Unreadable:
+        return None
+
+
+def _measured_before(path: Path, form: Form) -> dict[str, Any] | None:
+    """Return what was kept of a measurement; None where that is absent or damaged, and is measured again."""
+    try:
+        content = read_json(path)
+        form(content, "")
+        return content
+    except Unreadable:
+        return None
+
+
+def _is_npz(samples: Path) -> bool:
+    try:
+        return bool(read_npz(samples, ["images"]))
+    except Unreadable:
+        return False
 
 
 class Evaluation:
@@ -255,13 +291,14 @@ class Evaluation:
         for index, model in enumerate(self.models):
             cache = self._cache("quality", self._quality_key(model))
             samples = self.run_folder / "samples" / f"{model.name}.npz"
-            if not (cache.is_file() and (samples.is_file() or self.contract.outputs[0].layout != "CHW")):
+            content = _measured_before(cache, _QUALITY)
+            if content is None or not (self.contract.outputs[0].layout != "CHW" or _is_npz(samples)):
                 base = index * self.samples
                 content = self._quality(
                     model, samples, lambda done, _, base=base: progress(base + done, total)
                 )
                 write_json(cache, content)
-            found[model.name] = json.loads(cache.read_text())
+            found[model.name] = content
             progress((index + 1) * self.samples, total)
         return found
 
@@ -313,8 +350,8 @@ class Evaluation:
         """Return the latencies as they were kept; where one was withheld, all are measured again."""
         names = {model.name: self.checksums[model.name] for model in self.models}
         cache = self._cache("latency", [names, self.threads, self.seconds, machine()])
-        content: dict[str, dict[str, Any]] = json.loads(cache.read_text()) if cache.is_file() else {}
-        if not content or any(latency.get("withheld") for latency in content.values()):
+        content = _measured_before(cache, _LATENCIES) or {}
+        if content.keys() != names.keys() or any(latency.get("withheld") for latency in content.values()):
             measured = measure_latency(
                 {model.name: model.path for model in self.models},
                 self.contract,

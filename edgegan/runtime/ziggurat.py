@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Sequence
 
 LAYERS, BITS = 256, 23
 EDGE = 3.6541528853610088
@@ -17,7 +18,7 @@ AREA = 0.00492867323399
 """Of each layer, as the authors of numpy's tables rounded it."""
 
 
-def tables() -> dict[str, list[float]]:
+def tables() -> dict[str, Sequence[float]]:
     """Return `k` (whole numbers), and `w` and `f`, whose values are exactly those of float32, 256 of each."""
     x = [0.0] * LAYERS
     f = [1.0] * LAYERS
