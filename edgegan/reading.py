@@ -292,7 +292,7 @@ def _float(text: str) -> float:
 
 def _check_depth(data: Any) -> None:
     level = [data]
-    for _ in range(DEEPEST_JSON + 1):
+    for _ in range(DEEPEST_JSON):
         level = [
             item
             for value in level

@@ -297,3 +297,34 @@ def test_a_record_is_plain_data(tmp_path: Path) -> None:
     assert record["seconds"] == 0.5
     assert record["files"] == {"fp32": "model.fp32.onnx"}
     assert set(record["sha256"]) == {"structure.json", "student.safetensors", "model.fp32.onnx"}
+
+
+@pytest.mark.parametrize("file", ["key", "record.json", "structure.json", "student.safetensors"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\xff\xfe", b"[]", b'{"sha256": {"x": 1}}', b"[" * 100_000, b'{"sha256": {}}'],
+    ids=range(6),
+)
+def test_a_stage_whose_record_is_damaged_runs_again(
+    tmp_path: Path, runs: list[str], file: str, damage: bytes
+) -> None:
+    run(tmp_path)
+    whole = contents(tmp_path)
+    runs.clear()
+    (tmp_path / "02-shake" / file).write_bytes(damage)
+    run(tmp_path)
+    assert runs == ["shake"]
+    assert contents(tmp_path) == whole
+
+
+def test_a_record_that_names_files_elsewhere_is_not_followed(tmp_path: Path, runs: list[str]) -> None:
+    run(tmp_path / "stages")
+    (tmp_path / "secret").write_bytes(b"x")
+    record = tmp_path / "stages" / "04-ship" / "record.json"
+    content = json.loads(record.read_text())
+    content["sha256"]["../../secret"] = hashlib.sha256(b"x").hexdigest()
+    content["files"]["int8"] = "../../secret"
+    record.write_text(json.dumps(content))
+    runs.clear()
+    assert run(tmp_path / "stages").files.keys() == {"fp32"}
+    assert runs == ["ship"]

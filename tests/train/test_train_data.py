@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -78,3 +80,66 @@ def test_cifar10_reads_whole(shared: Path) -> None:
     assert data.images.shape == (10_000, 32, 32, 3)
     assert np.bincount(data.labels).tolist() == [1000] * 10
     assert data.classes[0] == "airplane"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "other format", "pixels", "truncated"])
+def test_what_is_no_plain_image_is_refused(tmp_path: Path, kind: str) -> None:
+    path = write_folder(tmp_path / "data") / "dog" / "1.png"
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "other format":
+        Image.new("RGB", (8, 8)).save(path, "TIFF")
+    elif kind == "pixels":
+        header = struct.pack(">II", 2**15, 2**15)
+        path.write_bytes(content.replace(struct.pack(">II", 6, 4), header, 1))
+    else:
+        path.write_bytes(content[:60])
+    with pytest.raises(DataError, match="cannot be decoded") as caught:
+        read_images(tmp_path / "data")
+    assert "dog/1.png" in (caught.value.where or "")
+
+
+def test_16_bit_images_keep_their_brightness(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)).save(tmp_path / "a" / "0.png")
+    assert read_images(tmp_path).images[0, :, :, 0].tolist() == [[0, 100], [200, 255]]
+
+
+def test_a_zip_that_swells_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("a/x.png", "w") as entry,
+    ):
+        for _ in range(20):
+            entry.write(bytes(16 << 20))
+    with pytest.raises(DataError, match="larger than 268435456 bytes"):
+        read_images(tmp_path / "d.zip")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "what"),
+    [
+        (np.zeros((2, 4, 4, 3), np.float32), [0, 1], "train_images are float32"),
+        (np.zeros((2, 4, 4, 2), np.uint8), [0, 1], "train_images are uint8"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0], "train_labels are int64"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0.5, 1.0], "train_labels are float64"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0, 2**40], "a label is 0 or 1099511627776"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [-1, 0], "a label is -1"),
+    ],
+)
+def test_archives_of_other_arrays_are_refused(
+    tmp_path: Path, images: np.ndarray, labels: list[float], what: str
+) -> None:
+    np.savez(tmp_path / "d.npz", train_images=images, train_labels=labels)
+    with pytest.raises(DataError, match=what):
+        read_images(tmp_path / "d.npz")
+
+
+def test_small_images_on_a_huge_canvas_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgegan.train.data.LARGEST_ARRAYS", 1 << 20)
+    with pytest.raises(DataError, match="MiB of memory"):
+        read_images(write_folder(tmp_path / "data"), (3, 1000, 1000))
