@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -54,3 +56,8 @@ def test_what_a_device_imports_is_light(statement: str) -> None:
     code = f"import sys; {statement}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_base_install_takes_no_pydantic() -> None:
+    needed = {re.split(r"[^A-Za-z0-9-]", need)[0] for need in metadata.requires("typer") or []}
+    assert "pydantic" not in needed

@@ -29,6 +29,7 @@ from edgegan.measure.fid import Statistics, fid
 from edgegan.reading import Unreadable, parse_json, read_text
 from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.grid import image_grid, write_png
+from edgegan.train.board import open_board
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
 
@@ -113,11 +114,9 @@ class TeacherTraining:
             StageError: a loss is no longer finite.
             StorageError: a file cannot be written.
         """
-        from torch.utils.tensorboard.writer import SummaryWriter
-
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
+        board = open_board(self.folder / "tensorboard", self.step + 1)
         log = _Log(self.folder / "log.jsonl", self.step)
         settings = self.settings
         losses: dict[str, Tensor] = {}

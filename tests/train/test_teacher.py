@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,17 @@ def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
         "0000003.png",
         "0000006.png",
     ]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_tensorboard_is_used_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    training(tmp_path / "run").run()
+    assert bool(list((tmp_path / "run").glob("tensorboard/*"))) == installed
+    assert (tmp_path / "run" / "log.jsonl").is_file()
 
 
 @pytest.mark.slow

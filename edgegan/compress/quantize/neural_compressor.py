@@ -1,6 +1,6 @@
-"""Our quantizer as an algorithm of neural-compressor, which calibrates and converts.
+"""Our quantizer, for torchao, which prepares and converts, and for neural-compressor, which tunes with it.
 
-neural-compressor is imported late: it takes seconds.
+neural-compressor is imported where it tunes, and nowhere else: it takes seconds.
 """
 
 from __future__ import annotations
@@ -28,18 +28,6 @@ Calibrate = Callable[[GraphModule], object]
 """Sets the levels of a prepared graph, and may change its weights."""
 
 
-def quantize(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:
-    """Return `graph` in Q/DQ form; `graph` itself is used up.
-
-    Raises:
-        MissingDependency: neural-compressor is not installed.
-    """
-    with quiet():
-        nc, config_class = _registered()
-        graph.dynamic_shapes = None  # pyright: ignore[reportArgumentType]
-        return nc.quantize(graph, _config(config_class, annotator), run_fn=calibrate)
-
-
 def tune(
     graph: GraphModule,
     annotators: Sequence[Annotator],
@@ -51,7 +39,7 @@ def tune(
     Args:
         graph: stays as it is.
         annotators: no two alike.
-        calibrate: as for `quantize`.
+        calibrate: sets the levels of a prepared graph.
         score: of a graph in Q/DQ form: more than 0, and 1 or more where it is good enough.
 
     Returns:
@@ -76,8 +64,8 @@ def tune(
     return scores[1:]
 
 
-def quantize_by_torchao(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:
-    """Return `graph` quantized by torchao alone: what neural-compressor's algorithm does."""
+def quantize(graph: GraphModule, annotator: Annotator, calibrate: Calibrate) -> GraphModule:
+    """Return `graph` in Q/DQ form, by torchao alone; `graph` itself is used up."""
     prepared = prepare(graph, annotator)
     calibrate(prepared)
     return convert(prepared)

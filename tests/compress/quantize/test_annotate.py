@@ -17,7 +17,7 @@ with quiet():
     from edgegan.compress.quantize.annotate import Annotator
     from edgegan.compress.quantize.calibration import Calibration, observe, quantizers
     from edgegan.compress.quantize.layers import last_layers, layer_macs
-    from edgegan.compress.quantize.neural_compressor import prepare, quantize, quantize_by_torchao
+    from edgegan.compress.quantize.neural_compressor import prepare, quantize, tune
 
 CONTRACT = Contract((Input("x", (3, 4, 4)),), (Output("y", (2, 8, 8)),))
 
@@ -120,17 +120,24 @@ def test_levels_are_those_of_the_target(
             assert not levels.zero_point.any()
 
 
-def test_neural_compressor_and_torchao_alone_give_the_same_network() -> None:
+def test_neural_compressor_tunes_the_networks_that_torchao_alone_gives() -> None:
     original = graph()
-    annotator = Annotator(int8("x64-cpu"), skip=["last"])
-    with quiet():
-        alone = quantize_by_torchao(copy.deepcopy(original), annotator, calibrated(original))
-        ours = quantize(copy.deepcopy(original), annotator, calibrated(original))
+    annotators = [Annotator(int8("x64-cpu"), skip=skip) for skip in ([], ["last"])]
     (x,) = example(CONTRACT, 8, 0)
-    assert torch.equal(alone(x), ours(x))
-    kinds = [str(node.target) for node in ours.graph.nodes if "quantized_decomposed" in str(node.target)]
+    tuned: list[Tensor] = []
+
+    def score(model: torch.fx.GraphModule) -> float:
+        tuned.append(model(x))
+        return len(tuned) / 2
+
+    with quiet():
+        ours = [quantize(copy.deepcopy(original), each, calibrated(original)) for each in annotators]
+        assert tune(original, annotators, calibrated(original), score) == [0.5, 1.0]
+    assert [torch.equal(model(x), output) for model, output in zip(ours, tuned, strict=True)] == [True, True]
+    nodes = ours[1].graph.nodes
+    kinds = [str(node.target) for node in nodes if "quantized_decomposed" in str(node.target)]
     assert sum("dequantize_per_channel" in kind for kind in kinds) == 2
-    assert float((ours(x) - original(x)).detach().abs().max()) < 0.02
+    assert float((ours[1](x) - original(x)).detach().abs().max()) < 0.02
 
 
 def test_until_they_are_set_levels_change_nothing() -> None:
