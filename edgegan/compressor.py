@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
 from edgegan.compress.stage import Candidate, Context, Progress
 from edgegan.compress.stages import build_stages
+from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, RecipeError
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
@@ -148,7 +148,7 @@ class _Job:
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
         context = Context(self.folder / "stages", self.recipe.seed, fid=file_fid(self.recipe))
         if _first_process() and not all(
-            step.finished for step in pipeline.steps(context.folder, context.seed)
+            step.finished for step in pipeline.steps(context.folder, context.seed, candidate)
         ):
             self._drop_results()
         after: list[tuple[str, str, Any]] = []
@@ -251,7 +251,7 @@ def _first_candidate(recipe: Recipe) -> tuple[Candidate, str]:
     specs = [_identity(spec, recipe.folder) for spec in (recipe.model, recipe.discriminator) if spec]
     stored = {name: sha256(path) for name, path in recipe.contract.stored.items()}
     content = json.dumps([specs, recipe.contract.to_dict(), stored], sort_keys=True)
-    student = copy.deepcopy(teacher)
+    student = copy_of(teacher)
     candidate = Candidate(student, teacher, recipe.contract, discriminator)
     return candidate, hashlib.sha256(content.encode()).hexdigest()
 

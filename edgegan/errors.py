@@ -19,6 +19,10 @@ where an app gives inputs that are far from all that the model was made for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+SHOWN = 5
+
 
 class EdgeganError(Exception):
     """Base of all errors; says `what` went wrong, `where`, and what to do `next`."""
@@ -103,3 +107,9 @@ class EngineFallback(UserWarning):
 
 class OutOfRange(UserWarning):
     """An input that an app gave lies far outside the values that the contract draws."""
+
+
+def some(names: Sequence[str], separator: str = ", ") -> str:
+    """Join what a message lists: the first five, and how many more there are."""
+    rest = len(names) - SHOWN
+    return separator.join(names[:SHOWN]) + (f"{separator}and {rest} more" if rest > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 import time
@@ -35,6 +34,7 @@ from edgegan.compress.rewrite import (
     with_fixed_input,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, ProofError, StageError
 from edgegan.runtime.contract import Contract
 
@@ -211,7 +211,7 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
     try:
         with quiet(), torch.no_grad():
             program = torch.onnx.export(
-                copy.deepcopy(module).eval(),
+                copy_of(module).eval(),
                 arguments,
                 dynamo=True,
                 opset_version=opset,

@@ -23,12 +23,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgegan.errors import CheckpointError, ModelError
+from edgegan.errors import SHOWN, CheckpointError, ModelError, some
 from edgegan.reading import Unreadable, check_plain, refusing
 from edgegan.recipe import ModelSpec
 from edgegan.recipe_source import did_you_mean
 
-SHOWN = 6
 WHOLE = "is it there and complete? compare its size or checksum with its source's"
 NEEDS_PICKLE = re.compile(
     r"Unsupported (global|class|operand 1(40|47|48|49)\b)|Trying to (load|call)|Can only"
@@ -221,7 +220,7 @@ def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"the checkpoint has no entry {spec.key!r}{did_you_mean(spec.key, keys)}",
                 where=str(file),
-                next=f"its entries are: {_some(keys)}",
+                next=f"its entries are: {some(keys)}",
             )
         content = content[spec.key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -243,7 +242,7 @@ def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"no weight's name begins with the prefix {spec.prefix!r}",
             where=str(file),
-            next=f"the names are: {_some(list(weights))}",
+            next=f"the names are: {some(list(weights))}",
         )
     return stripped
 
@@ -290,8 +289,8 @@ def _misfit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> st
     lines = [
         *shapes[:SHOWN],
         *([f"and {len(shapes) - SHOWN} more shapes that differ"] if len(shapes) > SHOWN else []),
-        *([f"not in the checkpoint: {_some(missing)}"] if missing else []),
-        *([f"not in the module: {_some(extra)}"] if extra else []),
+        *([f"not in the checkpoint: {some(missing)}"] if missing else []),
+        *([f"not in the module: {some(extra)}"] if extra else []),
     ]
     return "the checkpoint does not fit the module:\n  " + "\n  ".join(lines) if lines else ""
 
@@ -304,7 +303,3 @@ def _remedy(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> st
     return (
         "correct `arguments`, `key` or `prefix` in the recipe, so that the module is the one that was trained"
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

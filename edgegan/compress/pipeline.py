@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -19,8 +18,9 @@ import torch
 from torch import nn
 
 from edgegan import forms
-from edgegan.compress import structure
+from edgegan.compress import fingerprint, structure
 from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
+from edgegan.compress.structure import copy_of
 from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, remove, sha256, write_json, write_text
 from edgegan.owned import held
@@ -80,7 +80,8 @@ class Pipeline(Stage):
 
     Args:
         stages: in order.
-        origin: stands for what the first candidate is made of.
+        origin: stands for what the first candidate is made of; by default computed from its modules, its
+            contract, and its files.
         follow: told of each stage as it begins.
     """
 
@@ -91,15 +92,15 @@ class Pipeline(Stage):
         self,
         stages: Sequence[Stage],
         *,
-        origin: str = "",
+        origin: str | None = None,
         follow: Follow = lambda stage, restored: lambda done, total: None,
     ) -> None:
         self.stages, self.origin, self.follow = tuple(stages), origin, follow
 
-    def steps(self, folder: Path, seed: int) -> list[Step]:
-        """Return the stages with their folders and keys."""
+    def steps(self, folder: Path, seed: int, candidate: Candidate) -> list[Step]:
+        """Return the stages with their folders and keys, for `candidate` as the first."""
         steps: list[Step] = []
-        key = self.origin
+        key = fingerprint.of_candidate(candidate) if self.origin is None else self.origin
         for index, stage in enumerate(self.stages, 1):
             settings = stage.settings.model_dump(mode="json")
             content = json.dumps([stage.name, settings, seed, __version__, key], sort_keys=True)
@@ -126,7 +127,7 @@ class Pipeline(Stage):
 
     def walk(self, candidate: Candidate, context: Context) -> Iterator[tuple[Candidate, Step]]:
         """Yield the candidate after each stage, and the stage's step."""
-        steps = self.steps(context.folder, context.seed)
+        steps = self.steps(context.folder, context.seed, candidate)
         with held(context.folder, "stages") if _first_process() else nullcontext():
             if _first_process():
                 _clear_strangers(context.folder, steps)
@@ -198,7 +199,7 @@ def _restore(before: Candidate, step: Step) -> Candidate:
             "the stage's result was changed just now", where=str(step.folder), next=structure.AGAIN
         )
     files = {precision: (step.folder / name).resolve() for precision, name in record["files"].items()}
-    student = structure.load(copy.deepcopy(before.teacher), step.folder).requires_grad_(False)
+    student = structure.load(copy_of(before.teacher), step.folder).requires_grad_(False)
     kept = {field.name: record[field.name] for field in fields(StageRecord)}
     return before.with_record(StageRecord(**kept), student=student, files=files)
 

@@ -117,15 +117,20 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
     return fresh_module.eval()
 
 
-def plain_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy in eval mode, without parametrizations; `module` itself is left as it is."""
+def copy_of(module: nn.Module) -> nn.Module:
+    """Copy a module whose older hooks may hold computed weights, which `deepcopy` alone refuses."""
     computed = {
         id(value): value.detach().clone()
         for layer in module.modules()
         for value in vars(layer).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    copied = copy.deepcopy(module, computed).eval()
+    return copy.deepcopy(module, computed)
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """Return a deep copy in eval mode, without parametrizations; `module` itself is left as it is."""
+    copied = copy_of(module).eval()
     for layer in copied.modules():
         if parametrize.is_parametrized(layer):
             _own_class(layer)

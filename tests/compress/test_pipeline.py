@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -328,3 +330,30 @@ def test_a_record_that_names_files_elsewhere_is_not_followed(tmp_path: Path, run
     runs.clear()
     assert run(tmp_path / "stages").files.keys() == {"fp32"}
     assert runs == ["ship"]
+
+
+def widened(candidate: Candidate, by: float) -> Candidate:
+    """The same candidate with one number of its student changed, which its structure does not show."""
+    after = copy.deepcopy(candidate)
+    next(after.student.parameters()).data[0] += by
+    return after
+
+
+def test_without_an_origin_the_networks_themselves_say_whose_result_it_is(tmp_path: Path) -> None:
+    pipeline, context = Pipeline(stages()), Context(tmp_path)
+    mine = pipeline.run(first(), context).student.state_dict()
+    Fake.runs.clear()
+    again = pipeline.run(first(), context).student.state_dict()
+    assert Fake.runs == []
+    assert all(torch.equal(mine[key], again[key]) for key in mine)
+    pipeline.run(widened(first(), 0.5), context)
+    assert Fake.runs == ["shrink", "shake", "shake", "ship"]
+
+
+def test_a_contract_of_another_range_is_another_origin(tmp_path: Path) -> None:
+    Pipeline(stages()).run(first(), Context(tmp_path))
+    Fake.runs.clear()
+    wide = replace(first().contract.outputs[0], range=(-2.0, 2.0))
+    other = replace(first(), contract=replace(first().contract, outputs=(wide,)))
+    Pipeline(stages()).run(other, Context(tmp_path))
+    assert len(Fake.runs) == 4

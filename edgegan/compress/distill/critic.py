@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -20,6 +19,7 @@ from edgegan.compress.distill.losses import perceptual_loss
 from edgegan.compress.distill.norms import share_statistics
 from edgegan.compress.distill.settings import DistillSettings
 from edgegan.compress.distill.taps import blocks, recording
+from edgegan.compress.structure import copy_of
 
 Augment = Callable[[Tensor], Tensor]
 
@@ -31,7 +31,7 @@ class Critic:
         self, inherited: nn.Module, fabric: Fabric, settings: DistillSettings, example: Sequence[Tensor]
     ) -> None:
         self.fabric, self.settings = fabric, settings
-        self.module = prepare(copy.deepcopy(inherited), fabric).requires_grad_(True).eval()
+        self.module = prepare(copy_of(inherited), fabric).requires_grad_(True).eval()
         self.taps = list(blocks(self.module, example)) if settings.perceptual else []
         if fabric.world_size > 1:
             share_statistics(self.module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import math
@@ -26,6 +25,7 @@ from edgegan.compress.distill.norms import learning_mode, recalibrate, share_sta
 from edgegan.compress.distill.settings import DistillSettings
 from edgegan.compress.distill.taps import Tap, find_taps, recording
 from edgegan.compress.stage import Candidate, Progress
+from edgegan.compress.structure import copy_of
 from edgegan.errors import StageError
 from edgegan.files import write_text
 from edgegan.interrupts import held_back
@@ -56,9 +56,9 @@ class Distillation:
             )
             + f"-{seed}-{settings.model_dump_json()}"
         )
-        self.teacher = prepare(copy.deepcopy(candidate.teacher), fabric).eval().requires_grad_(False)
-        self.student = prepare(copy.deepcopy(candidate.student), fabric).requires_grad_(True)
-        self.result = copy.deepcopy(self.student).eval().requires_grad_(False)
+        self.teacher = prepare(copy_of(candidate.teacher), fabric).eval().requires_grad_(False)
+        self.student = prepare(copy_of(candidate.student), fabric).requires_grad_(True)
+        self.result = copy_of(self.student).eval().requires_grad_(False)
         share = settings.batch // fabric.world_size
         self.part = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
         self.labels = [i for i, spec in enumerate(self.contract.inputs) if spec.dtype == "int64"]
@@ -197,7 +197,7 @@ class Distillation:
         names = [tap.name for tap in self.taps]
         with recording(self.teacher, names) as theirs:
             self.teacher(*example)
-        student = learning_mode(copy.deepcopy(self.result))
+        student = learning_mode(copy_of(self.result))
         with recording(student, names) as ours:
             student(*example)
         return Adapters(self.taps, ours, theirs).to(self.fabric.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,6 +15,7 @@ from edgegan.compress.distill.latents import Stream, derive, draw
 from edgegan.compress.distill.loop import LOSSES, Distillation, outputs_of
 from edgegan.compress.distill.settings import DistillSettings
 from edgegan.compress.stage import Candidate, Context, Stage, StageRecord
+from edgegan.compress.structure import copy_of
 from edgegan.errors import ProofError, StageError
 
 HELD_OUT = 256
@@ -55,7 +55,7 @@ class Distill(Stage):
                 value for spec, value in zip(candidate.contract.inputs, inputs) if spec.dtype == "int64"
             ]
             try:
-                _run(copy.deepcopy(candidate.discriminator), [_run(candidate.teacher, inputs)[0], *labels])
+                _run(copy_of(candidate.discriminator), [_run(candidate.teacher, inputs)[0], *labels])
             except (RuntimeError, TypeError) as error:
                 raise StageError(
                     f"the discriminator cannot be called as discriminator(image, *labels): {error}",
@@ -83,7 +83,7 @@ class Distill(Stage):
             before = self._held_out(candidate.student, candidate, context.seed, fabric.device)
             distillation = Distillation(candidate, self.settings, fabric, context.seed)
             trained = distillation.run(context.folder, context.progress)
-            student = copy.deepcopy(candidate.student)
+            student = copy_of(candidate.student)
             student.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
             after = self._held_out(student, candidate, context.seed, fabric.device)
         record = StageRecord(
@@ -121,7 +121,7 @@ class Distill(Stage):
 
     def _held_out(self, student: nn.Module, candidate: Candidate, seed: int, device: torch.device) -> float:
         """Return the mean PSNR in dB of `student` against the teacher on held-out latents."""
-        pair = [copy.deepcopy(module).to(device) for module in (student, candidate.teacher)]
+        pair = [copy_of(module).to(device) for module in (student, candidate.teacher)]
         inputs = draw(candidate.contract, HELD_OUT, derive(seed, Stream.HELD_OUT, 0), device=device)
         low, high = candidate.contract.outputs[0].range
         values = []

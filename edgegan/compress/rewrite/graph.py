@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from edgegan.compress.inputs import example
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.mutation import without_mutations
 from edgegan.compress.rewrite.parametrization import without_parametrizations
+from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, ProofError
 from edgegan.runtime.contract import Contract
 
@@ -202,7 +202,7 @@ def evaluate(graph: GraphModule, node: Node, inputs: Mapping[Node, Any]) -> Any:
 
 
 def _frozen_copy(module: nn.Module) -> nn.Module:
-    copied = copy.deepcopy(module)
+    copied = copy_of(module)
     return copied if isinstance(copied, GraphModule) else copied.eval()
 
 

@@ -12,7 +12,7 @@ from edgegan.compress.decibels import psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import outputs
-from edgegan.compress.rewrite.parametrization import copy_of
+from edgegan.compress.structure import copy_of
 from edgegan.runtime.contract import Contract
 
 BATCHES, BATCH, SEED = 8, 16, 0x17B

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.structure import copy_of
 
 
 def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]]:
@@ -32,17 +31,6 @@ def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]
                 continue
             changes.append(Change("without_parametrizations", name, f"{hook.name}: {type(hook).__name__}"))
     return copied, changes
-
-
-def copy_of(module: nn.Module) -> nn.Module:
-    """Copy a module whose older hooks may hold computed weights, which `deepcopy` alone refuses."""
-    computed = {
-        id(value): value.detach().clone()
-        for layer in module.modules()
-        for value in vars(layer).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(module, computed)
 
 
 def _remove_parametrizations(name: str, layer: nn.Module) -> list[Change]:
