@@ -18,10 +18,10 @@ from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
-from edgegan.compress.stage import Candidate, Context, Progress
+from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages
 from edgegan.compress.structure import copy_of
-from edgegan.errors import ModelError, RecipeError
+from edgegan.errors import ModelError, RecipeError, some
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
 from edgegan.owned import HeldFolder, held
@@ -144,7 +144,7 @@ class _Job:
             for name in ("figures.json", "report.html", "bundle"):
                 self.holder.check(self.folder / name)
             self._describe(command)
-            self._lint(candidate)
+            self._lint(candidate, stages)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
         context = Context(self.folder / "stages", self.recipe.seed, fid=file_fid(self.recipe))
         if _first_process() and not all(
@@ -190,15 +190,15 @@ class _Job:
         write_text(file, resolved)
         write_json(self.folder / "run.json", content)
 
-    def _lint(self, candidate: Candidate) -> None:
+    def _lint(self, candidate: Candidate, stages: Sequence[Stage]) -> None:
         self._begin("lint")
-        findings = lint(candidate.teacher, candidate.contract)
+        findings = lint(candidate.teacher, candidate.contract, stages=stages)
         write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
         self.follower.findings(findings)
         errors = [finding for finding in findings if finding.level == "error"]
         if errors:
             raise ModelError(
-                "; ".join(f"{error.what}: {error.why}" for error in errors),
+                some([f"{error.what}: {error.why}" for error in errors], "; "),
                 where=", ".join(error.layer for error in errors if error.layer) or None,
                 next=errors[0].next,
             )

@@ -46,6 +46,6 @@ def _findings(recipe: Path) -> list[Finding]:
     from edgegan.recipe import Recipe
 
     read = Recipe.read(recipe)
-    build_stages(read)
+    stages = build_stages(read)
     read.contract.check_stored()
-    return find(load_module(read.model, read.folder), read.contract)
+    return find(load_module(read.model, read.folder), read.contract, stages=stages)

@@ -9,13 +9,16 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from edgegan.errors import ModelError
+
+_in_child = False
 
 
 def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: float) -> Any:
@@ -54,7 +57,28 @@ def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: fl
         raise _failure(what, "its process died: most likely out of memory") from None
 
 
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in code that takes more CPU time; no effect outside of `limited`'s child."""
+    if not _in_child:
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def _child(work: Callable[[], Any], writing: int, memory: int) -> NoReturn:
+    global _in_child
+    _in_child = True
     try:
         import resource
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from edgegan.compress.lint import Finding, lint
+from edgegan.compress.export import Export
+from edgegan.compress.lint import Finding, lint, pruning
+from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 
@@ -212,3 +214,43 @@ def test_the_target_says_what_is_aligned() -> None:
 def test_published_generators(name: str, wanted: set[str], shared: Path) -> None:
     family = importlib.import_module(f"zoo.{name}")
     assert {finding.what for finding in lint(family.load(shared), family.CONTRACT)} == wanted
+
+
+def cut_off() -> nn.Module:
+    """A model whose dependency graph cannot be built."""
+    return nn.Sequential(stack(), Apply(Tensor.detach)).eval()
+
+
+def test_what_only_pruning_minds_stops_no_recipe_that_does_not_prune(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    monkeypatch.setattr(pruning, "exact_groups", lambda *given: built.append(given))
+    assert lint(cut_off(), PICTURE, stages=[Export()]) == []
+    assert built == []
+
+
+def test_a_recipe_that_prunes_is_told_why_it_cannot_and_how_it_can() -> None:
+    (found,) = lint(cut_off(), PICTURE, stages=[Prune(PruneSettings(macs=0.5, align=8))])
+    assert (found.level, found.what) == ("error", "the model cannot be traced")
+    assert "take `prune` out of the recipe's stages" in found.next
+
+
+def test_a_goal_out_of_reach_and_nothing_to_prune_are_said_before_any_training() -> None:
+    torch.manual_seed(0)
+    (found,) = matching(
+        lint(stack(), PICTURE, stages=[Prune(PruneSettings(macs=0.01, align=8))]), "error", "so far"
+    )
+    assert "the goal of 0.01 cannot be reached: the narrowest model keeps 0.5" in found.why
+    alone = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh()).eval()
+    (found,) = matching(
+        lint(alone, PICTURE, stages=[Prune(PruneSettings(macs=0.5, align=8))]), "error", "so far"
+    )
+    assert "no layer can be pruned: 0: its channels are the model's output" in found.why
+
+
+def test_layers_that_stay_whole_for_one_reason_are_one_finding_that_names_all() -> None:
+    torch.manual_seed(0)
+    module = stack(*[layer for _ in range(6) for layer in (nn.GroupNorm(4, 16), nn.Conv2d(16, 16, 1))])
+    found = matching(lint(module, PICTURE), "warning", "it stays whole")
+    whole = [name for finding in found for name in finding.layers]
+    assert len(whole) >= 6
+    assert all(finding.layer.count(",") <= 2 for finding in found)

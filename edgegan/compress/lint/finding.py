@@ -14,7 +14,8 @@ SHOWN = 3
 class Finding:
     """One thing that will not prune, quantize or deploy well.
 
-    `layer` names the layers that it is about, or is "" where it is about the whole model.
+    `layer` names the layers that it is about, the first three spelled out, or is "" where it is about the
+    whole model; `layers` holds the names of all where there are more.
     """
 
     level: Level
@@ -22,6 +23,7 @@ class Finding:
     what: str
     why: str
     next: str
+    layers: tuple[str, ...] = ()
 
 
 def together(layers: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ memory, since some models make the tracer hang.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -18,11 +19,14 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from torch_pruning.ops import OPTYPE
 
 from edgegan.compress.inputs import example
-from edgegan.compress.limits import limited
+from edgegan.compress.limits import limited, time_limit
+from edgegan.compress.prune.tolerant import Lost, each_node_alone
 from edgegan.runtime.contract import Contract
 
 SECONDS = 60.0
 GIBIBYTES = 4.0
+LAYER_SECONDS = 8.0
+"""For one layer; where its channels multiply on their way, as in computed weights, it stays whole."""
 
 OUTPUT = "its channels are the model's output"
 """Why an output layer stays whole: as it should be."""
@@ -129,21 +133,23 @@ def _present(layer: nn.Module, *names: str) -> list[Axis]:
 
 
 def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
-    with torch.enable_grad():
+    entries: list[dict[str, Any]] = []
+    started = time.process_time()
+    with torch.enable_grad(), each_node_alone() as lost:
         module.requires_grad_(True)
         graph = torch_pruning.DependencyGraph().build_dependency(
             module, example(contract, 1, 0), forward_fn=_forward, verbose=False
         )
-    _map_pixel_shuffles(graph)
-    names = {layer: name for name, layer in module.named_modules()}
-    roots = (_ConvNd, nn.Linear)
-    entries: list[dict[str, Any]] = []
-    visited: set[nn.Module] = set()
-    for layer in [layer for layer in graph.module2node if isinstance(layer, roots)]:
-        if layer in visited:
-            continue
-        visited.add(layer)
-        entries.append(_entry(graph, layer, names, visited))
+        _map_pixel_shuffles(graph)
+        names = {layer: name for name, layer in module.named_modules()}
+        roots = (_ConvNd, nn.Linear)
+        visited: set[nn.Module] = set()
+        for layer in [layer for layer in graph.module2node if isinstance(layer, roots)]:
+            if layer in visited:
+                continue
+            visited.add(layer)
+            left = max(0.1, started + SECONDS / 2 - time.process_time())
+            entries.append(_entry(graph, layer, names, visited, lost, min(LAYER_SECONDS, left)))
     return entries
 
 
@@ -172,22 +178,33 @@ def _map_pixel_shuffles(graph: Any) -> None:
 
 
 def _entry(
-    graph: Any, layer: nn.Module, names: dict[nn.Module, str], visited: set[nn.Module]
+    graph: Any,
+    layer: nn.Module,
+    names: dict[nn.Module, str],
+    visited: set[nn.Module],
+    lost: Lost,
+    seconds: float,
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"root": names[layer], "units": [], "blocked": None}
     width = graph.get_pruner_of_module(layer).get_out_channels(layer)
     try:
-        together = _follow(graph, layer, list(range(width)))
+        with time_limit(seconds):
+            together = _follow(graph, layer, list(range(width)))
         for item in together:
             target = item.dep.target.module
-            if item.dep.target.type == OPTYPE.OUTPUT:
+            if item.dep.target in lost:
+                entry["blocked"] = f"torch-pruning cannot follow its channels ({lost[item.dep.target]})"
+            elif item.dep.target.type == OPTYPE.OUTPUT:
                 entry["blocked"] = OUTPUT
             elif isinstance(target, nn.Parameter):
                 entry["blocked"] = f"its channels meet the bare parameter {graph._param_to_name[target]!r}"
             elif target in names and graph.is_out_channel_pruning_fn(item.dep.handler):
                 visited.add(target)
         if entry["blocked"] is None:
-            entry["units"] = _units(graph, layer, names, together, width)
+            with time_limit(seconds):
+                entry["units"] = _units(graph, layer, names, together, width)
+    except TimeoutError:
+        entry["blocked"] = f"torch-pruning does not come to an end with its channels ({seconds:.1f} s)"
     except Exception as error:
         entry["blocked"] = f"torch-pruning cannot follow its channels ({type(error).__name__}: {error})"
     return entry
@@ -197,7 +214,7 @@ def _units(
     graph: Any, layer: nn.Module, names: dict[nn.Module, str], together: Any, width: int
 ) -> list[dict[str, list[int]]]:
     """Return, for each set of channels that go together, their positions by "side of layer"."""
-    if all(set(item.root_idxs) == set(range(width)) for item in together):
+    if all(_one_each(item, width) for item in together):
         units: list[dict[str, list[int]]] = [{} for _ in range(width)]
         for item in together:
             for position, root in zip(item.idxs, item.root_idxs):
@@ -212,6 +229,11 @@ def _units(
             done.update(unit[own])
             units.append(unit)
     return units
+
+
+def _one_each(item: Any, width: int) -> bool:
+    """Whether each channel has positions of its own there; after a PixelShuffle several share one."""
+    return set(item.root_idxs) == set(range(width)) and len(set(item.idxs)) == len(item.idxs)
 
 
 def _follow(graph: Any, layer: nn.Module, channels: list[int]) -> Any:

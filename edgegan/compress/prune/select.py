@@ -37,14 +37,19 @@ def select(
 
     low, high = 0, STEPS
     if at(low)[1] > goal:
-        raise StageError(
-            f"the goal of {goal:g} cannot be reached: the narrowest model keeps {at(low)[1]:.3f}",
-            next="ask for less, lower `align`, or see in the lint findings which layers cannot be pruned",
-        )
+        raise out_of_reach(goal, at(low)[1])
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if at(middle)[1] <= goal else (low, middle)
     return at(low)[0]
+
+
+def out_of_reach(goal: float, least: float) -> StageError:
+    """Return the error to raise where the narrowest model keeps `least`."""
+    return StageError(
+        f"the goal of {goal:g} cannot be reached: the narrowest model keeps {least:.3f}",
+        next="ask for less, lower `align`, or see in the lint findings which layers cannot be pruned",
+    )
 
 
 def widths(scores: Sequence[Scores], scope: Scope, align: int, ratio: float) -> list[int]:

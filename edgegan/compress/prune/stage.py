@@ -16,7 +16,7 @@ from edgegan.compress.macs import count
 from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run
 from edgegan.compress.prune.graph import Group
 from edgegan.compress.prune.importance import Kind, scores
-from edgegan.compress.prune.select import Scope, Selection, select
+from edgegan.compress.prune.select import Scope, Selection, out_of_reach, select
 from edgegan.compress.prune.surgery import cut, kept_positions, mask, pruned_shapes
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError, some
@@ -78,17 +78,7 @@ class Prune(Stage):
         """
         started = time.perf_counter()
         full, contract = structure.plain_copy(candidate.student), candidate.contract
-        found = exact_groups(full, contract)
-        groups = [group for group in found.prunable if not self._skipped(group)]
-        whole = {
-            **found.whole,
-            **{group.root: why for group in found.prunable if (why := self._skipped(group))},
-        }
-        if not groups:
-            raise StageError(
-                f"no layer can be pruned: {some([f'{layer}: {why}' for layer, why in whole.items()], '; ')}",
-                next="take `prune` out of the recipe's stages; `edgegan lint` says it of every layer",
-            )
+        groups, whole = self._groups(full, contract)
         before = count(full, contract)
         selection = self._select(full, contract, groups, before.macs, context.seed)
         kept = kept_positions(full, groups, selection)
@@ -124,6 +114,37 @@ class Prune(Stage):
                     where=f"prune: {some(list(record.changed['widths']))}",
                     next="name half of these in prune's `skip`, and go on by halves to the one to blame",
                 )
+
+    def narrowest(self, full: nn.Module, contract: Contract) -> None:
+        """Raise `StageError` where nothing can be pruned, or the goal in MACs is out of reach.
+
+        `full` must hold no parametrizations.
+
+        Raises:
+            ModelError: the model cannot be traced.
+        """
+        groups, _ = self._groups(full, contract)
+        goal, align = self.settings.macs, self.settings.align
+        if goal is None:
+            return
+        chosen = [list(range(min(group.channels, align))) for group in groups]
+        narrow = structure.plain_copy(full)
+        structure.resize(narrow, pruned_shapes(full, kept_positions(full, groups, chosen)))
+        if (least := count(narrow, contract).macs / count(full, contract).macs) > goal:
+            raise out_of_reach(goal, least)
+
+    def _groups(self, full: nn.Module, contract: Contract) -> tuple[list[Group], dict[str, str]]:
+        """Return what may be pruned, and why each other layer stays whole."""
+        found = exact_groups(full, contract)
+        groups = [group for group in found.prunable if not self._skipped(group)]
+        skipped = {group.root: why for group in found.prunable if (why := self._skipped(group))}
+        whole = {**found.whole, **skipped}
+        if not groups:
+            raise StageError(
+                f"no layer can be pruned: {some([f'{layer}: {why}' for layer, why in whole.items()], '; ')}",
+                next="take `prune` out of the recipe's stages; `edgegan lint` says it of every layer",
+            )
+        return groups, whole
 
     def _skipped(self, group: Group) -> str | None:
         makers = {slot.layer for slot in group.slots if slot.side == "outputs"}

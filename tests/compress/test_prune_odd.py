@@ -1,0 +1,178 @@
+"""Networks that the dependency graph cannot follow all through, and proofs where float32 says little."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_pruning.dependency import index_mapping
+
+from edgegan.compress.inputs import example
+from edgegan.compress.lint import lint
+from edgegan.compress.prune import Prune, PruneSettings, exact, graph
+from edgegan.compress.stage import Candidate, Context
+from edgegan.compress.structure import plain_copy
+from edgegan.runtime.contract import Contract, Input, Output
+
+SEEDED = Contract((Input("z", (6,)),), (Output("y", (3, 8, 8), (0.0, 1.0)),))
+PICTURE = Contract((Input("x", (3, 8, 8)),), (Output("y", (3, 8, 8)),))
+
+
+def prune(module: nn.Module, contract: Contract, tmp_path: Any, **settings: Any) -> Candidate:
+    stage, before = Prune(PruneSettings(**settings)), Candidate(module, module, contract)
+    stage.requires(before)
+    after = stage.run(before, Context(tmp_path))
+    stage.ensures(before, after)
+    return after
+
+
+class Shuffled(nn.Module):
+    """A ShuffleNet unit between two plain convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.unit = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(16, 16, 1)
+        self.wide, self.out = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = F.relu(self.stem(x)).chunk(2, 1)
+        x = torch.cat([left, F.relu(self.unit(right))], 1)
+        b, c, h, w = x.shape
+        x = x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+        return torch.tanh(self.out(F.relu(self.wide(x))))
+
+
+def test_where_the_graph_fails_at_one_place_the_rest_is_pruned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    mapped = index_mapping.update_reshape_index_mapping
+
+    def divide_by_zero(graph: Any, node: Any) -> None:
+        if len(node.outputs) and node.grad_fn.name() == "ViewBackward0":
+            raise ZeroDivisionError("integer division or modulo by zero")
+        mapped(graph, node)
+
+    monkeypatch.setattr(index_mapping, "update_reshape_index_mapping", divide_by_zero)
+    torch.manual_seed(0)
+    record = prune(Shuffled().eval(), PICTURE, tmp_path, channels=0.8).lineage[-1]
+    assert set(record.changed["widths"]) == {"wide"}
+    assert any("ZeroDivisionError" in why for why in record.changed["whole"].values())
+
+
+class Modulated(nn.Module):
+    """Convolutions whose weights are computed from the style, the whole batch in one."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.style, self.first = nn.Linear(6, 16), nn.Linear(16, width * 16)
+        self.affine = nn.ModuleList([nn.Linear(16, width) for _ in range(2)])
+        self.weight = nn.ParameterList(
+            [nn.Parameter(torch.randn(1, width, width, 3, 3) / 15) for _ in range(2)]
+        )
+        self.rgb = nn.Conv2d(width, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        style = F.relu(self.style(z))
+        x = self.first(style).view(z.shape[0], -1, 4, 4)
+        for affine, weight in zip(self.affine, self.weight):
+            b, c, h, w = x.shape
+            scaled = weight * (1 + affine(style)).reshape(b, 1, c, 1, 1)
+            scaled = scaled * torch.rsqrt(scaled.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+            x = F.conv2d(x.reshape(1, b * c, h, w), scaled.reshape(-1, c, 3, 3), padding=1, groups=b)
+            x = F.leaky_relu(x.reshape(b, -1, h, w), 0.2)
+        return torch.sigmoid(self.rgb(F.interpolate(x, scale_factor=2)))
+
+
+def test_layers_at_which_the_graph_comes_to_no_end_stay_whole_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr("edgegan.compress.prune.graph.LAYER_SECONDS", 0.5)
+    follow = graph._follow
+
+    def endless(of: Any, layer: Any, channels: list[int]) -> Any:
+        while isinstance(layer, nn.Linear) and layer.out_features == 24:
+            pass
+        return follow(of, layer, channels)
+
+    monkeypatch.setattr(graph, "_follow", endless)
+    torch.manual_seed(0)
+    record = prune(Modulated().eval(), SEEDED, tmp_path, channels=0.5).lineage[-1]
+    assert set(record.changed["widths"]) == {"style"}
+    assert "does not come to an end" in record.changed["whole"]["affine.1"]
+
+
+class Amplified(nn.Module):
+    """Small differences between large sums, made large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3), nn.Conv2d(32, 3, 5, padding=4)
+        self.a.weight.data *= 1e-2
+        nn.init.constant_(self.a.bias, 1e3)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.b(F.relu(self.a(x)))
+        return self.c((x - x.mean((2, 3), keepdim=True)) * 1e2)
+
+
+def test_rounding_is_no_error(tmp_path: Any) -> None:
+    torch.manual_seed(1)
+    module = Amplified().eval()
+    record = prune(module, PICTURE, tmp_path, channels=0.6).lineage[-1]
+    assert record.proof["computed_in"] == "float64"
+    assert record.proof["relative_difference"] < 1e-9
+    pruned = prune(module, PICTURE, tmp_path, channels=0.6).student
+    masked = exact.mask(plain_copy(module), record.changed["kept"])
+    with torch.no_grad():
+        rounded = (pruned(*example(PICTURE, 8, 0)) - masked(*example(PICTURE, 8, 0))).abs().max() / 2
+    assert rounded > exact.TOLERANCE, "float32 alone could not tell this from an error"
+
+
+class Casts(nn.Module):
+    """Names float32 in its forward, and makes tensors of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.a(x.float())).to(torch.float32)
+        noise = torch.zeros(y.shape[0], 1, *y.shape[2:]).add_(0.5)
+        return self.b(y + noise * torch.arange(8, dtype=torch.float32))
+
+
+def test_a_forward_that_names_its_types_is_proven_in_float64_too(tmp_path: Any) -> None:
+    proof = prune(Casts().eval(), PICTURE, tmp_path, channels=0.5).lineage[-1].proof
+    assert (proof["computed_in"], proof["relative_difference"] < 1e-9) == ("float64", True)
+
+
+def test_the_graph_is_built_once_for_lint_and_prune(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    built: list[nn.Module] = []
+    find = exact.find_groups
+    monkeypatch.setattr(exact, "find_groups", lambda *given: built.append(given[0]) or find(*given))
+    torch.manual_seed(7)
+    module = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 3, 1)).eval()
+    lint(module, PICTURE, stages=[Prune(PruneSettings(channels=0.5, align=8))])
+    prune(module, PICTURE, tmp_path, channels=0.5)
+    assert len(built) == 1
+    next(module.parameters()).data *= 2
+    prune(module, PICTURE, tmp_path, channels=0.5)
+    assert len(built) == 2
+
+
+def test_groups_are_tried_all_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    tried: list[int] = []
+    trial = exact._trial
+    monkeypatch.setattr(exact, "_trial", lambda *given: tried.append(len(given[2])) or trial(*given))
+    torch.manual_seed(8)
+    layers = [nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()) for _ in range(8)]
+    module = nn.Sequential(nn.Conv2d(3, 16, 1), *layers, nn.Conv2d(16, 3, 1)).eval()
+    prune(module, PICTURE, tmp_path, channels=0.5)
+    assert tried == [9]
+    broken = nn.Sequential(nn.Conv2d(3, 16, 1), *layers[:4], nn.Softmax(1), *layers[4:], nn.Conv2d(16, 3, 1))
+    tried.clear()
+    record = prune(broken.eval(), PICTURE, tmp_path, channels=0.5).lineage[-1]
+    assert list(record.changed["whole"]) == ["9", "4.0"] or "4.0" in record.changed["whole"]
+    assert len(record.changed["widths"]) == 8
+    assert len(tried) <= 9
