@@ -15,6 +15,7 @@ from typing import Any
 
 from edgegan import forms
 from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
+from edgegan.compress.generator import load_generator
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
@@ -139,12 +140,12 @@ class _Job:
         self.index = 0
 
     def run(self, stages: Sequence[Any], command: list[str]) -> Run:
-        candidate, origin = _first_candidate(self.recipe)
+        candidate, origin, said = _first_candidate(self.recipe)
         if self.holder:
             for name in ("figures.json", "report.html", "bundle"):
                 self.holder.check(self.folder / name)
             self._describe(command)
-            self._lint(candidate, stages)
+            self._lint(candidate, stages, said)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
         context = Context(self.folder / "stages", self.recipe.seed, fid=file_fid(self.recipe))
         if _first_process() and not all(
@@ -190,9 +191,9 @@ class _Job:
         write_text(file, resolved)
         write_json(self.folder / "run.json", content)
 
-    def _lint(self, candidate: Candidate, stages: Sequence[Stage]) -> None:
+    def _lint(self, candidate: Candidate, stages: Sequence[Stage], said: Sequence[Finding]) -> None:
         self._begin("lint")
-        findings = lint(candidate.teacher, candidate.contract, stages=stages)
+        findings = [*lint(candidate.teacher, candidate.contract, stages=stages), *said]
         write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
         self.follower.findings(findings)
         errors = [finding for finding in findings if finding.level == "error"]
@@ -244,23 +245,24 @@ class _Job:
         return write_report(self.folder)
 
 
-def _first_candidate(recipe: Recipe) -> tuple[Candidate, str]:
-    """Return the candidate before any stage, and what stands for all that it is made of."""
-    teacher = load_module(recipe.model, recipe.folder)
+def _first_candidate(recipe: Recipe) -> tuple[Candidate, str, list[Finding]]:
+    """Return the candidate before any stage, what stands for all that it is made of, and what to say."""
+    teacher, said = load_generator(recipe.model, recipe.contract, recipe.folder)
     discriminator = load_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
     specs = [_identity(spec, recipe.folder) for spec in (recipe.model, recipe.discriminator) if spec]
     stored = {name: sha256(path) for name, path in recipe.contract.stored.items()}
     content = json.dumps([specs, recipe.contract.to_dict(), stored], sort_keys=True)
     student = copy_of(teacher)
     candidate = Candidate(student, teacher, recipe.contract, discriminator)
-    return candidate, hashlib.sha256(content.encode()).hexdigest()
+    return candidate, hashlib.sha256(content.encode()).hexdigest(), said
 
 
 def _identity(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     """What a module rests on, without where it lies: its description, and its files by content."""
     source = folder / spec.callable.rpartition(":")[0]
+    plain = {} if spec.outputs else {"outputs"}
     return {
-        **spec.model_dump(mode="json"),
+        **spec.model_dump(mode="json", exclude=plain),
         "checkpoint": sha256(folder / spec.checkpoint),
         "source": sha256(source) if source.suffix == ".py" else None,
     }

@@ -95,6 +95,8 @@ class ModelSpec(Data):
     """The checkpoint's entry that holds the weights, where it holds more than weights."""
     prefix: str = ""
     """Stripped from the weights' names; entries without it are left out."""
+    outputs: dict[str, str] = {}
+    """Of a model that returns more than tensors in a row: output to its path, as in {image: "0.rgb"}."""
 
 
 class Quality(Data):

@@ -40,12 +40,13 @@ def lint(
 
 
 def _findings(recipe: Path) -> list[Finding]:
+    from edgegan.compress.generator import load_generator
     from edgegan.compress.lint import lint as find
-    from edgegan.compress.load import load_module
     from edgegan.compress.stages import build_stages
     from edgegan.recipe import Recipe
 
     read = Recipe.read(recipe)
     stages = build_stages(read)
     read.contract.check_stored()
-    return find(load_module(read.model, read.folder), read.contract, stages=stages)
+    module, said = load_generator(read.model, read.contract, read.folder)
+    return [*find(module, read.contract, stages=stages), *said]

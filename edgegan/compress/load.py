@@ -23,6 +23,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from edgegan.compress import torchscript
+from edgegan.compress.weights import find, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
 from edgegan.reading import Unreadable, check_plain, refusing
 from edgegan.recipe import ModelSpec
@@ -35,12 +37,16 @@ NEEDS_PICKLE = re.compile(
 """In what torch says of a checkpoint that is whole, and holds more than plain weights."""
 
 
-def load_module(spec: ModelSpec, folder: Path) -> nn.Module:
+def load_module(spec: ModelSpec, folder: Path, say: Callable[[str], None] = lambda text: None) -> nn.Module:
     """Build the module of `spec` and load its weights; in eval mode, on the CPU, frozen.
+
+    Where the recipe names neither `key` nor `prefix`, they are found. Spectral and weight norm in only one of
+    module and checkpoint are resolved.
 
     Args:
         spec: what to call, its arguments, and the checkpoint.
         folder: what the spec's files are relative to.
+        say: told of what was found and resolved.
 
     Raises:
         ModelError: the module cannot be imported, found, called, or is not an `nn.Module`.
@@ -48,7 +54,7 @@ def load_module(spec: ModelSpec, folder: Path) -> nn.Module:
     """
     module = build_module(spec, folder)
     file = folder / spec.checkpoint
-    _load_weights(module, _select(_read(file), spec, file), file)
+    _load_weights(module, _chosen(_read(file), spec, file, module, say), file)
     return module.eval().requires_grad_(False)
 
 
@@ -68,6 +74,13 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
             where=_origin(error),
             next=f"it takes {_signature(make)}; the recipe gives {spec.arguments}",
         ) from error
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{spec.callable} gave a TorchScript module, which holds compiled code: no stage can change it",
+            where=spec.callable,
+            next="name the Python class that was scripted; its weights are read from the TorchScript file "
+            "too, where that is the checkpoint, without running it",
+        )
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec.callable} gave {type(module).__name__}, not a torch.nn.Module")
     return module.cpu()
@@ -175,6 +188,8 @@ def _read(file: Path) -> Any:
         if file.suffix == ".safetensors":
             return load_file(file)
         _check_archive(file)
+        if torchscript.is_archive(file):
+            return torchscript.read_weights(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old protocols and types: such files are read all the same
             try:
@@ -209,6 +224,36 @@ def _needs_pickle(file: Path) -> CheckpointError:
         next="if you trust its source, convert it once, where its classes can be imported:\n    "
         + shlex.join(["python", "-c", code]),
     )
+
+
+def _chosen(
+    content: Any, spec: ModelSpec, file: Path, module: nn.Module, say: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """Return the weights for `module`; where these are plain and the module is not, it is made so."""
+    if spec.key is None and not spec.prefix:
+        found = find(content, module)
+    else:
+        given = _select(content, spec.model_copy(update={"prefix": ""}), file)
+        found = find(given, module, prefix=spec.prefix, exact=True)
+    best = [one for one in found if "ema" in one.entry.lower()] if len(found) > 1 else found
+    if not found:
+        return _select(content, spec, file)
+    if len(best) != 1:
+        raise CheckpointError(
+            f"{len(found)} entries of the checkpoint fit the module: {some([one.entry for one in found])}",
+            where=str(file),
+            next=f"name the one to take in the recipe, as in `key: {found[0].entry}`",
+        )
+    (one,) = best
+    if one.plain:
+        make_plain(module)
+    if one.entry and one.entry != spec.key:
+        say(f"of the checkpoint, the entry {one.entry!r} was taken")
+    if one.prefix and one.prefix != spec.prefix:
+        say(f"the weights' names begin with {one.prefix!r} in the checkpoint, which was left out")
+    for text in one.said:
+        say(text)
+    return one.weights
 
 
 def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:

@@ -48,6 +48,7 @@ def _of_run(
     watch = Watch()
     try:
         found = list(behaviour.of_shapes(watch.run(module, contract), contract))
+        found += behaviour.of_types(watch)
         if not found:
             found = list(behaviour.of_runs(module, contract))
     except Exception as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgegan.compress.inputs import example
-from edgegan.compress.lint.finding import Finding
+from edgegan.compress.leaves import is_plain, leaves
+from edgegan.compress.lint.finding import Finding, together
+from edgegan.compress.lint.watch import Watch
+from edgegan.errors import some
 from edgegan.runtime.contract import Contract
 
 SAMPLES = 8
@@ -16,9 +20,20 @@ TOLERANCE = 1e-3
 """Differences up to this fraction of the output's range are rounding."""
 
 
-def of_shapes(outputs: Sequence[Tensor], contract: Contract) -> Iterator[Finding]:
-    """Find outputs that do not fit the contract; `outputs` are those of one sample."""
-    found = [tuple(output.shape) for output in outputs]
+def of_shapes(result: Any, contract: Contract) -> Iterator[Finding]:
+    """Find outputs that do not fit the contract; `result` is what the model gives of one sample."""
+    if not is_plain(result, contract):
+        shapes = [f"{'.'.join(path)}: {tuple(value.shape)}" for path, value in leaves(result)]
+        yield Finding(
+            "error",
+            "",
+            "the model returns other than the contract's outputs in a row",
+            f"one sample gives {some(shapes) or type(result).__name__}; the contract names "
+            f"{some([spec.name for spec in contract.outputs])}",
+            'return these alone; or name their paths in a recipe, as in model: {outputs: {image: "0"}}',
+        )
+        return
+    found = [tuple(output.shape) for output in (result if isinstance(result, (tuple, list)) else [result])]
     wanted = [(1, *spec.shape) for spec in contract.outputs]
     if found != wanted:
         yield Finding(
@@ -27,6 +42,19 @@ def of_shapes(outputs: Sequence[Tensor], contract: Contract) -> Iterator[Finding
             "outputs do not fit the contract",
             f"one sample gives {found}; the contract says {wanted}, the batch axis first",
             "correct the shapes of the contract's outputs",
+        )
+
+
+def of_types(watch: Watch) -> Iterator[Finding]:
+    """Find what computes in less than float32."""
+    if watch.halves:
+        yield Finding(
+            "error",
+            together(watch.halves),
+            "float16 inside",
+            "these layers compute in less than float32, in which no stage can train, quantize or prove",
+            "take the casts and torch.autocast out of forward; `export` writes a float16 file itself",
+            tuple(watch.halves),
         )
 
 

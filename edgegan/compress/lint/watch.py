@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from edgegan.compress.inputs import example
 from edgegan.runtime.contract import Contract
 
+HALF = (torch.float16, torch.bfloat16)
 MASKED = "index by mask"
 """The name that `x[mask]` is recorded under, as its result's shape depends on the data."""
 
@@ -24,18 +25,19 @@ class Watch(TorchDispatchMode):
         super().__init__()
         self.operations: dict[str, list[str]] = defaultdict(list)
         """Operation to the names of the innermost layers that called it."""
+        self.halves: list[str] = []
+        """The innermost layers that computed in less than float32."""
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._stack: list[str] = [""]
 
-    def run(self, module: nn.Module, contract: Contract) -> list[Tensor]:
-        """Run one sample through `module` and return its outputs."""
+    def run(self, module: nn.Module, contract: Contract) -> Any:
+        """Run one sample through `module` and return what it gives."""
         with ExitStack() as stack:
             for name, layer in module.named_modules():
                 stack.callback(layer.register_forward_pre_hook(self._enter(name)).remove)
                 stack.callback(layer.register_forward_hook(self._leave).remove)
             with torch.no_grad(), self:
-                outputs = module(*example(contract, 1, 0))
-        return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+                return module(*example(contract, 1, 0))
 
     def _enter(self, name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -56,4 +58,7 @@ class Watch(TorchDispatchMode):
         callers = self.operations[name]
         if self._stack[-1] not in callers:
             callers.append(self._stack[-1])
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.dtype in HALF and self._stack[-1] not in self.halves:
+            self.halves.append(self._stack[-1])
+        return result
