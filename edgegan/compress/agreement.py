@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgegan.compress.inputs import example
+from edgegan.compress.precise import precise_outputs
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.contract import Contract, to_uint8
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -37,7 +38,12 @@ def agreement(
         signal-to-noise ratio over all values, with the range as peak (equal outputs count as 200 dB);
         `finite`; `batches`. Several outputs count as one: the worst of each figure.
     """
-    worst = {"max_difference": 0.0, "psnr_db": PERFECT_DB, "finite": True, "batches": list(batches)}
+    worst: dict[str, Any] = {
+        "max_difference": 0.0,
+        "psnr_db": PERFECT_DB,
+        "finite": True,
+        "batches": list(batches),
+    }
     squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
     with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
         for batch in batches:
@@ -58,3 +64,18 @@ def agreement(
         worst["psnr_db"] = min(worst["psnr_db"], -10 * np.log10(max(error, 10 ** (-PERFECT_DB / 10))))
     worst["psnr_db"] = round(float(worst["psnr_db"]), 2)
     return worst
+
+
+def rounding(module: nn.Module, contract: Contract, *, batch: int = 8, seed: int = 0) -> float:
+    """Return how far float32 takes `module` itself from float64, as a share of the output's range.
+
+    0 where it does not run in float64.
+    """
+    samples = example(contract, batch, seed)
+    precise = precise_outputs(module, samples)
+    if precise is None:
+        return 0.0
+    return max(
+        float((rounded.double() - exact).abs().max()) / (spec.range[1] - spec.range[0])
+        for rounded, exact, spec in zip(outputs(module, samples), precise, contract.outputs)
+    )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import onnx
 import torch
@@ -19,7 +19,8 @@ from pydantic import Field
 from torch import nn
 
 from edgegan.compress import onnx_graph
-from edgegan.compress.agreement import agreement
+from edgegan.compress.agreement import agreement, rounding
+from edgegan.compress.half import in_float32
 from edgegan.compress.inputs import example
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
@@ -35,10 +36,10 @@ from edgegan.compress.rewrite import (
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.compress.structure import copy_of
+from edgegan.compress.written import Precision, write, write_running
 from edgegan.errors import ModelError, ProofError, StageError
 from edgegan.runtime.contract import Contract
 
-Precision = Literal["fp32", "fp16"]
 REWRITES = (
     delay_upsample,
     fold_batch_norm,
@@ -49,6 +50,9 @@ REWRITES = (
 )
 BATCHES = (1, 8)
 LARGEST_FP32_DIFFERENCE = 1e-4
+ROUNDINGS = 8
+"""So many times as far as float32 takes the student itself from float64 may its file be from the student."""
+LEAVE_OUT = "leave this precision out of export's `precisions`, or its target out of quantize's `targets`"
 PSNR_FLOOR_DB = {"fp16": 40.0, "int8": 15.0}
 """Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
 22 dB and more in INT8."""
@@ -92,18 +96,24 @@ class Export(Stage):
         BatchNorm is folded and conditional norms are made tables first, which changes no output. With
         `uint8_output`, the INT8 files of an earlier stage are written anew.
 
+        A float16 file that crashes ONNX Runtime, gives NaN or is too far from the student is mended by more
+        operators in float32, or left out; the record says which, and why.
+
         Raises:
             InputError: an input to be fixed is not the contract's, or a value does not fit it.
-            ModelError: the student cannot be exported.
+            ModelError: the student cannot be exported, or ONNX Runtime cannot run the file.
         """
         started = time.monotonic()
         contract, settings = candidate.contract, self.settings
         graph, changes = rewrite(candidate.student, contract, REWRITES)
         model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=settings.opset))
         files = dict(candidate.files)
+        left_out: dict[str, str] = {}
         for precision in settings.precisions:
             files[precision] = context.folder / f"model.{precision}.onnx"
-            _write(model, contract, files[precision], precision, settings.uint8_output)
+            path = files[precision]
+            if reason := write_running(model, contract, path, precision, settings.uint8_output):
+                left_out[precision] = self._leave_out(files, precision, reason)
         for key in [key for key in candidate.files if settings.uint8_output and key.startswith("int8")]:
             quantized = onnx.load(files[key])
             files[key] = context.folder / f"model.{key}.onnx"
@@ -114,6 +124,11 @@ class Export(Stage):
             ours = not precision.endswith("tensorrt")
             proof[precision] = agreement(path, candidate.student, contract, batches=BATCHES, optimized=ours)
             proof[precision]["file_bytes"] = path.stat().st_size
+        error = {"rounding": rounding(candidate.student, contract)}
+        proof = {key: {**figures, **error} for key, figures in proof.items()}
+        if "fp16" in proof and (reason := self._fault("fp16", proof["fp16"])):
+            left_out["fp16"] = self._leave_out(files, "fp16", reason)
+            del proof["fp16"]
         context.progress(len(files) + 1, len(files) + 1)
         record = StageRecord(
             stage=self.name,
@@ -122,11 +137,31 @@ class Export(Stage):
                 "files": {precision: path.name for precision, path in files.items()},
                 "opset": {precision: onnx_graph.opset(onnx.load(path)) for precision, path in files.items()},
                 "rewrites": [asdict(change) for change in changes],
+                "kept_in_float32": {
+                    key: names for key, path in files.items() if (names := in_float32(onnx.load(path)))
+                },
+                "left_out": left_out,
             },
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
         )
         return candidate.with_record(record, files=files)
+
+    def _leave_out(self, files: dict[str, Path], precision: str, reason: str) -> str:
+        """Delete a file that is not to ship, and return why.
+
+        Raises:
+            ModelError: it is the student in full precision, or the only file.
+        """
+        path = files.pop(precision)
+        path.unlink()
+        if precision == "fp32" or not files:
+            raise ModelError(
+                f"the {precision} file {reason}",
+                where=f"export: {path.name}",
+                next="export with another `opset`; `edgegan lint` names the layers that are hard to deploy",
+            )
+        return reason
 
     def _fixed(self, candidate: Candidate, folder: Path) -> dict[str, Any]:
         """Write the files with an input held at one value; return their proofs, by what stands for "fp32"."""
@@ -139,7 +174,8 @@ class Export(Stage):
                 for precision in self.settings.precisions:
                     key = f"{precision}.{name}-{value}"
                     path = folder / f"model.{key}.onnx"
-                    _write(model, contract, path, precision, self.settings.uint8_output)
+                    if reason := write_running(model, contract, path, precision, self.settings.uint8_output):
+                        raise ModelError(f"the file {reason}", where=f"export: {path.name}", next=LEAVE_OUT)
                     proof[key] = agreement(path, held, contract, batches=BATCHES)
                     proof[key]["file_bytes"] = path.stat().st_size
         return proof
@@ -152,7 +188,7 @@ class Export(Stage):
                 raise ProofError(
                     f"the {precision} file {reason}",
                     where=f"export: model.{precision}.onnx",
-                    next="leave this precision out of `precisions`, or the worst layers out of `quantize`",
+                    next=LEAVE_OUT,
                 )
 
     def _fault(self, precision: str, figures: dict[str, Any]) -> str | None:
@@ -161,6 +197,7 @@ class Export(Stage):
         difference, psnr = figures["max_difference"], figures["psnr_db"]
         if precision == "fp32":
             largest = 1.001 / 255 if self.settings.uint8_output else LARGEST_FP32_DIFFERENCE
+            largest = max(largest, ROUNDINGS * figures.get("rounding", 0.0))
             if difference > largest:
                 return f"differs from the student by {difference:.3g} of the range (at most {largest:.3g})"
         elif psnr < (floor := PSNR_FLOOR_DB[precision]):
@@ -191,17 +228,7 @@ def export_onnx(
         ModelError: the module cannot be exported, or its batch axis is fixed.
         StorageError: the file cannot be written.
     """
-    _write(to_onnx(module, contract, opset=opset), contract, path, precision, uint8_output)
-
-
-def _write(
-    model: onnx.ModelProto, contract: Contract, path: Path, precision: Precision, uint8_output: bool
-) -> None:
-    if precision == "fp16":
-        model = onnx_graph.to_half(model)
-    if uint8_output:
-        model = onnx_graph.with_uint8_outputs(model, contract)
-    onnx_graph.save(model, path)
+    write(to_onnx(module, contract, opset=opset), contract, path, precision, uint8_output)
 
 
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:

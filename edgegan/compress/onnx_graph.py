@@ -1,4 +1,4 @@
-"""Small edits of ONNX files: write one, tidy one, make it half precision, give it a uint8 image output."""
+"""Small edits of ONNX files: write one, tidy one, give it a uint8 image output."""
 
 from __future__ import annotations
 
@@ -88,22 +88,6 @@ def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
-
-
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` with weights and computation in float16; inputs and outputs keep their types.
-
-    Weights past float16's range are clipped to it; the caller has to check the outputs.
-    """
-    from onnx_ir.passes.common import TopologicalSortPass
-    from onnx_ir.serde import from_proto, to_proto
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    half = from_proto(convert_float_to_float16(copied, keep_io_types=True))
-    TopologicalSortPass()(half)
-    return tidy(to_proto(half))
 
 
 def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:

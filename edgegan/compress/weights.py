@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +45,7 @@ def find(content: object, module: nn.Module, *, prefix: str = "", exact: bool = 
     for entry, weights in [("", content)] if exact else _entries(content):
         if not isinstance(weights, Mapping):
             continue
-        prefixes = [prefix] if exact else sorted(_prefixes(weights, named), key=len)
+        prefixes = [prefix] if exact else sorted(_prefixes(list(weights), named), key=len)
         for each in prefixes:
             own = {name[len(each) :]: value for name, value in weights.items() if name.startswith(each)}
             if (fit := fitted(own, module)) is not None:
@@ -82,11 +82,11 @@ def _entries(content: object, name: str = "", depth: int = 0) -> Iterator[tuple[
         yield from _entries(value, f"{name}.{key}" if name else str(key), depth + 1)
 
 
-def _prefixes(weights: Weights, named: set[str]) -> set[str]:
+def _prefixes(names: Sequence[str], named: set[str]) -> set[str]:
     """Return what stands before the module's names: before one that is there, in any of its forms."""
     wanted = {re.sub(r"_orig$|_[gvu]$|parametrizations\.(\w+)\.original1?$", r"\1", name) for name in named}
     found = {""}
-    for name in weights:
+    for name in names:
         plain = re.sub(r"_orig$|_[gv]$", "", re.sub(r"parametrizations\.(\w+)\.original[01]?$", r"\1", name))
         parts = plain.split(".")
         for count in range(1, min(len(parts), 6)):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgegan.compress import onnx_graph
 from edgegan.compress.export import to_onnx
+from edgegan.compress.half import to_half
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -67,7 +68,7 @@ def test_prelu_becomes_faster_operators_with_the_same_outputs(
 
 def test_prelu_becomes_faster_operators_in_half_precision_too(tmp_path: Path) -> None:
     model = to_onnx(Slopes(1, 4), CONTRACT)
-    half = onnx_graph.to_half(onnx_graph.plain_prelu(model))
+    half = to_half(onnx_graph.plain_prelu(model), CONTRACT)
     assert "PRelu" not in operators(half)
     expected = run(model, tmp_path / "full.onnx")
     assert np.abs(run(half, tmp_path / "half.onnx") - expected).max() < 0.01

@@ -17,18 +17,21 @@ from onnx_ir.passes.common import (
     TopologicalSortPass,
 )
 
-from edgegan.compress.onnx_graph import plain_prelu, tidy, to_half
+from edgegan.compress.half import to_half
+from edgegan.compress.onnx_graph import plain_prelu, tidy
+from edgegan.runtime.contract import Contract
 from edgegan.target import Target
 
 MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Pad")
 
 
-def deploy(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+def deploy(model: onnx.ModelProto, target: Target, contract: Contract) -> onnx.ModelProto:
     """Return `model` ready to ship: the same function, in the form that the target's engine likes best.
 
     Args:
         model: the exported Q/DQ model; no two of its layers have one name.
         target: one with an INT8 scheme.
+        contract: whose samples say what stays in float32, where the rest is in float16.
     """
     assert target.int8 is not None
     edited = ShapeInferencePass()(ir.from_proto(model)).model
@@ -47,7 +50,7 @@ def deploy(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     deployed = tidy(ir.to_proto(edited))
     if target.engine == "onnxruntime":
         deployed = plain_prelu(deployed)
-    return to_half(deployed) if target.int8.rest == "fp16" else deployed
+    return to_half(deployed, contract) if target.int8.rest == "fp16" else deployed
 
 
 def _move_bytes(graph: ir.Graph) -> None:

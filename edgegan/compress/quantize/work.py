@@ -145,7 +145,7 @@ class Work:
     def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
         model = to_onnx(quantized, self.candidate.contract)
         name_layers(model, quantized, list(layer_names(self.start.graph).values()))
-        onnx_graph.save(deploy(model, target), path)
+        onnx_graph.save(deploy(model, target, self.candidate.contract), path)
 
     def _progress(self) -> None:
         self.done += 1

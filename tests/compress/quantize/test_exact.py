@@ -67,7 +67,7 @@ def lowered(module: nn.Module, target: str, path: Path) -> GraphModule:
     quantized = trials.lower(start, layers, goal.int8, "mse")
     model = to_onnx(quantized, CONTRACT)
     name_layers(model, quantized, list(layer_names(graph).values()))
-    onnx_graph.save(deploy(model, goal), path)
+    onnx_graph.save(deploy(model, goal, CONTRACT), path)
     return quantized
 
 

@@ -1,0 +1,138 @@
+"""Float16 files: which operators have to stay in float32, and the conversion of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgegan.compress.onnx_graph import tidy
+from edgegan.runtime.contract import Contract
+from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+LARGEST = 65504.0
+MARGIN = 4.0
+"""Other inputs reach further than the contract's samples: what passes a quarter of float16's range stays."""
+BATCHES = (4, 1)
+PRECISE = ("QuantizeLinear", "DequantizeLinear", "Cast")
+"""Operators whose types say nothing of what a graph computes in."""
+
+
+def to_half(
+    model: onnx.ModelProto, contract: Contract, *, kept: Collection[str] = (), kinds: Collection[str] = ()
+) -> onnx.ModelProto:
+    """Return `model` with weights and computation in float16; inputs and outputs keep their types.
+
+    In float32 stay the operators that read, hold or give values past a quarter of 65,504 on the contract's
+    samples, those named `kept`, and those of the given `kinds`.
+    """
+    from onnx_ir.passes.common import TopologicalSortPass
+    from onnx_ir.serde import from_proto, to_proto
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    _name_nodes(copied.graph)
+    blocked = sorted(_with_readers({*kept, *overflowing(copied, contract)}, copied.graph))
+    half = convert_float_to_float16(
+        copied,
+        keep_io_types=True,
+        node_block_list=blocked,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *kinds],
+    )
+    _skip_round_trips(half.graph)
+    sorted_half = from_proto(half)
+    TopologicalSortPass()(sorted_half)
+    return tidy(to_proto(sorted_half))
+
+
+def overflowing(model: onnx.ModelProto, contract: Contract) -> list[str]:
+    """Return the names of the operators that read or give values past float16's range, less the margin."""
+    largest = _largest(model, contract)
+    past = {name for name, size in largest.items() if not size * MARGIN <= LARGEST}
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and (values := numpy_helper.to_array(tensor)).size:
+            past |= {tensor.name} if np.abs(values).max() > LARGEST else set()
+    return [node.name for node in model.graph.node if past & {*node.input, *node.output}]
+
+
+def in_float32(model: onnx.ModelProto) -> list[str]:
+    """Return the operators that compute in float32 in a file that computes in float16 else; [] elsewhere."""
+    typed = onnx.shape_inference.infer_shapes(model)
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*typed.graph.value_info, *typed.graph.output, *typed.graph.input)
+    }
+    if TensorProto.FLOAT16 not in types.values():
+        return []
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type not in PRECISE and any(types.get(name) == TensorProto.FLOAT for name in node.output)
+    ]
+
+
+def _skip_round_trips(graph: onnx.GraphProto) -> None:
+    """Let an operator in float32 read what another gives as it is, not through float16 and back."""
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def source(name: str, to: int) -> str | None:
+        node = makers.get(name)
+        same = node is not None and node.op_type == "Cast" and node.attribute[0].i == to
+        return node.input[0] if same and node is not None else None
+
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            halved = source(name, TensorProto.FLOAT)
+            if halved is not None and (whole := source(halved, TensorProto.FLOAT16)) is not None:
+                node.input[index] = whole
+    read = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+    while idle := [node for node in graph.node if node.op_type == "Cast" and not read & {*node.output}]:
+        for node in idle:
+            graph.node.remove(node)
+        read = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+
+
+def _with_readers(names: set[str], graph: onnx.GraphProto) -> set[str]:
+    """Return `names`, and the operators that read levels for them: an engine merges the two."""
+    makers = {name: node for node in graph.node for name in node.output}
+    read = (makers.get(name) for node in graph.node if node.name in names for name in node.input)
+    return names | {node.name for node in read if node is not None and node.op_type == "DequantizeLinear"}
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    taken: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
+
+
+def _largest(model: onnx.ModelProto, contract: Contract) -> dict[str, float]:
+    """Return value to its largest magnitude on the contract's samples, measured by the graph itself."""
+    measured = onnx.ModelProto()
+    measured.CopyFrom(model)
+    graph = measured.graph
+    values = list(_floats(model))
+    for name in values:
+        graph.node.append(helper.make_node("Abs", [name], [f"{name}__size"]))
+        graph.node.append(helper.make_node("ReduceMax", [f"{name}__size"], [f"{name}__largest"], keepdims=0))
+        graph.output.append(helper.make_tensor_value_info(f"{name}__largest", TensorProto.FLOAT, []))
+    found = dict.fromkeys(values, 0.0)
+    with OnnxRuntimeEngine(measured.SerializeToString(), threads=1, optimized=False) as engine:
+        for seed, batch in enumerate(BATCHES):
+            results = engine(contract.sample(batch, seed))
+            for name in values:
+                size = float(results[f"{name}__largest"])
+                found[name] = size if np.isnan(size) else max(found[name], size)
+    return found
+
+
+def _floats(model: onnx.ModelProto) -> Iterator[str]:
+    """Yield the float32 values that operators give, and the float inputs."""
+    typed = onnx.shape_inference.infer_shapes(model)
+    for value in (*typed.graph.value_info, *typed.graph.output, *typed.graph.input):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            yield value.name
