@@ -159,6 +159,7 @@ class _Job:
             if step.stage.name == self.until:
                 break
         names = tuple(name for name, *_ in after)
+        self.follower.findings(_left_out(final))
         if self.until or not _first_process():
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
@@ -243,6 +244,15 @@ class _Job:
 
         self._begin("report")
         return write_report(self.folder)
+
+
+def _left_out(candidate: Candidate) -> list[Finding]:
+    """Return what to say of files that were to be written and do not ship."""
+    return [
+        Finding("warning", f"model.{key}.onnx", "left out", f"the file {reason}", "the other files are whole")
+        for record in candidate.lineage
+        for key, reason in record.changed.get("left_out", {}).items()
+    ]
 
 
 def _first_candidate(recipe: Recipe) -> tuple[Candidate, str, list[Finding]]:

@@ -228,7 +228,8 @@ def export_onnx(
         ModelError: the module cannot be exported, or its batch axis is fixed.
         StorageError: the file cannot be written.
     """
-    write(to_onnx(module, contract, opset=opset), contract, path, precision, uint8_output)
+    graph, _ = rewrite(module, contract, ())
+    write(to_onnx(graph, contract, opset=opset), contract, path, precision, uint8_output)
 
 
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from edgegan.compress.lint import behaviour, layers, pruning
+from edgegan.compress.lint import behaviour, deploy, layers, pruning
 from edgegan.compress.lint.finding import Finding
 from edgegan.compress.lint.watch import Watch
 from edgegan.compress.prune.stage import Prune
@@ -66,4 +66,7 @@ def _of_run(
     prune = next((stage for stage in stages or () if isinstance(stage, Prune)), None)
     if not failed and (stages is None or prune is not None):
         found += pruning.of_groups(module, contract, watch, prune, align)
+    written = any(stage.name in ("quantize", "export") for stage in stages or ())
+    if written and not any(finding.level == "error" for finding in found):
+        found += deploy.of_export(module, contract, stages)
     return found

@@ -12,6 +12,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
 from edgegan.compress.inputs import example
+from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.mutation import without_mutations
 from edgegan.compress.rewrite.parametrization import without_parametrizations
@@ -89,6 +90,8 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
     without_mutations(traced)
+    if without_batched_groups(traced):
+        return trace(traced, contract)
     for node in list(traced.graph.nodes):
         if node.target in DROPOUTS and not argument(node, 2, "train"):
             replace(node, node.args[0])
