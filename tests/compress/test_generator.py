@@ -79,7 +79,7 @@ pytestmark = [
 
 def load(folder: Path, name: str, contract: Contract = PICTURE, **spec: Any) -> tuple[Any, list[str]]:
     (folder / "model.py").write_text(CODE)
-    given = {"callable": f"model.py:{name}", "checkpoint": "g.pt"}
+    given: dict[str, Any] = {"callable": f"model.py:{name}", "checkpoint": "g.pt"}
     if not (folder / "g.pt").is_file():
         from edgegan.compress.load import build_module
 
@@ -108,7 +108,9 @@ def test_of_nested_outputs_those_of_the_contract_are_taken_and_said(
     (x,) = example(PICTURE, 2, 0)
     assert copy_of(module)(x).shape == (2, 3, 8, 8)
     session = onnxruntime.InferenceSession(to_onnx(module, PICTURE).SerializeToString())
-    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], module(x).numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(session.run(None, {"x": x.numpy()})[0]), module(x).numpy(), atol=1e-6
+    )
 
 
 def test_two_outputs_are_told_by_name_and_by_path(tmp_path: Path) -> None:

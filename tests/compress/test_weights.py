@@ -1,6 +1,7 @@
 """Weights in other forms and places than the module's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_names_that_only_look_like_norms_are_left_alone() -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_weights_are_read_from_a_torchscript_archive_without_running_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
     ).eval()
     module[0].weight.data = module[0].weight.data.transpose(2, 3)

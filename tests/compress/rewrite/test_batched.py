@@ -61,4 +61,6 @@ def test_they_become_products_of_matrices(transposed: bool, settings: dict[str, 
         (z,) = example(contract, n, 0)
         with torch.no_grad():
             expected = module(z).numpy()
-        np.testing.assert_allclose(session.run(None, {"z": z.numpy()})[0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            np.asarray(session.run(None, {"z": z.numpy()})[0]), expected, rtol=1e-5, atol=1e-5
+        )
