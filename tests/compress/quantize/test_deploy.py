@@ -58,7 +58,7 @@ def models(module: nn.Module, target: Target, folder: Path) -> tuple[Path, Path]
         name_layers(exported, quantized, list(layer_names(graph).values()))
     plain, shipped = folder / "plain.onnx", folder / "shipped.onnx"
     onnx.save(exported, plain)
-    onnx.save(deploy(exported, target), shipped)
+    onnx.save(deploy(exported, target, CONTRACT), shipped)
     return plain, shipped
 
 
