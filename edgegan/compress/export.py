@@ -228,8 +228,14 @@ def export_onnx(
         ModelError: the module cannot be exported, or its batch axis is fixed.
         StorageError: the file cannot be written.
     """
-    graph, _ = rewrite(module, contract, ())
-    write(to_onnx(graph, contract, opset=opset), contract, path, precision, uint8_output)
+    try:
+        model = to_onnx(module, contract, opset=opset)
+    except ModelError as error:
+        try:
+            model = to_onnx(rewrite(module, contract, ())[0], contract, opset=opset)
+        except Exception:
+            raise error from error.__cause__
+    write(model, contract, path, precision, uint8_output)
 
 
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:

@@ -25,7 +25,7 @@ from edgegan.runtime.contract import Contract
 
 SECONDS = 60.0
 GIBIBYTES = 4.0
-LAYER_SECONDS = 8.0
+LAYER_SECONDS = 20.0
 """For one layer; where its channels multiply on their way, as in computed weights, it stays whole."""
 
 OUTPUT = "its channels are the model's output"
