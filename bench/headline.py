@@ -36,6 +36,8 @@ def goals(full: Mapping[str, Any], int8: Mapping[str, Any], quality: str) -> lis
     macs = full["macs"] / int8["macs"]
     size = full["file_bytes"] / int8["file_bytes"]
     increase = int8[quality]["value"] / full[quality]["value"] - 1
+    if int8["speedup"] is None:
+        raise SystemExit(f"the speed-up is not told: {int8['withheld'] or int8['failed']}")
     speedup = int8["speedup"]["value"]
     return [
         Goal("times fewer MACs", "at least 8", macs, macs >= 8),
