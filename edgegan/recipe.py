@@ -70,7 +70,8 @@ def _plain_contract(data: Any) -> Any:
     """Refuse the fields of a contract that are not written: where it was read from, and by which schema."""
     for key in data if isinstance(data, Mapping) else ():
         if key not in ("inputs", "outputs"):
-            raise ValueError(f"unknown key {key!r:.80}; the keys are: inputs, outputs")
+            near = did_you_mean(key, ("inputs", "outputs"))
+            raise ValueError(f"unknown key {key!r:.80}{near or '; the keys are: inputs, outputs'}")
     return data
 
 

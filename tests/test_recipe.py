@@ -215,3 +215,14 @@ def test_how_long_latency_is_measured(write: Any) -> None:
     for wrong in (0, -1, float("nan"), float("inf"), 1e9):
         with pytest.raises(InputError, match="latency cannot be measured"):
             LatencySpec.of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("streams: 1", "unknown key 'streams'"), ("input: []", "did you mean 'inputs'")]
+)
+def test_a_contract_has_inputs_and_outputs_alone(tmp_path: Path, key: str, said: str) -> None:
+    from small_recipe import RECIPE
+
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("contract:\n", f"contract:\n  {key}\n"))
+    with pytest.raises(RecipeError, match=said):
+        Recipe.read(tmp_path)
