@@ -13,8 +13,6 @@ from torch import nn
 from edgegan.compress import onnx_graph
 from edgegan.compress.export import REWRITES, Export, to_onnx
 from edgegan.compress.lint.finding import Finding, together
-from edgegan.compress.quantize.settings import QuantizeSettings
-from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Stage
 from edgegan.errors import EdgeganError, ModelError
@@ -34,6 +32,9 @@ TENSORRT_LACKS = re.compile(
 
 def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | None) -> Iterator[Finding]:
     """Find what cannot be traced, exported or run, and operators that a target's engine lacks."""
+    from edgegan.compress.quantize.settings import QuantizeSettings
+    from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES  # which has findings of its own
+
     quantize = next((stage.settings for stage in stages or () if stage.name == "quantize"), None)
     try:
         if isinstance(quantize, QuantizeSettings):
