@@ -27,7 +27,11 @@ LEAST_KEPT = 0.10
 """The share of calls that must be left for times to hold."""
 
 BESIDE_LIMIT = 0.75
-"""An engine's threads wait for each other without sleeping, and so take this share of their CPUs at least."""
+"""An engine's threads wait for each other without sleeping, and so take this share of their CPUs..."""
+
+SWITCH_LIMIT = 50.0
+"""... unless they sleep through a long part that runs on one thread, which takes no CPU from any: where that
+happens more often than this in a second, other work does it."""
 
 AGREEMENT = 1.10
 """Wall and CPU time must tell the same speed-up, within this factor."""
@@ -63,6 +67,11 @@ class Calls:
         alone = self._unlost
         return float(self.cpu_ms[alone].sum() / self.run_ms[alone].sum()) if alone.any() else 0.0
 
+    @property
+    def switches_a_second(self) -> float:
+        """How often a thread lost its CPU."""
+        return float(self.switches.sum() / self.end_to_end_ms.sum() * 1e3)
+
     def kept(self, busy: float) -> NDArray[np.bool_]:
         """Tell which calls nothing interrupted, where the model usually keeps `busy` CPUs."""
         whole = self.cpu_ms >= SHORT_LIMIT * busy * self.run_ms
@@ -77,7 +86,7 @@ def why_times_are_withheld(calls: Calls, kept: int, threads: int) -> str | None:
     """Return why a model's times do not hold, or None; `kept` of its calls were not interrupted."""
     if kept < max(2, LEAST_KEPT * len(calls)):
         return f"other work interrupted {len(calls) - kept} of its {len(calls)} calls: {ADVICE}"
-    if calls.busy < BESIDE_LIMIT * threads:
+    if calls.busy < BESIDE_LIMIT * threads and calls.switches_a_second > SWITCH_LIMIT:
         return f"its {threads} threads had {calls.busy:.1f} CPUs between them: {ADVICE}"
     return None
 

@@ -309,7 +309,11 @@ def test_a_long_call_in_which_threads_changed_places_counts_if_it_had_its_cpus(
     ("script", "threads", "reason"),
     [
         (times(lost="[0.0] + [0.5] * 19"), 1, "other work interrupted 285 of its 300 calls: close other"),
-        (times(cpu="[2.1] * 20"), 2, "its 2 threads had 1.1 CPUs between them: close other programs"),
+        (
+            times(cpu="[2.1] * 20", switches="[0, 1] * 10"),
+            2,
+            "its 2 threads had 1.1 CPUs between them: close other programs",
+        ),
     ],
 )
 def test_times_that_do_not_hold_are_withheld(
@@ -326,6 +330,16 @@ def test_times_that_do_not_hold_are_withheld(
     assert figures["withheld"]["latency"].startswith(reason)
     assert figures["latency_ms_p50"] is figures["speedup"] is figures["end_to_end_ms_p50"] is None
     assert figures["peak_rss_mib"] == 1.0
+
+
+def test_a_model_that_runs_on_one_thread_is_not_taken_for_a_busy_machine(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "processors", lambda: 2)
+    imposter(monkeypatch, times("[200.0] * 20", cpu="[204.0] * 20", switches="[0, 1] * 10"))
+    figure = measure_latency({"a": tmp_path}, contract, baseline="a", threads=2)["a"]
+    assert figure.p50 == 200.0
+    assert (figure.withheld, figure.disturbed) == ({}, 0)
 
 
 def test_a_speedup_on_which_wall_and_cpu_time_differ_is_withheld(
