@@ -23,9 +23,9 @@ from edgegan.compress.limits import limited, time_limit
 from edgegan.compress.prune.tolerant import Lost, each_node_alone
 from edgegan.runtime.contract import Contract
 
-SECONDS = 60.0
+SECONDS = 120.0
 GIBIBYTES = 4.0
-LAYER_SECONDS = 20.0
+LAYER_SECONDS = 4.0
 """For one layer; where its channels multiply on their way, as in computed weights, it stays whole."""
 
 OUTPUT = "its channels are the model's output"
@@ -65,7 +65,7 @@ def find_groups(module: nn.Module, contract: Contract) -> Groups:
     """Trace `module`, which must hold no parametrizations.
 
     Raises:
-        ModelError: it cannot be traced, or not within 60 seconds and 4 GiB.
+        ModelError: it cannot be traced, or not within two minutes and 4 GiB.
     """
     found = limited(
         lambda: _trace(module, contract),
@@ -148,7 +148,7 @@ def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
             if layer in visited:
                 continue
             visited.add(layer)
-            left = max(0.1, started + SECONDS / 2 - time.process_time())
+            left = max(0.1, started + SECONDS / 8 - time.process_time())
             entries.append(_entry(graph, layer, names, visited, lost, min(LAYER_SECONDS, left)))
     return entries
 
@@ -189,20 +189,20 @@ def _entry(
     width = graph.get_pruner_of_module(layer).get_out_channels(layer)
     try:
         with time_limit(seconds):
-            together = _follow(graph, layer, list(range(width)))
+            together = _follow(graph, layer, [0])
+            if all(len(item.idxs) == 1 for item in together):
+                together = _follow(graph, layer, list(range(width)))
         for item in together:
             target = item.dep.target.module
-            if item.dep.target in lost:
-                entry["blocked"] = f"torch-pruning cannot follow its channels ({lost[item.dep.target]})"
-            elif item.dep.target.type == OPTYPE.OUTPUT:
-                entry["blocked"] = OUTPUT
-            elif isinstance(target, nn.Parameter):
-                entry["blocked"] = f"its channels meet the bare parameter {graph._param_to_name[target]!r}"
+            if reason := _obstacle(graph, item, lost):
+                entry["blocked"] = reason
             elif target in names and graph.is_out_channel_pruning_fn(item.dep.handler):
                 visited.add(target)
         if entry["blocked"] is None:
             with time_limit(seconds):
-                entry["units"] = _units(graph, layer, names, together, width)
+                entry["units"] = _units(graph, layer, names, together, width, lost)
+    except _Stays as stays:
+        entry["blocked"] = str(stays)
     except TimeoutError:
         entry["blocked"] = f"torch-pruning does not come to an end with its channels ({seconds:.1f} s)"
     except Exception as error:
@@ -210,8 +210,24 @@ def _entry(
     return entry
 
 
+class _Stays(Exception):  # noqa: N818
+    """Why a layer has to stay whole."""
+
+
+def _obstacle(graph: Any, item: Any, lost: Lost) -> str | None:
+    """Return why channels that go through `item` cannot be pruned, or None."""
+    target = item.dep.target
+    if target in lost:
+        return f"torch-pruning cannot follow its channels ({lost[target]})"
+    if target.type == OPTYPE.OUTPUT:
+        return OUTPUT
+    if isinstance(target.module, nn.Parameter):
+        return f"its channels meet the bare parameter {graph._param_to_name[target.module]!r}"
+    return None
+
+
 def _units(
-    graph: Any, layer: nn.Module, names: dict[nn.Module, str], together: Any, width: int
+    graph: Any, layer: nn.Module, names: dict[nn.Module, str], together: Any, width: int, lost: Lost
 ) -> list[dict[str, list[int]]]:
     """Return, for each set of channels that go together, their positions by "side of layer"."""
     if all(_one_each(item, width) for item in together):
@@ -225,6 +241,8 @@ def _units(
         if channel not in done:
             unit: dict[str, list[int]] = {}
             for item in _follow(graph, layer, [channel]):
+                if reason := _obstacle(graph, item, lost):
+                    raise _Stays(reason)
                 _place(unit, graph, names, item, item.idxs)
             done.update(unit[own])
             units.append(unit)
