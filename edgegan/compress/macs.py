@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from edgegan.compress.inputs import example
+from edgegan.compress.structure import copy_of
 from edgegan.runtime.contract import Contract
 
 Size = tuple[int, ...]
@@ -34,9 +34,9 @@ def count(module: nn.Module, contract: Contract) -> Cost:
     """
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     counter = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
-    weights = {key: weight.detach() for key, weight in module.named_parameters()}
+    frozen = copy_of(module).requires_grad_(False)
     with torch.no_grad(), _plain_attention(), counter:
-        functional_call(module, weights, example(contract, 1, 0))
+        frozen(*example(contract, 1, 0))
     return Cost(sum(parameter.numel() for parameter in module.parameters()), counter.get_total_flops() // 2)
 
 

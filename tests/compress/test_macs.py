@@ -70,3 +70,11 @@ def test_tied_parameters_count_once() -> None:
     second.weight = first.weight
     cost = count(nn.Sequential(first, second), contract_of(4))
     assert (cost.params, cost.macs) == (16, 32)
+
+
+def test_a_layer_under_two_names_is_left_as_it_is() -> None:
+    layer = nn.Conv2d(4, 4, 1)
+    module = nn.Sequential(layer, nn.ReLU(), layer)
+    assert count(module, contract_of(4, 3, 3)).macs == 2 * 9 * 16
+    assert module[0].weight is layer.weight
+    assert isinstance(layer.weight, nn.Parameter)
