@@ -18,9 +18,10 @@ PICTURE = Contract((Input("x", (3, 8, 8)),), (Output("y", (3, 8, 8)),))
 class Warp(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(4, 4, 1)
+        self.conv, self.mix = nn.Conv3d(4, 4, 1), nn.Linear(6, 6)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(torch.relu(self.mix(x)))
         theta = torch.eye(3, 4).expand(x.shape[0], 3, 4)
         grid = F.affine_grid(theta, [x.shape[0], 1, 4, 6, 6], align_corners=False)
         return torch.tanh(F.grid_sample(self.conv(x), grid, align_corners=False))
@@ -58,3 +59,14 @@ def test_what_cannot_be_exported_is_found() -> None:
     (found,) = [one for one in lint(FixedBatch().eval(), PICTURE, stages=[Export()]) if one.level == "error"]
     assert found.what == "the model cannot be exported"
     assert "batch" in found.why or "batch" in found.next
+
+
+def test_a_network_without_layers_for_int8_is_found_before_any_training() -> None:
+    module = nn.Sequential(nn.ConvTranspose3d(4, 4, 3, padding=1), nn.Tanh()).eval()
+    (found,) = [
+        one
+        for one in lint(module, VOLUME, stages=[Quantize(QuantizeSettings(targets=("x64-cpu",)))])
+        if one.level == "error"
+    ]
+    assert "no layer is left to quantize" in found.why
+    assert "quantize" in found.next

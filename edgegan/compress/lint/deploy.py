@@ -34,11 +34,13 @@ def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | N
     """Find what cannot be traced, exported or run, and operators that a target's engine lacks."""
     from edgegan.compress.quantize.settings import QuantizeSettings
     from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES  # which has findings of its own
+    from edgegan.compress.quantize.trials import choose_layers
 
     quantize = next((stage.settings for stage in stages or () if stage.name == "quantize"), None)
     try:
         if isinstance(quantize, QuantizeSettings):
-            rewrite(module, contract, INT8_REWRITES)
+            names = [name for name, _ in module.named_modules() if name]
+            choose_layers(rewrite(module, contract, INT8_REWRITES)[0], quantize.skip, names)
         graph, _ = rewrite(module, contract, REWRITES)
         model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=_opset(stages)))
     except EdgeganError as error:
