@@ -19,23 +19,31 @@ def psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Cont
 
     Tensors (N, ...) are in the order of the contract's outputs.
     """
-    return min(_decibels(errors.mean().clamp(min=EQUAL)) for errors in _errors(actual, expected, contract))
+    return psnr_of(squared_errors(actual, expected, contract))
 
 
 def mean_psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> float:
     """Return the mean over samples of each one's PSNR in dB: no one outweighs the others."""
-    return min(
-        _decibels((errors + LEAST).log().mean().exp()) for errors in _errors(actual, expected, contract)
-    )
+    return mean_psnr_of(squared_errors(actual, expected, contract))
 
 
-def _errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> list[Tensor]:
-    """Return, of each output, each sample's mean square error as a share of its range squared."""
+def squared_errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> list[Tensor]:
+    """Return, of each output, each sample's mean square error (N,) as a share of its range squared."""
     errors = []
     for given, true, spec in zip(actual, expected, contract.outputs, strict=True):
         share = (given.double() - true.double()) / (spec.range[1] - spec.range[0])
         errors.append(share.square().reshape(len(share), -1).mean(dim=1))
     return errors
+
+
+def psnr_of(errors: Sequence[Tensor]) -> float:
+    """Return the PSNR in dB of all samples as one, of each output's `squared_errors`."""
+    return min(_decibels(of.mean().clamp(min=EQUAL)) for of in errors)
+
+
+def mean_psnr_of(errors: Sequence[Tensor]) -> float:
+    """Return the mean over samples of each one's PSNR in dB, of each output's `squared_errors`."""
+    return min(_decibels((of + LEAST).log().mean().exp()) for of in errors)
 
 
 def _decibels(error: Tensor) -> float:

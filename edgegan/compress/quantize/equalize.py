@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.inputs import example
+from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.channel_groups import CONVS, Groups, constant_of, grouped
+from edgegan.compress.quantize.effort import Effort
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, watch
 from edgegan.runtime.contract import Contract
@@ -36,16 +38,19 @@ def center_channels(graph: GraphModule, contract: Contract) -> list[Change]:
         for node in graph.graph.nodes
         if node.target in CONVS and node.users and all(_normalizes(user, node) for user in node.users)
     ]
-    middles: dict[Node, Tensor] = {}
+    lows: dict[Node, Tensor] = {}
+    highs: dict[Node, Tensor] = {}
 
     def see(node: Node, value: Any) -> None:
         if node in layers:
             low, high = value.transpose(0, 1).flatten(1).aminmax(dim=1)
-            middles[node] = (low + high) / 2
+            _gather(lows, node, low, torch.minimum)
+            _gather(highs, node, high, torch.maximum)
 
-    watch(graph, example(contract, SAMPLES, SEED), see)
+    _watch_samples(graph, contract, see)
     changes = []
-    for node, middle in middles.items():
+    for node, low in lows.items():
+        middle = (low + highs[node]) / 2
         name, bias = layer_of(argument(node, 1, "weight")), constant(graph, argument(node, 2, "bias"))
         with graph.graph.inserting_before(node):
             centred = add_constant(graph, f"{name}.bias", -middle if bias is None else bias - middle)
@@ -90,7 +95,7 @@ def _scales(graph: GraphModule, contract: Contract, groups: Groups) -> dict[Node
         for norm in groups.norms & set(node.users):
             _gather(most, name, _room(value, norm).view(-1, repeats).amin(dim=1), torch.minimum)
 
-    watch(graph, example(contract, SAMPLES, SEED), see)
+    _watch_samples(graph, contract, see)
     read = {groups.name(source) for layer in groups.layers for source in _unfixed(groups, layer)}
     scales = {}
     for node in groups.parent:
@@ -101,6 +106,14 @@ def _scales(graph: GraphModule, contract: Contract, groups: Groups) -> dict[Node
             factor = torch.minimum(factor, most[name]) if name in most else factor
             scales[node] = factor.repeat_interleave(groups.repeats[node])
     return scales
+
+
+def _watch_samples(graph: GraphModule, contract: Contract, see: Callable[[Node, Any], None]) -> None:
+    """Show what nodes give on the contract's samples, in batches that there is room for."""
+    count = Effort.of(graph, SAMPLES).judging
+    drawn = example(contract, count, SEED)
+    for batch in zip(*(tensor.split(memory.samples(memory.live_bytes(graph))) for tensor in drawn)):
+        watch(graph, batch, see)
 
 
 def _unfixed(groups: Groups, layer: Node) -> list[Node]:

@@ -18,8 +18,6 @@ from edgegan.compress.stage import Candidate, FileFid
 from edgegan.errors import StageError
 from edgegan.target import Target
 
-PROOF = (1, 64)
-"""The batches of samples that a file's proof rests on."""
 FID_SAMPLES = 5000
 """Where the budget does not say how many."""
 
@@ -34,6 +32,7 @@ class Judge:
         write: writes a quantized graph as the target's file.
         fid: of a file; None where the recipe has no features or no reference.
         fid_samples: how many outputs FID is of.
+        batches: of the samples that a file's PSNR is of.
     """
 
     def __init__(
@@ -44,10 +43,11 @@ class Judge:
         write: Callable[[GraphModule, Path], object],
         fid: FileFid | None = None,
         fid_samples: int = FID_SAMPLES,
+        batches: tuple[int, ...] = (1, 64),
     ) -> None:
         self.candidate, self.samples, self.write = candidate, samples, write
         self.optimized = target.engine == "onnxruntime"
-        self.fid, self.fid_samples = fid, fid_samples
+        self.fid, self.fid_samples, self.batches = fid, fid_samples, batches
 
     @contextmanager
     def file(self, graph: GraphModule) -> Iterator[Path]:
@@ -60,7 +60,11 @@ class Judge:
     def psnr_db(self, path: Path) -> float:
         """Return the PSNR in dB of a file's outputs to the student's, as the stage's proof measures it."""
         found = agreement(
-            path, self.candidate.student, self.candidate.contract, batches=PROOF, optimized=self.optimized
+            path,
+            self.candidate.student,
+            self.candidate.contract,
+            batches=self.batches,
+            optimized=self.optimized,
         )
         return float(found["psnr_db"]) if found["finite"] else 0.0
 

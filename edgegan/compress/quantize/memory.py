@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.quantize.layers import elements
 
-ROOM = 512 << 20
+ROOM = 128 << 20
 """Bytes that the tensors of one pass may take together, unless a single sample takes more."""
 TAPE = 1.5
 """What a backward pass holds, relative to all tensors of the graph: their gradients pass by."""

@@ -28,7 +28,8 @@ class QuantizeSettings(Settings):
     bias_correction: bool = True
     """Whether to try biases that take up each layer's mean error; see `float_means`."""
     samples: int = Field(default=256, ge=1)
-    """How many of the contract's samples to calibrate with."""
+    """How many of the contract's samples to calibrate with; fewer where a network is heavy, which the record
+    then says (`bounded`): see `Effort`."""
     skip: tuple[str, ...] = ()
     """Names of layers to leave in float. A cheap last layer always is: its output is what one sees."""
     sensitivity: bool = False

@@ -106,6 +106,7 @@ class Quantize(Stage):
             changed={
                 **changed,
                 "kept_in_float": list(work.layers.skip),
+                **work.effort.bounded(settings.samples),
                 **({"equalization_refused": work.start.refused} if work.start.refused else {}),
                 "rewrites": [asdict(change) for change in (*changes, *work.start.changes)],
             },

@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from edgegan.compress.decibels import mean_psnr_db, psnr_db
+from edgegan.compress.decibels import mean_psnr_of, psnr_of, squared_errors
 from edgegan.compress.inputs import example
+from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.annotate import Annotator
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe
 from edgegan.compress.quantize.equalize import center_channels, equalize_channels
@@ -53,35 +55,50 @@ class Samples:
     """Inputs to calibrate with, others to judge by, and the float outputs of these."""
 
     batches: Batches
-    judging: tuple[Tensor, ...]
-    expected: tuple[Tensor, ...]
+    judging: Batches
+    expected: Sequence[tuple[Tensor, ...]]
     contract: Contract
 
     @classmethod
-    def of(cls, graph: GraphModule, contract: Contract, count: int, seed: int) -> Samples:
-        """Draw `count` samples to calibrate with, and 64 others; fewer where the contract has fewer."""
+    def of(
+        cls,
+        graph: GraphModule,
+        contract: Contract,
+        count: int,
+        seed: int,
+        judging: int = JUDGING_SAMPLES,
+    ) -> Samples:
+        """Draw `count` samples to calibrate with, and others to judge by; fewer where the contract has fewer.
+
+        They come in batches that a pass over the graph has room for.
+        """
         distinct = contract.distinct()
-        total = count + JUDGING_SAMPLES
+        total = count + judging
         if distinct is not None and distinct < total:
             count = max(1, min(count, distinct - max(1, distinct // 4)))
             total = max(distinct, 2)
-        drawn = example(contract, min(total, count + JUDGING_SAMPLES), SEED + seed)
-        batches = list(zip(*(tensor[:count].split(BATCH) for tensor in drawn)))
-        judging = tuple(tensor[count:] for tensor in drawn)
-        return cls(batches, judging, outputs(graph, judging), contract)
+        drawn = example(contract, min(total, count + judging), SEED + seed)
+        size = memory.samples(memory.live_bytes(graph), BATCH)
+        calibrating, others = (
+            list(zip(*(tensor[part].split(size) for tensor in drawn)))
+            for part in (slice(count), slice(count, None))
+        )
+        expected = [outputs(graph, batch) for batch in others]
+        return cls(calibrating, others, expected, contract)
 
     def psnr_db(self, graph: GraphModule) -> float:
         """Return the PSNR in dB of a graph's outputs, all samples as one."""
-        return psnr_db(outputs(graph, self.judging), self.expected, self.contract)
+        return psnr_of(self._errors(graph))
 
     def judge(self, trial: Trial, graph: GraphModule) -> Trial:
         """Return a trial with the figures of the graph that it gave."""
-        compared = outputs(graph, self.judging), self.expected, self.contract
-        return replace(
-            trial,
-            psnr_db=round(psnr_db(*compared), 2),
-            mean_psnr_db=round(mean_psnr_db(*compared), 2),
-        )
+        errors = self._errors(graph)
+        return replace(trial, psnr_db=round(psnr_of(errors), 2), mean_psnr_db=round(mean_psnr_of(errors), 2))
+
+    def _errors(self, graph: GraphModule) -> list[Tensor]:
+        pairs = zip(self.judging, self.expected, strict=True)
+        found = [squared_errors(outputs(graph, given), true, self.contract) for given, true in pairs]
+        return [torch.cat(parts) for parts in zip(*found)]
 
 
 @dataclass(frozen=True)

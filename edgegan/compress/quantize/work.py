@@ -13,12 +13,13 @@ from torch.fx import GraphModule
 from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement
 from edgegan.compress.export import to_onnx
-from edgegan.compress.quantize import trials
+from edgegan.compress.quantize import memory, trials
 from edgegan.compress.quantize.budget import Budget
 from edgegan.compress.quantize.deploy import deploy
+from edgegan.compress.quantize.effort import Effort
 from edgegan.compress.quantize.exact import one_step
 from edgegan.compress.quantize.histogram import Calibrator
-from edgegan.compress.quantize.judge import FID_SAMPLES, PROOF, Judge, require_fid
+from edgegan.compress.quantize.judge import FID_SAMPLES, Judge, require_fid
 from edgegan.compress.quantize.kernels import annotated, kernels, saturates
 from edgegan.compress.quantize.layers import layer_names
 from edgegan.compress.quantize.mixed import assign
@@ -49,7 +50,12 @@ class Work:
         self.candidate, self.context, self.settings = candidate, context, settings
         modules = [name for name, _ in candidate.student.named_modules() if name]
         self.layers = trials.choose_layers(graph, settings.skip, modules)
-        self.samples = trials.Samples.of(graph, candidate.contract, settings.samples, context.seed)
+        self.effort = effort = Effort.of(graph, settings.samples)
+        counts = effort.calibration, context.seed, effort.judging
+        self.samples = trials.Samples.of(graph, candidate.contract, *counts)
+        room = memory.samples(2 * memory.live_bytes(graph), effort.judging)
+        self.proof_batches = (1, max(2, room))
+        """Of the samples that a file's proof rests on; ONNX Runtime and torch each take a pass."""
         with quiet():
             self.starts = trials.starts(graph, self.samples, settings.equalize)
         chosen = settings.calibrator
@@ -82,8 +88,8 @@ class Work:
         ours = target.engine == "onnxruntime"
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
-            **agreement(path, student, contract, batches=PROOF, optimized=ours),
-            **one_step(path, quantized, student, contract, optimized=ours),
+            **agreement(path, student, contract, batches=self.proof_batches, optimized=ours),
+            **one_step(path, quantized, student, contract, optimized=ours, samples=self.effort.exact),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],
@@ -132,7 +138,9 @@ class Work:
             return self.layers, {}, {}
         samples = self.budget.fid_samples or FID_SAMPLES
         write = partial(self._write, target)
-        judge = Judge(self.candidate, self.samples, target, write, self.context.fid, samples)
+        judge = Judge(
+            self.candidate, self.samples, target, write, self.context.fid, samples, self.proof_batches
+        )
         common = self.start, self.layers, int8, calibrator
         table = sweep(*common, judge, self._progress)
         measured: dict[str, Any] = {"sensitivity": to_dicts(table, judge.fid_samples)}
