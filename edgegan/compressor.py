@@ -16,6 +16,7 @@ from typing import Any
 from edgegan import forms
 from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.generator import load_generator
+from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
@@ -63,6 +64,7 @@ def compress_generator(
     out: str | Path | None = None,
     until: str | None = None,
     latency_seconds: float | None = None,
+    targets: Sequence[str] = (),
     follower: Follower | None = None,
 ) -> Run:
     """Compress the generator of `recipe`, and measure and bundle the result.
@@ -80,6 +82,7 @@ def compress_generator(
             is not the first.
         until: the stage to stop after; by default all of it is done.
         latency_seconds: how long the latency of each row is measured; by default what the recipe says.
+        targets: what to write INT8 files for, in place of the recipe's.
         follower: told of each step.
 
     Raises:
@@ -92,7 +95,9 @@ def compress_generator(
             another process is writing it.
     """
     given = {"--profile": profile, "--out": out, "--until": until, "--latency-seconds": latency_seconds}
+    words = [*given.items(), *(("--target", target) for target in targets)]
     read = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe, profile)
+    read = for_targets(read, targets) if targets else read
     stages = build_stages(read)
     names = [stage.name for stage in stages]
     if until is not None and until not in names:
@@ -109,7 +114,7 @@ def compress_generator(
     apart = [read.folder, *(path for _, path in read.files())]
     with held(folder, "run", apart=apart) if _first_process() else nullcontext() as holder:
         job = _Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
-        return job.run(stages, _command(recipe, read, given))
+        return job.run(stages, _command(recipe, read, words))
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -118,9 +123,9 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / (recipe.name if recipe.profile == first else f"{recipe.name}-{recipe.profile}")
 
 
-def _command(recipe: Any, read: Recipe, given: dict[str, Any]) -> list[str]:
+def _command(recipe: Any, read: Recipe, given: Sequence[tuple[str, Any]]) -> list[str]:
     source = read.folder if isinstance(recipe, Recipe) else recipe
-    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    options = [word for name, value in given if value is not None for word in (name, str(value))]
     return ["edgegan", "compress", str(source), *options]
 
 
@@ -194,7 +199,11 @@ class _Job:
 
     def _lint(self, candidate: Candidate, stages: Sequence[Stage], said: Sequence[Finding]) -> None:
         self._begin("lint")
-        findings = [*lint(candidate.teacher, candidate.contract, stages=stages), *said]
+        findings = [
+            *lint(candidate.teacher, candidate.contract, stages=stages),
+            *said,
+            *untold_targets(stages),
+        ]
         write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
         self.follower.findings(findings)
         errors = [finding for finding in findings if finding.level == "error"]
@@ -214,7 +223,9 @@ class _Job:
         from edgegan.runtime.engine_choice import default_precision
 
         self._begin("bundle")
-        default = default_precision(final.files, platform.machine())
+        measured = {row["name"]: row["speedup"]["value"] for row in figures["rows"] if row.get("speedup")}
+        default = default_precision(final.files, platform.machine(), measured)
+        self.follower.findings(slow_int8(default, measured, final.files))
         folder = self.folder / "bundle"
         grid = self._grid(default)
         write_bundle(

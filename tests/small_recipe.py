@@ -37,7 +37,7 @@ contract:
 stages:
   - prune: {macs: 0.5, align: 4}
   - distill: {steps: 6, batch: 4}
-  - quantize: {samples: 16}
+  - quantize: {samples: 16, targets: [x64-cpu]}
   - export: {}
 profiles:
   quick: {}

@@ -23,6 +23,12 @@ def compress(
         float | None,
         typer.Option(help="How long each row's latency is measured; 3 s, or as the recipe says."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET", help="A device to write INT8 for, in place of the recipe's; repeatable."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Compress a recipe's generator, measure the result and bundle it.
@@ -41,6 +47,7 @@ def compress(
             out=out,
             until=until,
             latency_seconds=latency_seconds,
+            targets=target or (),
             follower=Display(steps),
         )
     result: dict[str, Any] = {

@@ -172,3 +172,18 @@ def test_onnxruntime_never_runs_a_file_for_tensorrt_unasked(both: Bundle) -> Non
         Generator.load(both.folder)
     generator = Generator.load(both.folder, precision="int8-tensorrt")
     assert generator(n=2).shape == (2, 2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("speedups", "chosen"),
+    [
+        ({"int8": 2.0, "fp32": 1.5, "fp16": 1.4}, "int8"),
+        ({"int8": 0.95, "fp32": 1.0}, "fp32"),
+        ({"int8": 1.5, "fp32": 1.5, "fp16": 1.1}, "fp32"),
+        ({"int8": 1.5, "fp32": 1.6, "fp16": 2.1}, "fp16"),
+        ({"fp32": 9.0}, "int8"),
+        ({"int8": 1.0, "fp16": 0.5}, "int8"),
+    ],
+)
+def test_int8_that_is_no_faster_is_not_the_default(speedups: dict[str, float], chosen: str) -> None:
+    assert default_precision(("fp32", "fp16", "int8"), "x86_64", speedups) == chosen

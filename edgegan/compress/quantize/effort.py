@@ -12,7 +12,7 @@ from edgegan.compress.quantize.layers import elements, layer_macs
 
 WHOLE = 2.5e9
 """Work of one sample up to which all is tried that can be: minutes on two cores."""
-ELEMENT = 50
+ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
 

@@ -47,8 +47,10 @@ def squared_gradients(
         inputs: its inputs, in parts that a backward pass has room for.
         names: the nodes of the tensors.
         see: called with the name, the values and an estimate for each value of each tensor: `PROBES` times a
-            part, whose estimates add up.
+            part, whose estimates add up; never where even one sample would take too much memory.
     """
+    if memory.tape_bytes(graph) > memory.MOST_TAPE:
+        return
     generator = torch.Generator().manual_seed(SEED)
     for part in inputs:
         _probe(graph, part, names, see, generator)

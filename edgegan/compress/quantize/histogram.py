@@ -13,8 +13,8 @@ PERCENTILE = 99.99
 BINS = 1 << 13
 ENTROPY_BINS = 2048
 ENTROPY_STEP = 16
-CHUNK = 1 << 22
-"""Values that are counted at once, so that counting takes no more memory than what is counted."""
+COUNTED = 1 << 20
+"""Of a larger tensor about so many values are counted, spread over all of it; the ends are those of all."""
 
 
 class Histogram:
@@ -26,17 +26,16 @@ class Histogram:
         self.weights = torch.zeros(BINS, dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
-        """Count the values of `x`, of any shape."""
+        """Count the values of `x`, of any shape; of a large one, some."""
         self._widen(x)
-        for part in x.detach().flatten().split(CHUNK):
-            self.counts += torch.histc(part.float(), BINS, -self.reach, self.reach)
+        self.counts += torch.histc(_some(x.detach()).float(), BINS, -self.reach, self.reach)
 
     def weigh(self, x: Tensor, weights: Tensor) -> None:
         """Say how much an error of each value of `x` matters: `weights`, of its shape, not negative."""
         self._widen(x)
-        for values, of in zip(x.flatten().split(CHUNK), weights.flatten().split(CHUNK)):
-            bins = ((values + self.reach) * (BINS / 2 / self.reach)).long().clamp(0, BINS - 1)
-            self.weights.index_add_(0, bins, of.double())
+        values, weights = _some(x), _some(weights)
+        bins = ((values + self.reach) * (BINS / 2 / self.reach)).long().clamp(0, BINS - 1)
+        self.weights.index_add_(0, bins, weights.double())
 
     def _widen(self, x: Tensor) -> None:
         low, high = (float(end) for end in x.detach().aminmax())
@@ -134,6 +133,11 @@ def weight_scales(weight: Tensor, high: int) -> Tensor:
         best = torch.where(error < least, scale[:, 0], best)
         least = torch.minimum(error, least)
     return best
+
+
+def _some(x: Tensor) -> Tensor:
+    """Return some of a tensor's values, as many at most as are counted; an odd step meets every column."""
+    return x.flatten()[:: x.numel() // COUNTED | 1] if x.numel() > COUNTED else x.flatten()
 
 
 def _halved(counts: Tensor) -> Tensor:

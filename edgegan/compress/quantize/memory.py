@@ -9,6 +9,8 @@ from edgegan.compress.quantize.layers import elements
 
 ROOM = 128 << 20
 """Bytes that the tensors of one pass may take together, unless a single sample takes more."""
+MOST_TAPE = 768 << 20
+"""Bytes that a single sample's way back may take; a graph that needs more has none."""
 TAPE = 1.5
 """What a backward pass holds, relative to all tensors of the graph: their gradients pass by."""
 

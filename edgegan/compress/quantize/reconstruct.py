@@ -68,7 +68,7 @@ def float_means(graph: GraphModule, batches: Batches) -> dict[str, Mean]:
         calls[name] += 1
 
     squared_gradients(graph, parts(graph, batches), layers, see)
-    return {name: Mean(weights[name], sums[name] / _total(weights[name])) for name in layers}
+    return {name: Mean(weights[name], sums[name] / _total(weights[name])) for name in sums}
 
 
 def reconstructions(

@@ -50,7 +50,7 @@ def test_what_no_output_reads_matters_nothing() -> None:
 
 
 def test_a_pass_takes_what_it_can_afford() -> None:
-    graph = trace(nn.Sequential(nn.Linear(8, 1 << 23), nn.Linear(1 << 23, 4)), CONTRACT)
+    graph = trace(nn.Sequential(nn.Linear(8, 1 << 21), nn.Linear(1 << 21, 4)), CONTRACT)
     chosen = parts(graph, [(torch.zeros(9, 8),)] * 4)
     assert [len(part[0]) for part in chosen] == [9, 6]
 

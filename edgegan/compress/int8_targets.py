@@ -1,0 +1,64 @@
+"""For which devices a run writes INT8, and whether it pays: what is asked for, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from edgegan.compress.lint.finding import Finding
+from edgegan.compress.stage import Stage
+from edgegan.errors import RecipeError
+from edgegan.recipe import Recipe
+
+QUANTIZE = "quantize"
+
+
+def for_targets(recipe: Recipe, targets: Sequence[str]) -> Recipe:
+    """Return the recipe with `quantize` writing for these targets.
+
+    Raises:
+        RecipeError: it has no such stage.
+    """
+    if not any(spec.name == QUANTIZE for spec in recipe.stages):
+        raise RecipeError(
+            "targets are for the stage `quantize`, and the recipe has none",
+            where=recipe.where("stages"),
+            next="leave out --target, or add `- quantize: {}` to the stages",
+        )
+    named = {"targets": list(targets)}
+    stages = tuple(
+        spec.model_copy(update={"settings": {**spec.settings, **named}}) if spec.name == QUANTIZE else spec
+        for spec in recipe.stages
+    )
+    return recipe.model_copy(update={"stages": stages})
+
+
+def untold_targets(stages: Sequence[Stage]) -> list[Finding]:
+    """Say for what INT8 is written where nobody said."""
+    return [
+        Finding(
+            "warning",
+            "",
+            f"INT8 is written for {', '.join(stage.settings.targets)} alone",
+            "the recipe's `quantize` names no targets",
+            "name your device, as --target jetson-orin-nano; `edgegan targets` lists what there is",
+        )
+        for stage in stages
+        if stage.name == QUANTIZE and "targets" not in stage.settings.model_fields_set
+    ]
+
+
+def slow_int8(default: str, speedups: Mapping[str, float], models: Iterable[str]) -> list[Finding]:
+    """Say so where an INT8 file was measured to be no faster than the finer one that is the `default`."""
+    slow = [name for name in models if name.startswith("int8") and name in speedups]
+    return [
+        Finding(
+            "warning",
+            "",
+            f"{default} is the bundle's default, not {name}",
+            f"on this machine {name} is no faster: {speedups[name]:.2f}x of the full model's speed, against "
+            f"{speedups[default]:.2f}x",
+            f"measure on your device; precision={name!r} runs it all the same",
+        )
+        for name in slow
+        if not default.startswith("int8") and default in speedups
+    ]

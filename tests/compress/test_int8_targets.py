@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from small_recipe import RECIPE, write_recipe
+
+from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
+from edgegan.compress.stages import build_stages
+from edgegan.errors import RecipeError
+from edgegan.recipe import Recipe
+
+
+def recipe(folder: Path, quantize: str) -> Recipe:
+    """Return the small recipe with other settings of `quantize`, or without it."""
+    before = next(line for line in RECIPE.splitlines() if "quantize" in line)
+    return Recipe.read(write_recipe(folder, RECIPE.replace(before, quantize and f"  - quantize: {quantize}")))
+
+
+def test_targets_of_the_command_take_the_place_of_the_recipes(tmp_path: Path) -> None:
+    given = recipe(tmp_path, "{targets: [arm64-cpu], samples: 8}")
+    changed = for_targets(given, ["jetson-orin-nano", "x64-cpu"])
+    settings = build_stages(changed)[2].settings
+    assert settings.targets == ("jetson-orin-nano", "x64-cpu")
+    assert settings.samples == 8
+    assert build_stages(given)[2].settings.targets == ("arm64-cpu",)
+    with pytest.raises(RecipeError, match="the recipe has none"):
+        for_targets(recipe(tmp_path, ""), ["x64-cpu"])
+
+
+def test_a_target_that_nobody_named_is_told(tmp_path: Path) -> None:
+    (finding,) = untold_targets(build_stages(recipe(tmp_path, "{}")))
+    assert (finding.level, finding.what) == ("warning", "INT8 is written for x64-cpu alone")
+    assert "--target" in finding.next
+    assert not untold_targets(build_stages(recipe(tmp_path, "{targets: [x64-cpu]}")))
+
+
+def test_int8_that_is_no_faster_is_told() -> None:
+    measured = {"fp32": 1.2, "int8": 1.14}
+    (finding,) = slow_int8("fp32", measured, ["fp32", "int8", "int8-tensorrt"])
+    assert finding.what == "fp32 is the bundle's default, not int8"
+    assert "1.14x" in finding.why
+    assert "1.20x" in finding.why
+    assert not slow_int8("int8", measured, ["fp32", "int8"])
