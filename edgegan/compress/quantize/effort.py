@@ -7,7 +7,6 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.layers import elements, layer_macs
 
 WHOLE = 2.5e9
@@ -15,6 +14,8 @@ WHOLE = 2.5e9
 ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
+STORED = 512 << 20
+"""Bytes that the inputs and outputs of the samples may take, unless the least number takes more."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Effort:
         share = min(1.0, WHOLE / max(1, work))
         ports = [node for node in graph.graph.nodes if node.op in ("placeholder", "output")]
         given = 4 * sum(elements(source) for port in ports for source in (port, *port.all_input_nodes))
-        kept = memory.samples(4 * given)
+        kept = max(LEAST, STORED // max(1, given))
 
         def count(most: int) -> int:
             return min(most, kept, max(LEAST, round(share * most)))
