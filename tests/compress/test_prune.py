@@ -180,7 +180,7 @@ def test_parametrizations_are_removed(wrap: Callable[[nn.Module], nn.Module]) ->
 
 
 def test_a_wrong_cut_is_found_out() -> None:
-    stage = Prune(PruneSettings(channels=0.5))
+    stage = Prune(PruneSettings(channels=0.5, reconstruct=False))
     before = Candidate(conditional(), conditional(), CONDITIONAL)
     after = stage.run(before, CONTEXT)
     broken: Any = structure.plain_copy(after.student)

@@ -21,27 +21,38 @@ def select(
     """Return the channels that stay of each group: the most whose cost is not above `goal`.
 
     `cost` maps a selection to the fraction kept, and must not fall when channels are added. The keep ratio is
-    found by bisection over 1/4096ths.
+    found by bisection over 1/4096ths; what rounding left under the goal goes to one group after the other,
+    first to the one that fell farthest below its share.
 
     Raises:
         StageError: even the narrowest model is above the goal.
     """
     known: dict[tuple[int, ...], float] = {}
 
-    def at(step: int) -> tuple[Selection, float]:
-        counts = tuple(widths(scores, scope, align, step / STEPS))
-        chosen = [_best(one, count) for one, count in zip(scores, counts)]
-        if counts not in known:
-            known[counts] = cost(chosen)
-        return chosen, known[counts]
+    def kept(counts: Sequence[int]) -> float:
+        if tuple(counts) not in known:
+            known[tuple(counts)] = cost(_chosen(scores, counts))
+        return known[tuple(counts)]
+
+    def at(step: int) -> float:
+        return kept(widths(scores, scope, align, step / STEPS))
 
     low, high = 0, STEPS
-    if at(low)[1] > goal:
-        raise out_of_reach(goal, at(low)[1])
+    if at(low) > goal:
+        raise out_of_reach(goal, at(low))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if at(middle)[1] <= goal else (low, middle)
-    return at(low)[0]
+        low, high = (middle, high) if at(middle) <= goal else (low, middle)
+    counts, wishes = widths(scores, scope, align, low / STEPS), _shares(scores, scope, high / STEPS)
+    widened = True
+    while widened:
+        widened = False
+        for index in sorted(range(len(counts)), key=lambda i: (counts[i] - wishes[i]) / len(scores[i])):
+            more = [min(count + align * (i == index), len(scores[i])) for i, count in enumerate(counts)]
+            if more != counts and kept(more) <= goal:
+                counts, widened = more, True
+                break
+    return _chosen(scores, counts)
 
 
 def out_of_reach(goal: float, least: float) -> StageError:
@@ -57,14 +68,22 @@ def widths(scores: Sequence[Scores], scope: Scope, align: int, ratio: float) -> 
 
     The nearest multiple of `align`, at least one; a group no wider than `align` stays whole.
     """
+    wishes = _shares(scores, scope, ratio)
+    return [min(len(one), max(align, int(wish / align + 0.5) * align)) for one, wish in zip(scores, wishes)]
+
+
+def _shares(scores: Sequence[Scores], scope: Scope, ratio: float) -> list[float]:
+    """Return how many channels each group would keep if widths needed no rounding."""
     if scope == "uniform":
-        raw = [ratio * len(one) for one in scores]
-    else:
-        ranked = np.sort(np.concatenate(scores))[::-1]
-        count = round(ratio * len(ranked))
-        threshold = ranked[count - 1] if count else np.inf
-        raw = [float((one >= threshold).sum()) for one in scores]
-    return [min(len(one), max(align, int(wish / align + 0.5) * align)) for one, wish in zip(scores, raw)]
+        return [ratio * len(one) for one in scores]
+    ranked = np.sort(np.concatenate(scores))[::-1]
+    count = round(ratio * len(ranked))
+    threshold = ranked[count - 1] if count else np.inf
+    return [float((one >= threshold).sum()) for one in scores]
+
+
+def _chosen(scores: Sequence[Scores], counts: Sequence[int]) -> Selection:
+    return [_best(one, count) for one, count in zip(scores, counts)]
 
 
 def _best(one: Scores, count: int) -> list[int]:

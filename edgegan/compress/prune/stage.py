@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import difflib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar, Literal, cast
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from edgegan.compress import structure
+from edgegan.compress.decibels import psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.macs import count
 from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run
 from edgegan.compress.prune.graph import Group
 from edgegan.compress.prune.importance import Kind, scores
+from edgegan.compress.prune.reconstruct import reconstruct
 from edgegan.compress.prune.select import Scope, Selection, out_of_reach, select
-from edgegan.compress.prune.surgery import cut, kept_positions, mask, pruned_shapes
+from edgegan.compress.prune.surgery import Kept, cut, kept_positions, mask, pruned_shapes
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError, some
 from edgegan.runtime.contract import Contract
 
+HELD_OUT, SLACK_DB = 32, 0.5
+"""Samples on which a reconstructed model has to be nearer to the full one; on others it may miss by that."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -35,8 +40,12 @@ class PruneSettings(Settings):
     importance: Kind = "magnitude"
     norm: Literal[1, 2] = 2
     """The norm of `magnitude`: L1 or L2."""
-    scope: Scope = "global"
-    """`global`: one threshold for all layers. `uniform`: the same ratio in each."""
+    scope: Scope | Literal["auto"] = "auto"
+    """`global`: one threshold for all layers, which at high ratios starves some. `uniform`: the same ratio in
+    each. `auto`: whichever of the two leaves the outputs nearer to the full model's."""
+    reconstruct: bool = True
+    """Whether the weights that stay are solved for, without training, so that each layer gives what it gave
+    before. It is left out where it does not bring the outputs nearer to the full model's."""
     align: int = Field(8, ge=1)
     """Widths are rounded to multiples of this, from the target; a layer no wider stays whole."""
     skip: tuple[str, ...] = ()
@@ -47,6 +56,21 @@ class PruneSettings(Settings):
         if (self.macs is None) == (self.channels is None):
             raise ValueError("give exactly one goal: `macs` or `channels`")
         return self
+
+
+@dataclass(frozen=True)
+class _Narrow:
+    """A student, what it keeps, the layers that were reconstructed, and the PSNR to the full model in dB."""
+
+    student: nn.Module
+    selection: Selection
+    kept: Kept
+    reconstructed: list[str]
+    psnr_db: dict[str, float]
+
+    @property
+    def nearness(self) -> float:
+        return max(self.psnr_db.values())
 
 
 class Prune(Stage):
@@ -80,22 +104,33 @@ class Prune(Stage):
         full, contract = structure.plain_copy(candidate.student), candidate.contract
         groups, whole = self._groups(full, contract)
         before = count(full, contract)
-        selection = self._select(full, contract, groups, before.macs, context.seed)
-        kept = kept_positions(full, groups, selection)
-        student = cut(full, kept)
+        scopes: tuple[Scope, ...] = ("uniform", "global")
+        if self.settings.scope != "auto":
+            scopes = (self.settings.scope,)
+        tried: dict[Scope, _Narrow] = {}
+        for index, scope in enumerate(scopes):
+            chosen = self._select(full, contract, groups, scope, before.macs, context.seed)
+            tried[scope] = self._narrow(full, contract, groups, chosen, _part(context, index, len(scopes)))
+        scope = max(tried, key=lambda one: tried[one].nearness)
+        best = tried[scope]
         changed = {
-            "kept": kept,
-            "widths": {group.root: [group.channels, len(stay)] for group, stay in zip(groups, selection)},
+            "kept": best.kept,
+            "widths": {
+                group.root: [group.channels, len(stay)] for group, stay in zip(groups, best.selection)
+            },
             "whole": whole,
+            "scope": scope,
+            "reconstructed": best.reconstructed,
         }
         proof = {
-            **difference(student, mask(full, kept), contract, seed=context.seed),
+            **difference(cut(full, best.kept), mask(full, best.kept), contract, seed=context.seed),
             "before": asdict(before),
-            "after": asdict(count(student, contract)),
+            "after": asdict(count(best.student, contract)),
+            "psnr_db": {one: narrow.psnr_db for one, narrow in tried.items()},
         }
         seconds = time.perf_counter() - started
         record = StageRecord(self.name, self.settings.model_dump(mode="json"), changed, proof, seconds)
-        return candidate.with_record(record, student=student)
+        return candidate.with_record(record, student=best.student)
 
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` unless the student equals the one before it with the lost channels at zero.
@@ -105,8 +140,9 @@ class Prune(Stage):
         if misfit := _misfit(after.student, before.contract):
             raise ProofError(misfit, where="prune")
         record = after.lineage[-1]
-        masked = mask(structure.plain_copy(before.student), record.changed["kept"])
-        for proof in (record.proof, difference(after.student, masked, before.contract, seed=1)):
+        full, kept = structure.plain_copy(before.student), record.changed["kept"]
+        narrow = cut(full, kept) if record.changed["reconstructed"] else after.student
+        for proof in (record.proof, difference(narrow, mask(full, kept), before.contract, seed=1)):
             if not proof["relative_difference"] <= TOLERANCE:
                 raise ProofError(
                     f"the pruned model differs from the masked one by {proof['relative_difference']:.2e} of "
@@ -114,6 +150,8 @@ class Prune(Stage):
                     where=f"prune: {some(list(record.changed['widths']))}",
                     next="name half of these in prune's `skip`, and go on by halves to the one to blame",
                 )
+        if record.changed["reconstructed"]:
+            _check_reconstructed(after.student, narrow, full, before.contract)
 
     def narrowest(self, full: nn.Module, contract: Contract) -> None:
         """Raise `StageError` where nothing can be pruned, or the goal in MACs is out of reach.
@@ -151,8 +189,23 @@ class Prune(Stage):
         named = sorted(makers & set(self.settings.skip))
         return f"skipped: {named[0]!r} is named in the settings" if named else None
 
+    def _narrow(
+        self, full: nn.Module, contract: Contract, groups: list[Group], chosen: Selection, context: Context
+    ) -> _Narrow:
+        """Return the student that keeps the `chosen` channels, reconstructed where that brings it nearer."""
+        kept = kept_positions(full, groups, chosen)
+        pruned = cut(full, kept)
+        narrow = _Narrow(pruned, chosen, kept, [], {"pruned": _psnr_db(pruned, full, contract, seed=0)})
+        if not self.settings.reconstruct:
+            return narrow
+        solved, layers = reconstruct(pruned, full, kept, contract, context.seed, context.progress)
+        figures = {**narrow.psnr_db, "reconstructed": _psnr_db(solved, full, contract, seed=0)}
+        if figures["reconstructed"] <= figures["pruned"]:
+            return replace(narrow, psnr_db=figures)
+        return replace(narrow, student=solved, reconstructed=layers, psnr_db=figures)
+
     def _select(
-        self, full: nn.Module, contract: Contract, groups: list[Group], macs: int, seed: int
+        self, full: nn.Module, contract: Contract, groups: list[Group], scope: Scope, macs: int, seed: int
     ) -> Selection:
         def macs_kept(chosen: Selection) -> float:
             narrow = structure.plain_copy(full)
@@ -167,8 +220,37 @@ class Prune(Stage):
             settings.importance, settings.norm, structure.plain_copy(full), contract, groups, seed
         )
         if settings.macs is not None:
-            return select(ranked, settings.scope, settings.align, settings.macs, macs_kept)
-        return select(ranked, settings.scope, settings.align, cast(float, settings.channels), channels_kept)
+            return select(ranked, scope, settings.align, settings.macs, macs_kept)
+        return select(ranked, scope, settings.align, cast(float, settings.channels), channels_kept)
+
+
+def _part(context: Context, index: int, count: int) -> Context:
+    """Return a context whose progress is that of part `index` of `count`."""
+    return replace(
+        context, progress=lambda done, total: context.progress(index * total + done, count * total)
+    )
+
+
+def _check_reconstructed(student: nn.Module, pruned: nn.Module, full: nn.Module, contract: Contract) -> None:
+    """Raise `ProofError` where a reconstructed student is not the pruned one with better weights."""
+    if structure.shapes(student) != structure.shapes(pruned):
+        raise ProofError("the reconstructed model has other widths than the pruned one", where="prune")
+    found, least = (_psnr_db(module, full, contract, seed=1) for module in (student, pruned))
+    if not found >= least - SLACK_DB:
+        raise ProofError(
+            f"the reconstructed model is {found:.1f} dB from the full one, the pruned {least:.1f}",
+            where="prune",
+            next="set `reconstruct: false`",
+        )
+
+
+def _psnr_db(module: nn.Module, full: nn.Module, contract: Contract, seed: int) -> float:
+    """Return the PSNR of `module` to `full`, on samples that no reconstruction has seen."""
+    samples = list(zip(*(tensor.split(1) for tensor in example(contract, HELD_OUT, seed))))
+    ours, theirs = (
+        [torch.cat(parts) for parts in zip(*(run(one, x) for x in samples))] for one in (module, full)
+    )
+    return psnr_db(ours, theirs, contract)
 
 
 def _misfit(module: nn.Module, contract: Contract) -> str | None:
