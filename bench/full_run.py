@@ -1,4 +1,4 @@
-"""The full profile of recipes/cifar10: what is kept of it in bench/cifar10-full, since it wants a GPU."""
+"""The long profiles of recipes/cifar10: what bench/ keeps of them, since their distillation wants a GPU."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ from edgegan.owned import held
 from edgegan.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "bench" / "cifar10-full"
-"""The pruning and the distillation, as a run leaves them in its folder `stages`."""
-RUN = ROOT / "runs" / "cifar10-full"
+FULL, EIGHTH = "full", "full-8x"
+"""The profiles: 20 times fewer MACs, and 8 times, which the benchmarks of INT8 and of GPUs take."""
 
 
-def recipe() -> Recipe:
-    """Return the recipe with its full profile."""
-    return Recipe.read(ROOT / "recipes" / "cifar10", "full")
+def recipe(profile: str) -> Recipe:
+    """Return the recipe with a long profile."""
+    return Recipe.read(ROOT / "recipes" / "cifar10", profile)
 
 
-def student() -> nn.Module:
-    """Return the distilled student, in float."""
-    full = recipe()
-    module = structure.load(load_module(full.model, full.folder), KEPT / "02-distill")
+def kept(profile: str) -> Path:
+    """Return the folder of a profile's pruning and distillation, as they lay in the run's `stages`."""
+    return ROOT / "bench" / f"cifar10-{profile}"
+
+
+def folder(profile: str) -> Path:
+    """Return the run folder of a profile."""
+    return ROOT / "runs" / f"cifar10-{profile}"
+
+
+def student(profile: str) -> nn.Module:
+    """Return a profile's distilled student, in float."""
+    read = recipe(profile)
+    module = structure.load(load_module(read.model, read.folder), kept(profile) / "02-distill")
     return module.eval().requires_grad_(False)
 
 
-def begin() -> None:
-    """Let the run go on from the kept stages, unless it has been begun."""
-    if not RUN.exists():
-        with held(RUN, "run"), atomic_folder(RUN / "stages") as folder:
-            shutil.copytree(KEPT, folder, dirs_exist_ok=True)
+def begin(profile: str) -> None:
+    """Let a run go on from the kept stages, unless it has been begun."""
+    run = folder(profile)
+    if not run.exists():
+        with held(run, "run"), atomic_folder(run / "stages") as stages:
+            shutil.copytree(kept(profile), stages, dirs_exist_ok=True)

@@ -3,7 +3,7 @@
     python bench/gpu.py
 
 Times the full CIFAR-10 model and its student in torch eager, torch.compile and CUDA graphs, in FP32 and FP16,
-and the engines of TensorRT, of the files of runs/cifar10-full, where one is installed that takes this GPU.
+and the engines of TensorRT, of the files of runs/cifar10-full-8x, where one is installed that takes this GPU.
 Writes bench/gpu.json and bench/gpu.md.
 """
 
@@ -105,11 +105,14 @@ def main() -> None:
     os.chdir(ROOT)
     if not torch.cuda.is_available():
         raise SystemExit("bench/gpu.py needs an NVIDIA GPU, and torch sees none")
-    recipe = full_run.recipe()
+    recipe = full_run.recipe(full_run.EIGHTH)
     contract, full = recipe.contract, load_module(recipe.model, recipe.folder)
-    student = full_run.student()
+    student = full_run.student(full_run.EIGHTH)
     exported = {"FP32": "fp32", "FP16": "fp16", "INT8": "int8-tensorrt"}
-    files = {shown: full_run.RUN / "bundle" / f"model.{key}.onnx" for shown, key in exported.items()}
+    files = {
+        shown: full_run.folder(full_run.EIGHTH) / "bundle" / f"model.{key}.onnx"
+        for shown, key in exported.items()
+    }
     files = {precision: path for precision, path in files.items() if path.is_file()}
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}

@@ -41,12 +41,12 @@ Load = Callable[[Path, Path], Subject]
 
 
 def _student(data: Path, folder: Path) -> Subject:
-    contract = full_run.recipe().contract
-    return Subject(full_run.student(), contract, contract)
+    contract = full_run.recipe(full_run.EIGHTH).contract
+    return Subject(full_run.student(full_run.EIGHTH), contract, contract)
 
 
 def _teacher(data: Path, folder: Path) -> Subject:
-    recipe = full_run.recipe()
+    recipe = full_run.recipe(full_run.EIGHTH)
     return Subject(load_module(recipe.model, recipe.folder), recipe.contract, recipe.contract)
 
 

@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files-only", action="store_true", help="make the files, and measure nothing")
     arguments = parser.parse_args()
-    recipe = full_run.recipe()
+    recipe = full_run.recipe(full_run.EIGHTH)
     candidate = first_candidate(recipe)
     files = {name: files_of(candidate, name) for name in CASES}
     if arguments.files_only:
@@ -69,7 +69,7 @@ def first_candidate(recipe: Recipe) -> Candidate:
     assert recipe.discriminator is not None
     teacher = load_module(recipe.model, recipe.folder)
     critic = load_module(recipe.discriminator, recipe.folder)
-    return Candidate(full_run.student(), teacher, recipe.contract, critic)
+    return Candidate(full_run.student(full_run.EIGHTH), teacher, recipe.contract, critic)
 
 
 def files_of(candidate: Candidate, name: str) -> dict[str, Path]:

@@ -1,16 +1,22 @@
-"""What bench/ keeps of a run that wants a GPU is that run, of the recipe and the code as they stand."""
+"""What bench/ keeps of runs that want a GPU is those runs, of the recipe and the code as they stand."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import pytest
+
 from edgegan.compressor import Follower, compress_generator
+from edgegan.files import atomic_folder
+from edgegan.owned import held
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_full_profile_goes_on_from_the_stages_that_are_kept(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["full", "full-8x"])
+def test_a_long_profile_goes_on_from_the_stages_that_are_kept(profile: str, tmp_path: Path) -> None:
     restored: dict[str, bool] = {}
 
     class Remember(Follower):
@@ -18,7 +24,8 @@ def test_the_full_profile_goes_on_from_the_stages_that_are_kept(tmp_path: Path) 
             restored[step] = was_restored
             return super().begin(step, index, count, was_restored)
 
-    shutil.copytree(ROOT / "bench" / "cifar10-full", tmp_path / "stages")
+    with held(tmp_path, "run"), atomic_folder(tmp_path / "stages") as stages:
+        shutil.copytree(ROOT / "bench" / f"cifar10-{profile}", stages, dirs_exist_ok=True)
     recipe = ROOT / "recipes" / "cifar10"
-    compress_generator(recipe, profile="full", out=tmp_path, until="distill", follower=Remember())
-    assert restored == {"prune": True, "distill": True}
+    compress_generator(recipe, profile=profile, out=tmp_path, until="distill", follower=Remember())
+    assert {stage: restored[stage] for stage in ("prune", "distill")} == {"prune": True, "distill": True}
