@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from edgegan.compress.load import load_module
 from edgegan.errors import EdgeganError
 from edgegan.files import write_json, write_text
-from edgegan.measure.statistics import interleaved_ratio
+from edgegan.measure.statistics import bootstrap
 from edgegan.runtime.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,7 +127,7 @@ def main() -> None:
                 left_out["TensorRT"] = error.what
             seconds = timed(forms)
         for name, values in seconds.items():
-            ratio = interleaved_ratio(seconds[BASELINE], values).to_dict()
+            ratio = bootstrap(seconds[BASELINE] / values, np.median).to_dict()
             rows.append({"batch": batch, "form": name, "ms": 1000 * median(values), "speedup": ratio})
     protocol = {
         "gpu": torch.cuda.get_device_name(),
