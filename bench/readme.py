@@ -1,4 +1,4 @@
-"""Put the tables and image grids of the CIFAR-10 runs into README.md.
+"""Put the tables, the figures in front and the pictures of the CIFAR-10 runs into README.md.
 
 edgegan compress recipes/cifar10 && python bench/headline.py && python bench/readme.py
 """
@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from edgegan.files import write_text
+from edgegan.report.headline import headline
 from edgegan.report.table import markdown_table
 from edgegan.runtime.grid import image_grid, write_png
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"quick": ROOT / "runs" / "cifar10", "full": ROOT / "runs" / "cifar10-full"}
 COLUMNS = 16
+FRONT, SCALE = 8, 4
+"""Pictures of a row in front, each pixel drawn as 4 by 4."""
 
 
 def section(run: Path) -> str:
@@ -55,8 +58,49 @@ def grid(run: Path) -> np.ndarray[Any, Any]:
     return image_grid(np.concatenate(strips), COLUMNS)
 
 
+def shipped(run: Path) -> str:
+    """Return the precision of the file that a run's bundle loads by default."""
+    return json.loads((run / "bundle" / "manifest.json").read_text())["default"]
+
+
+def front(run: Path) -> np.ndarray[Any, Any]:
+    """Return the full model's first samples, large, over those of the file that ships."""
+    rows = [np.load(run / "samples" / f"{row}.npz")["images"][:FRONT] for row in ("full", shipped(run))]
+    return image_grid(np.concatenate(rows).repeat(SCALE, axis=1).repeat(SCALE, axis=2), FRONT)
+
+
+def sentence(run: Path) -> str:
+    """Return the figures of the file that ships against the full model, in one line."""
+    summed = headline(json.loads((run / "figures.json").read_text()), shipped(run))
+    assert summed is not None
+    return "; ".join(f"**{item.figure} {item.what}** ({item.detail})" for item in summed.items)
+
+
+def int8_table(content: dict[str, Any]) -> str:
+    """Return bench/int8.json in short: batch 1, edgegan's file and stock's."""
+    lines = ["| generator | INT8 by edgegan | INT8 by stock ONNX Runtime |", "| --- | ---: | ---: |"]
+    for row in content["rows"]:
+        cells = []
+        for name in ("edgegan_vnni", "stock"):
+            speedup = row["files"][name]["latency"]["1"]["speedup"]
+            times = f"{speedup['value']:.2f}×" if speedup else "speed withheld"
+            cells.append(f"{times}, {row['files'][name]['psnr_db']:.1f} dB")
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    machine = content["protocol"]["machine"]
+    made = f"{machine['cores']} cores of an {machine['cpu']} ({', '.join(machine['flags'])})"
+    engine = f"onnxruntime {machine['packages']['onnxruntime']}"
+    lines += [
+        "",
+        f"Against FP32, batch 1, {engine}, {made}: `python bench/int8.py`, [the whole table](bench/int8.md).",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     text = (ROOT / "README.md").read_text()
+    text = fill(text, "numbers", sentence(RUNS["full"]))
+    text = fill(text, "int8", f"\n{int8_table(json.loads((ROOT / 'bench' / 'int8.json').read_text()))}\n")
+    write_png(ROOT / "bench" / "front.png", front(RUNS["full"]))
     for name, run in RUNS.items():
         text = fill(text, name, f"\n{section(run)}\n")
         write_png(ROOT / "bench" / f"{name}.png", grid(run))
