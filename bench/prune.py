@@ -44,7 +44,7 @@ def main() -> None:
         for scope in SCOPES:
             row: dict[str, Any] = {"macs": macs, "scope": scope}
             for reconstruct in (False, True):
-                stage = Prune(PruneSettings(macs=macs, scope=scope, reconstruct=reconstruct))
+                stage = Prune(PruneSettings(macs=macs, scope=scope, reconstruct=reconstruct, align=8))
                 after = stage.run(candidate, Context(FILES, recipe.seed))
                 proof = after.lineage[-1].proof
                 name = "reconstructed" if reconstruct else "pruned"

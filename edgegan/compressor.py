@@ -223,7 +223,7 @@ class _Job:
         from edgegan.runtime.engine_choice import default_precision
 
         self._begin("bundle")
-        measured = {row["name"]: row["speedup"]["value"] for row in figures["rows"] if row.get("speedup")}
+        measured = {row["name"]: row["speedup"] for row in figures["rows"] if row.get("speedup")}
         default = default_precision(final.files, platform.machine(), measured)
         self.follower.findings(slow_int8(default, measured, final.files))
         folder = self.folder / "bundle"

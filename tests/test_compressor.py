@@ -12,6 +12,7 @@ from small_recipe import RECIPE, write_recipe
 
 from edgegan import compress_generator
 from edgegan.runtime import Bundle
+from edgegan.runtime.engine_choice import default_precision
 
 
 @pytest.mark.slow
@@ -27,7 +28,9 @@ def test_on_arm64_the_int8_file_for_arm64_is_measured_shown_and_shipped(
     assert run.bundle is not None
     rows = {row["name"]: row for row in run.figures["rows"]}
     manifest = Bundle.open(run.bundle).manifest
-    assert manifest.default == "int8-arm64"
+    speedups = {name: row["speedup"] for name, row in rows.items() if row.get("speedup")}
+    assert manifest.default == default_precision(manifest.models, "aarch64", speedups)
+    assert default_precision(manifest.models, "aarch64") == "int8-arm64"
     assert rows["int8-arm64"]["psnr_db"]["value"] > 20
     assert "x64" in rows["int8"]["unmeasured"]
     assert set(manifest.models) == set(rows) - {"full"}

@@ -47,16 +47,18 @@ def untold_targets(stages: Sequence[Stage]) -> list[Finding]:
     ]
 
 
-def slow_int8(default: str, speedups: Mapping[str, float], models: Iterable[str]) -> list[Finding]:
-    """Say so where an INT8 file was measured to be no faster than the finer one that is the `default`."""
+def slow_int8(
+    default: str, speedups: Mapping[str, Mapping[str, float]], models: Iterable[str]
+) -> list[Finding]:
+    """Say so where an INT8 file was measured to be slower than the finer one that is the `default`."""
     slow = [name for name in models if name.startswith("int8") and name in speedups]
     return [
         Finding(
             "warning",
             "",
             f"{default} is the bundle's default, not {name}",
-            f"on this machine {name} is no faster: {speedups[name]:.2f}x of the full model's speed, against "
-            f"{speedups[default]:.2f}x",
+            f"on this machine {name} is slower: {speedups[name]['value']:.2f}x of the full model's speed, "
+            f"against {speedups[default]['value']:.2f}x",
             f"measure on your device; precision={name!r} runs it all the same",
         )
         for name in slow

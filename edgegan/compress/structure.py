@@ -6,6 +6,7 @@ A pruned model is written with `save`, and read with `load` into a fresh module 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -125,7 +126,10 @@ def copy_of(module: nn.Module) -> nn.Module:
         for value in vars(layer).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, computed)
+    with warnings.catch_warnings():
+        # torch warns of its own class, as it copies the graphs that it exports.
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        return copy.deepcopy(module, computed)
 
 
 def plain_copy(module: nn.Module) -> nn.Module:

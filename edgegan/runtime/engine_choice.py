@@ -79,25 +79,27 @@ def int8_precisions(machine: str) -> tuple[str, str]:
 
 
 def default_precision(
-    models: Collection[str], machine: str, speedups: Mapping[str, float] | None = None
+    models: Collection[str], machine: str, speedups: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
     """Return which of the models is a bundle's default where it is made on this kind of processor.
 
     INT8 for this processor, for the other, FP32, FP16; what is left is for TensorRT. Where FP32 or FP16 was
-    measured to be as fast as that INT8 or faster, the faster of the two takes its place: it loses less.
+    measured to be surely faster than that INT8, the faster of the two takes its place: it loses less. Where
+    the intervals overlap, INT8 stays, which is smaller; so noise alone does not decide.
 
     Args:
         models: their names.
         machine: as `platform.machine()` says.
-        speedups: of the models that were measured here, relative to one and the same.
+        speedups: of the models that were measured here, relative to one and the same: `value`, `low`, `high`.
     """
     order = (*int8_precisions(machine), "fp32", "fp16", *models)
     first = next(precision for precision in order if precision in models)
     measured = speedups or {}
     if not first.startswith("int8") or first not in measured:
         return first
-    finer = [name for name in ("fp32", "fp16") if name in models and measured.get(name, 0) >= measured[first]]
-    return max(finer, key=lambda name: measured[name], default=first)
+    finer = [name for name in ("fp32", "fp16") if name in models and name in measured]
+    faster = [name for name in finer if measured[name]["low"] > measured[first]["high"]]
+    return max(faster, key=lambda name: measured[name]["value"], default=first)
 
 
 def onnxruntime_precision(models: Mapping[str, str], default: str, machine: str) -> str:

@@ -186,7 +186,7 @@ def test_two_processes_do_not_write_one_run(
 
 
 def test_a_disk_that_fills(small_recipe: Path, tmp_path: Path) -> None:
-    """No file may grow past 8 KiB, as on a full disk; the pruned student is the first to be larger."""
+    """No file may grow past 8 KiB, as on a full disk; the file that lint tries is the first to be larger."""
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -199,7 +199,7 @@ def test_a_disk_that_fills(small_recipe: Path, tmp_path: Path) -> None:
     message = fits(result.stderr)
     assert "cannot write" in message
     assert "File too large" in message
-    assert "stage prune" in message
+    assert "model.onnx" in message
     assert "free some space" in message
     assert not (tmp_path / "run" / "stages" / "01-prune" / "record.json").exists()
     subprocess.run(

@@ -35,8 +35,8 @@ def test_changed_files_are_read_or_refused_with_advice() -> None:
     found = fuzzed("--seed", "1")
     assert {name: tally["faults"] for name, tally in found.items() if tally["faults"]} == {}
     for name, tally in found.items():
-        assert tally["counts"]["refused"] > 0 or name == "resume", name
-        assert tally["counts"]["read"] > 0, name
+        assert tally["counts"].get("refused", 0) > 0 or name == "resume", name
+        assert tally["counts"].get("read", 0) > 0, name
 
 
 @pytest.mark.slow

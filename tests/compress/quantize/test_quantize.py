@@ -126,7 +126,7 @@ def test_each_target_gets_its_own_file_and_a_skipped_layer_stays_in_float(
     for key, path in after.files.items():
         proof = proof_of(after, key)
         assert proof["float_layers"] == ["blocks.1.conv2", "head"]
-        # Without VNNI the sums of 8-bit weights saturate in ONNX Runtime's kernels for x64, as the record says.
+        # Without VNNI the sums of 8-bit weights saturate in the kernels for x64, as the record says.
         assert proof["psnr_db"] > (20 if proof["saturates"] else 30)
         levels = [t for t in weights(path).values() if t.dtype == np.int8]
         assert max(int(np.abs(tensor.astype(int)).max()) for tensor in levels) == 127
