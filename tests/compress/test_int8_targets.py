@@ -39,8 +39,8 @@ def test_a_target_that_nobody_named_is_told(tmp_path: Path) -> None:
     assert not untold_targets(build_stages(recipe(tmp_path, "{targets: [x64-cpu]}")))
 
 
-def test_int8_that_is_no_faster_is_told() -> None:
-    measured = {"fp32": 1.2, "int8": 1.14}
+def test_int8_that_is_slower_is_told() -> None:
+    measured = {"fp32": {"value": 1.2}, "int8": {"value": 1.14}}
     (finding,) = slow_int8("fp32", measured, ["fp32", "int8", "int8-tensorrt"])
     assert finding.what == "fp32 is the bundle's default, not int8"
     assert "1.14x" in finding.why
