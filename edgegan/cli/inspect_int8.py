@@ -45,9 +45,9 @@ def _found(path: Path, precision: str) -> dict[str, Any]:
     try:
         import onnx
 
-        from edgegan.compress.limits import limited
         from edgegan.compress.quantize.kernels import annotated, kernels
         from edgegan.compress.quantize.onnx_macs import layer_macs
+        from edgegan.compress.sandbox import limited
     except ImportError as error:
         raise MissingDependency("onnx", extra="compress", purpose="inspect --int8") from error
     ours = not precision.endswith("tensorrt")

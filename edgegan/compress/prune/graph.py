@@ -19,8 +19,8 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from torch_pruning.ops import OPTYPE
 
 from edgegan.compress.inputs import example
-from edgegan.compress.limits import limited, time_limit
 from edgegan.compress.prune.tolerant import Lost, each_node_alone
+from edgegan.compress.sandbox import limited, time_limit
 from edgegan.runtime.contract import Contract
 
 SECONDS = 120.0

@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from edgegan.compress.limits import limited
+from edgegan.compress.sandbox import limited
 from edgegan.errors import ModelError
 
 
