@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from edgegan.compress import structure
-from edgegan.compress.decibels import psnr_db
 from edgegan.compress.inputs import example
 from edgegan.compress.macs import count
 from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run
@@ -21,6 +20,7 @@ from edgegan.compress.prune.importance import Kind, scores
 from edgegan.compress.prune.reconstruct import reconstruct
 from edgegan.compress.prune.select import Scope, Selection, out_of_reach, select
 from edgegan.compress.prune.surgery import Kept, cut, kept_positions, mask, pruned_shapes
+from edgegan.compress.psnr import psnr_db
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError, some
 from edgegan.runtime.contract import Contract

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
-from edgegan.compress.decibels import mean_psnr_of, squared_errors
+from edgegan.compress.psnr import mean_psnr_of, squared_errors
 from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.annotate import MOVES
 from edgegan.compress.quantize.layers import COMPUTE

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from edgegan.compress.decibels import mean_psnr_of, psnr_of, squared_errors
 from edgegan.compress.inputs import example
+from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors
 from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.annotate import Annotator
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgegan.compress.decibels import mean_psnr_db, psnr_db
+from edgegan.compress.psnr import mean_psnr_db, psnr_db
 from edgegan.runtime.contract import Contract, Input, Output
 
 WIDE = Output("wide", (2,), range=(-1.0, 1.0), layout="")
