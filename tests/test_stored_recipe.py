@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from edgegan import compress_generator
 from edgegan.compress import evaluate
+from edgegan.compress.cost import count
 from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
-from edgegan.compress.macs import count
 from edgegan.errors import InputError, RecipeError
 from edgegan.measure.latency import measure_latency
 from edgegan.recipe import Recipe

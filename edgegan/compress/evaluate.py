@@ -20,9 +20,9 @@ import numpy as np
 from torch import nn
 
 from edgegan import forms
+from edgegan.compress.cost import Cost, count
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
-from edgegan.compress.macs import Cost, count
 from edgegan.compress.stage import Candidate, FileFid, Progress
 from edgegan.errors import DataError, EdgeganError
 from edgegan.files import atomic_path, remove, sha256, write_json, write_text

@@ -16,9 +16,9 @@ from quick_latency import shorten
 from torch import Tensor, nn
 
 from edgegan.compress import evaluate, structure
+from edgegan.compress.cost import Cost, count
 from edgegan.compress.evaluate import Evaluation, Model, models_of
 from edgegan.compress.export import export_onnx, quiet
-from edgegan.compress.macs import Cost, count
 from edgegan.compress.stage import Candidate
 from edgegan.errors import DataError
 from edgegan.measure import quality

@@ -15,8 +15,8 @@ from torch.nn.utils import weight_norm as old_weight_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from edgegan.compress import structure
+from edgegan.compress.cost import count
 from edgegan.compress.inputs import example
-from edgegan.compress.macs import count
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ModelError, ProofError, StageError

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgegan.compress.cost import count
 from edgegan.compress.export import to_onnx
-from edgegan.compress.macs import count
 from edgegan.compress.quantize.layers import layer_macs as graph_macs
 from edgegan.compress.quantize.layers import layer_names
 from edgegan.compress.quantize.node_names import name_layers

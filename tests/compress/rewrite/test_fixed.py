@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from zoo import mnist_cwgangp
 
+from edgegan.compress.cost import count
 from edgegan.compress.inputs import example
-from edgegan.compress.macs import count
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     fold_batch_norm,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from zoo import candy, mnist_cwgangp
 
+from edgegan.compress.cost import count
 from edgegan.compress.inputs import example
-from edgegan.compress.macs import count
 from edgegan.compress.rewrite import (
     conv_transpose_to_shuffle,
     delay_upsample,

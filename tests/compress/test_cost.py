@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgegan.compress.macs import count
+from edgegan.compress.cost import count
 from edgegan.runtime.contract import Contract, Input, Output
 
 
