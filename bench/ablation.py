@@ -20,7 +20,7 @@ from int8_models import ROOT, Subject
 from int8_table import line
 
 from edgegan import __version__
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize import trials
 from edgegan.compress.quantize.histogram import Calibrator
 from edgegan.compress.quantize.quiet import quiet

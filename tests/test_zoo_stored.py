@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from zoo.stored import crops, stored_contract
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 
 
 @pytest.mark.parametrize("name", ["srgan", "fast_srgan", "realesr_video"])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.contract import Contract, to_uint8

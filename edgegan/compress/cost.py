@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.structure import copy_of
 from edgegan.runtime.contract import Contract
 

@@ -20,8 +20,8 @@ from torch import nn
 
 from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement, rounding
+from edgegan.compress.example_inputs import example
 from edgegan.compress.half import in_float32
-from edgegan.compress.inputs import example
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     conv_to_pixel_blocks,

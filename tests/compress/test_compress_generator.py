@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
+from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
 from edgegan.compress.generator import load_generator
-from edgegan.compress.inputs import example
 from edgegan.compress.lint import lint
 from edgegan.compress.structure import copy_of, parametrized
 from edgegan.errors import ModelError

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from edgegan.compress import structure
 from edgegan.compress.cost import count
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ModelError, ProofError, StageError

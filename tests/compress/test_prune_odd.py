@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_pruning.dependency import index_mapping
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.lint import lint
 from edgegan.compress.prune import Prune, PruneSettings, exact, graph
 from edgegan.compress.stage import Candidate, Context

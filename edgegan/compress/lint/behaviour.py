@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.leaves import is_plain, leaves
 from edgegan.compress.lint.finding import Finding, together
 from edgegan.compress.lint.watch import Watch

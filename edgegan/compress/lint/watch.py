@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.runtime.contract import Contract
 
 HALF = (torch.float16, torch.bfloat16)

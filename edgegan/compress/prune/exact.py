@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress import fingerprint
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.prune.graph import Group, Groups, find_groups
 from edgegan.compress.prune.surgery import cut, kept_positions, mask

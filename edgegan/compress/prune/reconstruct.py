@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.cost import count
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.prune.linear_form import KINDS, matrix, patches, rows, set_matrix
 from edgegan.compress.prune.norm_moments import match_norms, observed
 from edgegan.compress.prune.surgery import Kept

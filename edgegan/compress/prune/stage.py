@@ -13,7 +13,7 @@ from torch import nn
 
 from edgegan.compress import structure
 from edgegan.compress.cost import count
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run
 from edgegan.compress.prune.graph import Group
 from edgegan.compress.prune.importance import Kind, scores

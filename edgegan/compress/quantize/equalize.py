@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.channel_groups import CONVS, Groups, constant_of, grouped
 from edgegan.compress.quantize.effort import Effort

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors
 from edgegan.compress.quantize import memory
 from edgegan.compress.quantize.annotate import Annotator

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.psnr import psnr_db
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import outputs

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress import structure
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.prune.reconstruct import reconstruct
 from edgegan.compress.prune.surgery import Kept, cut

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.rewrite import trace
 from edgegan.runtime.contract import Contract, Input, Output

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize.equalize import DRIFT, LARGEST, center_channels, equalize_channels
 from edgegan.compress.rewrite import (
     conv_transpose_to_linear,

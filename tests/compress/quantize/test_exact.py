@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edgegan.compress import onnx_graph
+from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
-from edgegan.compress.inputs import example
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.rewrite import rewrite

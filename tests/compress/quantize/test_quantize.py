@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.work import AUTOMATIC
 from edgegan.compress.rewrite import Change

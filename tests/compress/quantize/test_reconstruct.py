@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edgegan.compress import onnx_graph
+from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
-from edgegan.compress.inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.annotate import COMPUTE, Annotator
 from edgegan.compress.quantize.calibration import Batches, Calibration, observe, quantizers

@@ -15,8 +15,8 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgegan.compress.distill import loop
+from edgegan.compress.example_inputs import example
 from edgegan.compress.export import Export, ExportSettings
-from edgegan.compress.inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
-from edgegan.compress.inputs import example
 from edgegan.compress.rewrite import rewrite
 from edgegan.runtime.contract import Contract, Input, Output
 

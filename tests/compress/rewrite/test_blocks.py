@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from zoo import candy, srgan
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite import conv_to_pixel_blocks, rewrite
 from edgegan.runtime.contract import Contract, Input, Output
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo import mnist_cwgangp
 
 from edgegan.compress.cost import count
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     fold_batch_norm,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite.graph import aten, trace
 from edgegan.runtime.contract import Contract, Input, Output
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo import candy, mnist_cwgangp
 
 from edgegan.compress.cost import count
-from edgegan.compress.inputs import example
+from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite import (
     conv_transpose_to_shuffle,
     delay_upsample,
