@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError
 from edgegan.runtime.names import is_safe
-from edgegan.runtime.stored import Arrays, Source, Stored, scaled, shuffled
+from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
 
 RESERVED = ("n", "seed")

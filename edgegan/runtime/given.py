@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
 from edgegan.runtime.contract import Contract, Input
-from edgegan.runtime.stored import scaled
+from edgegan.runtime.stored_inputs import scaled
 
 
 def as_input(spec: Input, value: Any) -> NDArray[Any]:
