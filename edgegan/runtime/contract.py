@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-from edgegan.runtime.names import is_safe
+from edgegan.runtime.safe_filenames import is_safe
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
 

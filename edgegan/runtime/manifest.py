@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from edgegan.errors import BundleError, InputError
 from edgegan.reading import Unreadable, parse_json
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.names import is_safe
+from edgegan.runtime.safe_filenames import is_safe
 
 FILE_NAME = "manifest.json"
 SCHEMAS = (1, 2)
