@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from edgegan import forms
-from edgegan.report.view import OF_FEATURES
+from edgegan.report.table_view import OF_FEATURES
 
 _FEATURE = re.compile(rf"({'|'.join(OF_FEATURES)})_\d+[km]?")
 _DATA = forms.mapping_of(forms.anything)

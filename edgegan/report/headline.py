@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgegan.report import format
-from edgegan.report.view import failure, is_full, quality_key, row_label, withheld
+from edgegan.report.table_view import failure, is_full, quality_key, row_label, withheld
 
 Row = Mapping[str, Any]
 WORDS = {"better": "better", "worse": "worse", "plain": "within the intervals"}

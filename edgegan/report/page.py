@@ -17,7 +17,7 @@ from edgegan.report.folder import RunFolder, StageFolder, read_run
 from edgegan.report.headline import headline
 from edgegan.report.lineage import Pairs, flat, lineage, words
 from edgegan.report.sensitivity import Sweep, sweeps
-from edgegan.report.view import row_label, table_view
+from edgegan.report.table_view import row_label, table_view
 
 
 def write_report(run: Path) -> Path:

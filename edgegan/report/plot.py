@@ -14,7 +14,7 @@ from edgegan.errors import MissingDependency
 from edgegan.report import format
 from edgegan.report.labels import Box, place
 from edgegan.report.sensitivity import Sweep
-from edgegan.report.view import is_full, quality_key, row_label
+from edgegan.report.table_view import is_full, quality_key, row_label
 
 # Matplotlib knows no CSS variables: it draws in these stand-ins, which are then replaced in the SVG.
 INK, MUTED, LINE, ACCENT, SECOND = "#010203", "#010204", "#010205", "#010206", "#010207"

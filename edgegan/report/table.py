@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from edgegan.report.view import Cell, Column, TableView, quality_key, table_view
+from edgegan.report.table_view import Cell, Column, TableView, quality_key, table_view
 
 KEYS = ("params", "macs", "file_bytes", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "speedup")
 DROPPED_FIRST = ("latency_ms_p99", "latency_ms_p90", "params", "macs", "file_bytes")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edgegan.report.view import failure, quality_key, table_view
+from edgegan.report.table_view import failure, quality_key, table_view
 
 
 def cells(view, name):
