@@ -12,7 +12,7 @@ from typing import Any
 
 from edgegan.errors import MissingDependency
 from edgegan.report import format
-from edgegan.report.labels import Box, place
+from edgegan.report.label_placement import Box, place
 from edgegan.report.sensitivity import Sweep
 from edgegan.report.table_view import is_full, quality_key, row_label
 

@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegan.report.labels import overlap, place
+from edgegan.report.label_placement import overlap, place
 
 BOUNDS = (0.0, 0.0, 600.0, 320.0)
 POINTS = st.lists(st.tuples(st.floats(20, 580), st.floats(20, 300)), min_size=1, max_size=7)
