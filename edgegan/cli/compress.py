@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgegan.cli.console import output, say_json
-from edgegan.cli.steps import Steps
+from edgegan.cli.progress import Steps
 
 
 def compress(

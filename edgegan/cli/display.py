@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from edgegan.cli.steps import Steps
+from edgegan.cli.progress import Steps
 from edgegan.compressor import Follower
 
 if TYPE_CHECKING:

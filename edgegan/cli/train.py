@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgegan.cli.console import output, say, say_json
-from edgegan.cli.steps import Steps
+from edgegan.cli.progress import Steps
 
 
 def train(
