@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgegan.errors import BundleError, InputError
-from edgegan.runtime import Bundle, Contract, Generator, stored, write_bundle
+from edgegan.runtime import Bundle, Contract, Generator, stored_inputs, write_bundle
 from edgegan.runtime.contract import Input, Output, Sample
 
 FILE = "inputs.npz"
@@ -185,7 +185,7 @@ def test_inputs_of_one_file_have_as_many_rows() -> None:
 
 
 def test_arrays_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "LARGEST_ARRAYS", 1000)
+    monkeypatch.setattr(stored_inputs, "LARGEST_ARRAYS", 1000)
     with pytest.raises(InputError, match="more than 1000"):
         bound(packed(image=numbered(100)), image()).sample(1, 0)
 
