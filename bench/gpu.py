@@ -74,8 +74,8 @@ def tensorrt_forms(
     Raises:
         EdgeganError: TensorRT is not installed, or does not take this GPU.
     """
-    from edgegan.runtime.engines.tensorrt import TensorRTEngine
-    from edgegan.runtime.engines.tensorrt_build import build_engine
+    from edgegan.runtime.engines.tensorrt.build import build_engine
+    from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
 
     arrays = contract.sample(batch, 0)
     for precision, path in files.items():

@@ -96,7 +96,7 @@ def onnxruntime_version() -> str:
 
 def _built(path: Path, layers: list[dict[str, Any]]) -> dict[str, Any]:
     """Build an engine, and add to `layers` what its kernels compute in; say what built it, or why not."""
-    from edgegan.runtime.engines.tensorrt_build import build_engine
+    from edgegan.runtime.engines.tensorrt.build import build_engine
 
     try:
         built = build_engine(path.read_bytes())

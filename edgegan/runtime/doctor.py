@@ -12,8 +12,8 @@ from pathlib import Path
 
 from edgegan.errors import InputError, MissingDependency
 from edgegan.runtime.cpu import Cpu, cpu
-from edgegan.runtime.engines.cuda import Cuda, Gpu
-from edgegan.runtime.engines.tensorrt_module import find
+from edgegan.runtime.engines.tensorrt.cuda import Cuda, Gpu
+from edgegan.runtime.engines.tensorrt.module import find
 
 RELEASE = Path("/etc/nv_tegra_release")
 BOARDS = {

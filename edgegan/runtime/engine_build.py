@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgegan.errors import InputError
 from edgegan.runtime.bundle import Bundle
-from edgegan.runtime.engines.cuda import Gpu
-from edgegan.runtime.engines.tensorrt_build import BATCHES, BuiltEngine, build_engine, slug
-from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+from edgegan.runtime.engines.tensorrt.build import BATCHES, BuiltEngine, build_engine, slug
+from edgegan.runtime.engines.tensorrt.cuda import Gpu
+from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 from edgegan.runtime.manifest import EngineEntry
 
 PREFERRED = ("int8-tensorrt", "fp16", "fp32")

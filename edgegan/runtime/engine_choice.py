@@ -11,9 +11,9 @@ from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.engine_build import PREFERRED, build_model, find_engine, tensorrt_precision
 from edgegan.runtime.engines.base import Engine
-from edgegan.runtime.engines.cuda import Cuda, Gpu
-from edgegan.runtime.engines.tensorrt import TensorRTEngine
-from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+from edgegan.runtime.engines.tensorrt.cuda import Cuda, Gpu
+from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
+from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 
 EngineName = Literal["auto", "onnxruntime", "tensorrt"]
 TENSORRT_ONLY = "-tensorrt"

@@ -19,7 +19,7 @@ from edgegan.cli.inspect import inspect
 from edgegan.errors import InputError
 from edgegan.runtime import Bundle, Contract, write_bundle
 from edgegan.runtime.contract import Input, Output, Sample
-from edgegan.runtime.engines.cuda import gpu
+from edgegan.runtime.engines.tensorrt.cuda import gpu
 
 MODELS = Path(__file__).parents[1] / "runtime" / "models"
 APP = typer.Typer()

@@ -17,7 +17,7 @@ from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import InputError
 from edgegan.runtime import Bundle, write_bundle
 from edgegan.runtime.contract import Contract, Input, Output, Sample
-from edgegan.runtime.engines.tensorrt_module import find
+from edgegan.runtime.engines.tensorrt.module import find
 
 CONTRACT = Contract(
     (Input("x", (3, 8, 8), sample=Sample("uniform", -1.0, 1.0)),), (Output("y", (3, 8, 8), (-1.0, 1.0)),)

@@ -16,7 +16,7 @@ import onnx
 from edgegan.compress.export import Export
 from edgegan.compress.quantize.onnx_macs import layer_macs
 from edgegan.compress.stage import Context
-from edgegan.runtime.engines.tensorrt_build import build_engine
+from edgegan.runtime.engines.tensorrt.build import build_engine
 
 KERNELS = ("correlation", "deconv", "gemm", "runtime_fusion")
 

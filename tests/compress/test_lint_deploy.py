@@ -9,7 +9,7 @@ from edgegan.compress.export import Export, to_onnx
 from edgegan.compress.lint import deploy, lint
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.runtime.contract import Contract, Input, Output
-from edgegan.runtime.engines import tensorrt_module
+from edgegan.runtime.engines.tensorrt import module as tensorrt
 
 VOLUME = Contract((Input("x", (4, 4, 6, 6)),), (Output("y", (4, 4, 6, 6), layout=""),))
 PICTURE = Contract((Input("x", (3, 8, 8)),), (Output("y", (3, 8, 8)),))
@@ -30,7 +30,7 @@ class Warp(nn.Module):
 @pytest.mark.parametrize("parser", [True, False])
 def test_operators_that_the_target_lacks_are_found(parser: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not parser:
-        monkeypatch.setattr(tensorrt_module, "find", lambda: None)
+        monkeypatch.setattr(tensorrt, "find", lambda: None)
     model = to_onnx(Warp().eval(), VOLUME)
     ((node, why),) = deploy.tensorrt_lacks(model)
     assert next(one.op_type for one in model.graph.node if one.name == node) == "GridSample"

@@ -13,8 +13,8 @@ import pytest
 from edgegan.errors import BundleError
 from edgegan.runtime import Bundle
 from edgegan.runtime.engine_build import find_engine, tensorrt_precision
-from edgegan.runtime.engines.cuda import Gpu
-from edgegan.runtime.engines.tensorrt_module import describe
+from edgegan.runtime.engines.tensorrt.cuda import Gpu
+from edgegan.runtime.engines.tensorrt.module import describe
 from edgegan.runtime.manifest import EngineEntry
 
 ORIN, OTHER = Gpu("Orin", "8.7"), Gpu("NVIDIA GeForce RTX 4070", "8.9")

@@ -15,7 +15,7 @@ import pytest
 from edgegan.runtime import doctor
 from edgegan.runtime.cpu import Cpu
 from edgegan.runtime.doctor import diagnose, jetson_linux, matching_targets
-from edgegan.runtime.engines.cuda import Gpu
+from edgegan.runtime.engines.tensorrt.cuda import Gpu
 
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
 ORIN = Cpu("ARMv8", "NVIDIA Jetson Orin Nano Developer Kit", ("asimd", "asimddp"))

@@ -13,8 +13,8 @@ import pytest
 from edgegan.errors import EngineFallback, InputError
 from edgegan.runtime import Bundle, Contract, Generator, engine_choice, write_bundle
 from edgegan.runtime.engine_choice import default_precision, onnxruntime_precision
-from edgegan.runtime.engines.cuda import Gpu, gpu
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
 from edgegan.runtime.manifest import EngineEntry
 
 on_a_cpu = pytest.mark.skipif(gpu() is not None, reason="this machine has a GPU, so nothing has to give way")

@@ -17,8 +17,8 @@ from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Stage
 from edgegan.errors import EdgeganError, ModelError
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.engines import tensorrt_module
-from edgegan.runtime.engines.tensorrt_build import network_precisions
+from edgegan.runtime.engines.tensorrt import module as tensorrt
+from edgegan.runtime.engines.tensorrt.build import network_precisions
 from edgegan.runtime.engines.trial import fault
 from edgegan.target import Target
 
@@ -79,7 +79,7 @@ def tensorrt_lacks(model: onnx.ModelProto) -> list[tuple[str, str]]:
         for node, rank in _ranks(model)
         if (what := _lacking(node, rank))
     ]
-    trt = tensorrt_module.find()
+    trt = tensorrt.find()
     if found or trt is None:
         return found
     try:

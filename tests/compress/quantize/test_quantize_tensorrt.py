@@ -14,7 +14,7 @@ import deployed
 
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Context
-from edgegan.runtime.engines.tensorrt_build import build_engine
+from edgegan.runtime.engines.tensorrt.build import build_engine
 
 KERNELS = ("correlation", "gemm", "deconv")
 

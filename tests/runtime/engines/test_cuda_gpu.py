@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgegan.errors import ModelError
-from edgegan.runtime.engines.cuda import Cuda, gpu
+from edgegan.runtime.engines.tensorrt.cuda import Cuda, gpu
 
 pytestmark = pytest.mark.skipif(gpu() is None, reason="this machine has no NVIDIA GPU, or no cuda-bindings")
 

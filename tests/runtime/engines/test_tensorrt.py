@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegan.errors import InputError, MissingDependency, ModelError
-from edgegan.runtime.engines import cuda
 from edgegan.runtime.engines.base import Port
-from edgegan.runtime.engines.cuda import Gpu
-from edgegan.runtime.engines.tensorrt import fitted
-from edgegan.runtime.engines.tensorrt_build import slug, timing_file
-from edgegan.runtime.engines.tensorrt_layers import layers
-from edgegan.runtime.engines.tensorrt_module import NAMES, Name, describe, find, require
+from edgegan.runtime.engines.tensorrt import cuda
+from edgegan.runtime.engines.tensorrt.build import slug, timing_file
+from edgegan.runtime.engines.tensorrt.cuda import Gpu
+from edgegan.runtime.engines.tensorrt.engine import fitted
+from edgegan.runtime.engines.tensorrt.layers import layers
+from edgegan.runtime.engines.tensorrt.module import NAMES, Name, describe, find, require
 
 PORTS = {"z": Port("float32", (None, 4)), "label": Port("int64", (None,))}
 INPUTS = {"z": np.ones((3, 4), np.float32), "label": np.arange(3)}

@@ -16,16 +16,16 @@ pytest.importorskip(
 import tensorrt_models as made
 
 from edgegan.errors import InputError, ModelError
-from edgegan.runtime.engines import tensorrt_build
-from edgegan.runtime.engines.cuda import Gpu, gpu
-from edgegan.runtime.engines.tensorrt_build import build_engine, network_precisions
-from edgegan.runtime.engines.tensorrt_log import listening
-from edgegan.runtime.engines.tensorrt_module import describe, find
+from edgegan.runtime.engines.tensorrt import build
+from edgegan.runtime.engines.tensorrt.build import build_engine, network_precisions
+from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
+from edgegan.runtime.engines.tensorrt.log import listening
+from edgegan.runtime.engines.tensorrt.module import describe, find
 
 ORIN = Gpu("Orin", "8.7")
 
 
-def computed(built: tensorrt_build.BuiltEngine, node: str) -> set[str]:
+def computed(built: build.BuiltEngine, node: str) -> set[str]:
     """Return what the layers that do the work of an ONNX node compute in."""
     return {layer.precision for layer in built.layers if node in layer.nodes and layer.kind == "correlation"}
 
@@ -128,7 +128,7 @@ def test_timings_are_kept_for_this_version_and_gpu(tmp_path: Path, monkeypatch: 
     found = find()
     assert found
     trt = dataclasses.replace(found, timing_cache=True, portable=False)
-    monkeypatch.setattr(tensorrt_build, "gpu", lambda: ORIN)
+    monkeypatch.setattr(build, "gpu", lambda: ORIN)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     first = build_engine(made.quantized(), trt=trt)
@@ -149,7 +149,7 @@ def test_a_cache_that_cannot_be_written_stops_no_build(
 ) -> None:
     found = find()
     assert found
-    monkeypatch.setattr(tensorrt_build, "gpu", lambda: ORIN)
+    monkeypatch.setattr(build, "gpu", lambda: ORIN)
     (tmp_path / "file").write_text("in the way")
     trt = dataclasses.replace(found, timing_cache=True, portable=False)
     assert build_engine(made.quantized(), trt=trt, cache=tmp_path / "file").plan
@@ -168,7 +168,7 @@ def test_weakly_typed_networks_may_use_the_types_of_the_file(model: bytes, wante
     eight = dataclasses.replace(trt, module=SimpleNamespace(BuilderFlag=names))
     with listening(trt) as (log, said):
         builder = trt.module.Builder(log)
-        network, parser = tensorrt_build._parse(builder, log, said, model, trt)
-        tensorrt_build._allow_types(SimpleNamespace(set_flag=flags.add), network, eight)
+        network, parser = build._parse(builder, log, said, model, trt)
+        build._allow_types(SimpleNamespace(set_flag=flags.add), network, eight)
         del parser
     assert flags == wanted

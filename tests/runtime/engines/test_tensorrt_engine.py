@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from edgegan.errors import InputError, ModelError
-from edgegan.runtime.engines import cuda, tensorrt_log
 from edgegan.runtime.engines.base import Port
-from edgegan.runtime.engines.tensorrt import TensorRTEngine
-from edgegan.runtime.engines.tensorrt_module import TensorRT, describe
+from edgegan.runtime.engines.tensorrt import cuda, log
+from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
+from edgegan.runtime.engines.tensorrt.module import TensorRT, describe
 
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> fake_gpu.Runtime:
     made = fake_gpu.Runtime()
     monkeypatch.setattr(cuda, "_module", lambda: made)
-    monkeypatch.setattr(tensorrt_log, "_LOGGERS", {})
+    monkeypatch.setattr(log, "_LOGGERS", {})
     return made
 
 

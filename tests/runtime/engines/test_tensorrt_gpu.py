@@ -16,11 +16,11 @@ from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime import Bundle, Contract, Generator, write_bundle
 from edgegan.runtime.contract import Input, Output, Sample
 from edgegan.runtime.engine_build import build_engines
-from edgegan.runtime.engines.cuda import gpu
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from edgegan.runtime.engines.tensorrt import TensorRTEngine
-from edgegan.runtime.engines.tensorrt_build import build_engine
-from edgegan.runtime.engines.tensorrt_module import find
+from edgegan.runtime.engines.tensorrt.build import build_engine
+from edgegan.runtime.engines.tensorrt.cuda import gpu
+from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
+from edgegan.runtime.engines.tensorrt.module import find
 
 GPU, TENSORRT = gpu(), find()
 pytestmark = pytest.mark.skipif(

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edgegan.errors import InputError, ModelError
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.engines.base import Engine, Port
-from edgegan.runtime.engines.cuda import Cuda
-from edgegan.runtime.engines.tensorrt_build import dtype
-from edgegan.runtime.engines.tensorrt_layers import Layer, layers
-from edgegan.runtime.engines.tensorrt_log import last_error, listening
-from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+from edgegan.runtime.engines.tensorrt.build import dtype
+from edgegan.runtime.engines.tensorrt.cuda import Cuda
+from edgegan.runtime.engines.tensorrt.layers import Layer, layers
+from edgegan.runtime.engines.tensorrt.log import last_error, listening
+from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 
 
 @dataclass
@@ -36,7 +36,7 @@ class TensorRTEngine(Engine):
 
     Args:
         plan: the engine, of this very TensorRT and GPU.
-        trt: what runs it; by default what `tensorrt_module.find` finds.
+        trt: what runs it; by default what `module.find` finds.
         cuda_graph: capture the launches of each batch size once, and replay them: less work for the CPU where
             kernels are small. The first run of each batch size takes longer, and each keeps its own memory.
 

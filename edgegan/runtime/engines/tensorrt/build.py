@@ -16,10 +16,10 @@ from typing import Any
 
 from edgegan.errors import InputError, ModelError, StorageError
 from edgegan.files import write_bytes
-from edgegan.runtime.engines.cuda import Gpu, gpu
-from edgegan.runtime.engines.tensorrt_layers import Layer, layers
-from edgegan.runtime.engines.tensorrt_log import Said, listening
-from edgegan.runtime.engines.tensorrt_module import TensorRT, require
+from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
+from edgegan.runtime.engines.tensorrt.layers import Layer, layers
+from edgegan.runtime.engines.tensorrt.log import Said, listening
+from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 
 BATCHES = (1, 1, 16)
 """The least, the best and the largest batch of an engine, where nothing else is asked for."""
@@ -64,7 +64,7 @@ def build_engine(
         model: the bytes of an ONNX file, all weights inside.
         batches: the least, the best and the largest batch; kernels are chosen for the best.
         shapes: input to the shape of one sample, for inputs with free axes other than the batch.
-        trt: what to build with; by default what `tensorrt_module.find` finds.
+        trt: what to build with; by default what `module.find` finds.
         cache: the folder of timing caches; by default the user's cache folder.
 
     Raises:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgegan.runtime.engines.tensorrt_module import TensorRT
+from edgegan.runtime.engines.tensorrt.module import TensorRT
 
 _HARMLESS = ("has Int64 binding", "scales to fp32")
 """Warnings of what the caller of a network must know, and `TensorRTEngine` does; and that float16 scales of

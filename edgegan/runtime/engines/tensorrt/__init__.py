@@ -1,0 +1,1 @@
+"""TensorRT: what builds engines from ONNX files, and runs them on NVIDIA GPUs."""
