@@ -13,11 +13,11 @@ from typing import Any
 
 import full_run
 
-from edgegan.compress.evaluate import file_fid
 from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.prune.select import Scope
+from edgegan.compress.recipe_quality import file_fid
 from edgegan.compress.stage import Candidate, Context
 from edgegan.files import write_json, write_text
 

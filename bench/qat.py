@@ -17,12 +17,12 @@ from typing import Any
 import full_run
 from made_with import EDGEGAN, made_with
 
-from edgegan.compress.evaluate import SEED
 from edgegan.compress.export import export_onnx
 from edgegan.compress.inception import extractor_of
 from edgegan.compress.load import load_module
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
+from edgegan.evaluate.evaluation import SEED
 from edgegan.files import write_json, write_text
 from edgegan.measure import quality
 from edgegan.measure.features import Reference

@@ -16,10 +16,10 @@ from typing import Any
 
 import full_run
 
-from edgegan.compress.evaluate import file_fid
 from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
+from edgegan.compress.recipe_quality import file_fid
 from edgegan.compress.stage import Candidate, Context
 from edgegan.compress.stages import build_stages
 from edgegan.files import write_json, write_text

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from edgegan import forms
-from edgegan.compress.evaluate import Evaluation, Model, file_fid, models_of
 from edgegan.compress.generator import load_generator
 from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
+from edgegan.compress.recipe_quality import evaluation_of, file_fid
+from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages
 from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, RecipeError, some
+from edgegan.evaluate.evaluation import Model
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
 from edgegan.owned import HeldFolder, held
@@ -168,7 +170,7 @@ class _Job:
         if self.until or not _first_process():
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
-        figures = Evaluation(self.recipe, models, self.folder).run(self._begin)
+        figures = evaluation_of(self.recipe, models, self.folder).run(self._begin)
         write_json(self.folder / "figures.json", figures)
         bundle = self._bundle(final, figures, models) if final.files else None
         return Run(self.folder, names, figures, bundle, self._report())

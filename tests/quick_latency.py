@@ -9,7 +9,7 @@ from edgegan.measure import disturbance, latency
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
     """Measure shortly, and withhold nothing."""
-    patch.setattr("edgegan.compress.evaluate.SECONDS", 0.05)
+    patch.setattr("edgegan.evaluate.evaluation.SECONDS", 0.05)
     patch.setattr(latency, "STARTS", 2)
     patch.setattr(latency, "ROUNDS", 2)
     withhold_nothing(patch)

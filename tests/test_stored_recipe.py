@@ -14,11 +14,11 @@ from quick_latency import shorten
 from safetensors.torch import save_file
 
 from edgegan import compress_generator
-from edgegan.compress import evaluate
-from edgegan.compress.cost import count
 from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
+from edgegan.compress.recipe_quality import evaluation_of
 from edgegan.errors import InputError, RecipeError
+from edgegan.evaluate.evaluation import Evaluation, Model
 from edgegan.measure.latency import measure_latency
 from edgegan.recipe import Recipe
 from edgegan.runtime import Bundle, Generator
@@ -133,13 +133,12 @@ def test_stages_can_be_judged_on_pictures_that_they_never_saw(recipe: Path, tmp_
     np.testing.assert_array_equal(own.contract.sample(20, 1)["image"], kept)
 
 
-def evaluation(recipe: Path, folder: Path) -> evaluate.Evaluation:
+def evaluation(recipe: Path, folder: Path) -> Evaluation:
     read = Recipe.read(recipe)
     module = load_module(read.model, recipe)
     export_onnx(module, read.contract, folder / "full.onnx")
-    cost = count(module, read.contract)
-    full = evaluate.Model("full", "full model", None, folder / "full.onnx", "fp32", cost)
-    return evaluate.Evaluation(read, [full], folder / "run")
+    full = Model("full", "full model", None, folder / "full.onnx", "fp32", params=1, macs=1)
+    return evaluation_of(read, [full], folder / "run")
 
 
 def test_latency_is_measured_on_stored_inputs(recipe: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from safetensors import safe_open
 from small_recipe import RECIPE, write_recipe
 
 from edgegan.cli import main
-from edgegan.compress import evaluate
+from edgegan.evaluate import evaluation
 from edgegan.runtime import Bundle, Generator
 from edgegan.runtime.engine_choice import default_precision
 
@@ -51,7 +51,7 @@ def compress(*words: str | Path) -> None:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
-        patch.setattr(evaluate, "SAMPLES_WITHOUT_QUALITY", 100)
+        patch.setattr(evaluation, "SAMPLES_WITHOUT_QUALITY", 100)
         try:
             main(["compress", *map(str, words)])
         finally:
@@ -124,7 +124,7 @@ def test_the_bundle_is_what_was_measured(finished: Path) -> None:
         "export",
     ]
     assert bundle.manifest.figures["rows"] == json.loads((finished / "figures.json").read_text())["rows"]
-    images = Generator.load(finished / "bundle")(n=64, seed=evaluate.SEED)
+    images = Generator.load(finished / "bundle")(n=64, seed=evaluation.SEED)
     np.testing.assert_array_equal(images, np.load(finished / "samples" / f"{default}.npz")["images"])
 
 

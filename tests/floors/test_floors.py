@@ -82,6 +82,7 @@ assert not [name for name in {NEVER} if importlib.util.find_spec(name)]
 assert ({extra!r} == "measure") == bool(importlib.util.find_spec("scipy"))
 """
         call(bin_ / "python", "-c", check, cwd=tmp_path)
-        floor = ROOT / "tests" / ("runtime" if extra == "onnxruntime" else "measure")
-        out = call(bin_ / "pytest", "-q", "-p", "no:cacheprovider", floor, cwd=ROOT)
+        floors = {"onnxruntime": ["runtime"], "measure": ["measure", "evaluate"]}[extra]
+        folders = [ROOT / "tests" / floor for floor in floors]
+        out = call(bin_ / "pytest", "-q", "-p", "no:cacheprovider", *folders, cwd=ROOT)
         assert re.search(r"\d+ passed", out), out

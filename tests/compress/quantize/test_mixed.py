@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.evaluate import file_fid
 from edgegan.compress.export import export_onnx, quiet
 from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.recipe_quality import file_fid
 from edgegan.compress.stage import Candidate, Context, FileFid
 from edgegan.errors import StageError
 from edgegan.measure.features import OnnxExtractor, Reference
