@@ -21,13 +21,13 @@ from int8_table import line
 
 from edgegan import __version__
 from edgegan.compress.example_inputs import example
-from edgegan.compress.quantize import trials
-from edgegan.compress.quantize.histogram import Calibrator
-from edgegan.compress.quantize.quiet import quiet
-from edgegan.compress.quantize.reconstruct import Reconstruction, reconstructions
+from edgegan.compress.quantize.calibrate.calibrators import Calibrator
+from edgegan.compress.quantize.choose import candidates
+from edgegan.compress.quantize.choose.candidates import Samples, Start, Trial
+from edgegan.compress.quantize.improve.bias_correction import Reconstruction, reconstructions
+from edgegan.compress.quantize.plan import AUTOMATIC
+from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES
-from edgegan.compress.quantize.trials import Samples, Start, Trial
-from edgegan.compress.quantize.work import AUTOMATIC
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.files import write_json, write_text
@@ -66,7 +66,7 @@ def figures(subject: Subject, _folder: Path) -> dict[str, Any]:
     int8 = Target.read(TARGET).int8
     assert int8 is not None
     graph, _ = rewrite(subject.module, subject.calibrating, REWRITES)
-    layers = trials.choose_layers(graph, ())
+    layers = candidates.choose_layers(graph, ())
     samples = Samples.of(graph, subject.calibrating, CALIBRATION, seed=0)
     inputs = example(subject.judging, JUDGING, JUDGING_SEED)
     unseen = replace(samples, judging=inputs, expected=outputs(graph, inputs), contract=subject.judging)
@@ -74,14 +74,14 @@ def figures(subject: Subject, _folder: Path) -> dict[str, Any]:
 
     def judge(start: Start, calibrator: Calibrator, names: tuple[str, ...] = (), way: Any = None) -> None:
         improvements = [way] if way else []
-        quantized = trials.lower(start, layers, int8, calibrator, samples.batches, improvements)
+        quantized = candidates.lower(start, layers, int8, calibrator, samples.batches, improvements)
         trial = Trial(start.equalized, calibrator, names)
         known = samples.judge(trial, quantized)
         table.append(
             {**unseen.judge(trial, quantized).to_dict(), "calibration_mean_psnr_db": known.mean_psnr_db}
         )
 
-    starts = trials.starts(graph, samples, "auto")
+    starts = candidates.starts(graph, samples, "auto")
     for start in starts:
         for calibrator in get_args(Calibrator):
             judge(start, calibrator)

@@ -28,11 +28,11 @@ from edgegan import __version__
 from edgegan.compress.agreement import agreement
 from edgegan.compress.export import Export, ExportSettings, to_onnx
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.quantize.kernels import kernels
-from edgegan.compress.quantize.layers import layer_names
-from edgegan.compress.quantize.node_names import name_layers
+from edgegan.compress.quantize.choose.candidates import Samples
+from edgegan.compress.quantize.deploy.int8_coverage import kernels
+from edgegan.compress.quantize.deploy.node_names import name_layers
+from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.stage import REWRITES
-from edgegan.compress.quantize.trials import Samples
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate, Context, StageRecord
 from edgegan.files import write_bytes, write_json, write_text

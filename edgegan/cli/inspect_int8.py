@@ -45,8 +45,8 @@ def _found(path: Path, precision: str) -> dict[str, Any]:
     try:
         import onnx
 
-        from edgegan.compress.quantize.kernels import annotated, kernels
-        from edgegan.compress.quantize.onnx_macs import layer_macs
+        from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels
+        from edgegan.compress.quantize.deploy.onnx_macs import layer_macs
         from edgegan.compress.sandbox import limited
     except ImportError as error:
         raise MissingDependency("onnx", extra="compress", purpose="inspect --int8") from error

@@ -14,7 +14,7 @@ import deployed
 import onnx
 
 from edgegan.compress.export import Export
-from edgegan.compress.quantize.onnx_macs import layer_macs
+from edgegan.compress.quantize.deploy.onnx_macs import layer_macs
 from edgegan.compress.stage import Context
 from edgegan.runtime.engines.tensorrt.build import build_engine
 

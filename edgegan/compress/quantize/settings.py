@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edgegan.compress.quantize.budget import parse
-from edgegan.compress.quantize.histogram import Calibrator
-from edgegan.compress.quantize.training_settings import TrainingSettings
+from edgegan.compress.quantize.calibrate.calibrators import Calibrator
+from edgegan.compress.quantize.choose.budget import parse
+from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
 from edgegan.compress.stage import Settings
 
 

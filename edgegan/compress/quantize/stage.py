@@ -90,7 +90,7 @@ class Quantize(Stage):
             StageError: a target has no INT8, the student no layer to quantize, `skip` names one that it does
                 not have, or no mix of INT8 and float meets the `quality`.
         """
-        from edgegan.compress.quantize.work import Work
+        from edgegan.compress.quantize.plan import Work
 
         started, settings = time.monotonic(), self.settings
         targets = _by_file(settings.targets)

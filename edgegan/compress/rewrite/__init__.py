@@ -4,14 +4,18 @@ The graph is that of `torch.export`, so that a rewrite sees what a module comput
 """
 
 from edgegan.compress.rewrite.batch_statistics import spell_batch_statistics
-from edgegan.compress.rewrite.blocks import conv_to_pixel_blocks
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_transpose import conv_transpose_to_linear, conv_transpose_to_shuffle
-from edgegan.compress.rewrite.fixed import fold_constants, with_fixed_input
-from edgegan.compress.rewrite.forward import fold_norm_after_activation, fold_norm_forward
+from edgegan.compress.rewrite.fold_batch_norm import (
+    batch_norm_to_affine,
+    fold_batch_norm,
+    tabulate_conditional_norm,
+)
+from edgegan.compress.rewrite.fold_norm_forward import fold_norm_after_activation, fold_norm_forward
 from edgegan.compress.rewrite.graph import Rewrite, rewrite, trace
-from edgegan.compress.rewrite.norm import batch_norm_to_affine, fold_batch_norm, tabulate_conditional_norm
 from edgegan.compress.rewrite.parametrization import without_parametrizations
+from edgegan.compress.rewrite.pixel_blocks import conv_to_pixel_blocks
+from edgegan.compress.rewrite.specialize import fold_constants, with_fixed_input
 from edgegan.compress.rewrite.upsample import delay_upsample, upsample_conv_to_conv_transpose
 from edgegan.compress.rewrite.weights import fold_weights
 

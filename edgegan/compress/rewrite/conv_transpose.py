@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.conv_kernels import dilated, padded, per_axis
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
-from edgegan.compress.rewrite.kernels import dilated, padded, per_axis
 from edgegan.runtime.contract import Contract
 
 CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default}

@@ -14,7 +14,7 @@ from torch.fx.node import map_arg
 from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
-from edgegan.compress.rewrite.mutation import without_mutations
+from edgegan.compress.rewrite.functionalize import without_mutations
 from edgegan.compress.rewrite.parametrization import without_parametrizations
 from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, ProofError

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.conv_kernels import Sides, dilated, padded, per_axis, zero_padding
 from edgegan.compress.rewrite.conv_transpose import plan_axis
 from edgegan.compress.rewrite.graph import (
     add_constant,
@@ -20,7 +21,6 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.kernels import Sides, dilated, padded, per_axis, zero_padding
 from edgegan.runtime.contract import Contract
 
 UPSAMPLES = (

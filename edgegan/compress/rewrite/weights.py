@@ -6,8 +6,8 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.fold_batch_norm import OUTPUT_AXIS
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, evaluate
-from edgegan.compress.rewrite.norm import OUTPUT_AXIS
 from edgegan.runtime.contract import Contract
 
 LAYERS = (*OUTPUT_AXIS, aten.conv3d.default, aten.conv3d.padding, aten.conv_transpose3d.input)

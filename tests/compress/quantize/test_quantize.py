@@ -15,7 +15,7 @@ from torch import nn
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.quantize.work import AUTOMATIC
+from edgegan.compress.quantize.plan import AUTOMATIC
 from edgegan.compress.rewrite import Change
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, RecipeError, StageError
@@ -186,7 +186,7 @@ def test_channels_are_equalized_when_told(module: nn.Module, tmp_path: Path, equ
 def test_an_equalization_that_is_not_exact_is_left_out_unless_told(
     module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgegan.compress.quantize.trials.equalize_channels", halve_a_weight)
+    monkeypatch.setattr("edgegan.compress.quantize.choose.candidates.equalize_channels", halve_a_weight)
     after = quantized(module, CONTRACT, tmp_path, equalize="auto")
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {False}
     assert "halve_a_weight" in after.lineage[-1].changed["equalization_refused"]

@@ -1,0 +1,1 @@
+"""What tensors hold on samples, how much the outputs feel them, and the ranges that follow."""

@@ -1,0 +1,1 @@
+"""Which start, calibrator, improvements and layers a file gets, judged by its outputs."""

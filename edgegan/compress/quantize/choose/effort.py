@@ -1,0 +1,48 @@
+"""How much to try on a network: fewer samples where each takes long, so that the time is bounded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch.fx import GraphModule
+
+from edgegan.compress.quantize.prepare.layers import elements, layer_macs
+
+WHOLE = 2.5e9
+"""Work of one sample up to which all is tried that can be: minutes on two cores."""
+ELEMENT = 100
+"""What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
+LEAST = 4
+STORED = 512 << 20
+"""Bytes that the inputs and outputs of the samples may take, unless the least number takes more."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many samples each part of the work takes. It follows from the network alone, not from the clock."""
+
+    calibration: int
+    judging: int = 64
+    """To choose by, and to prove a file."""
+    exact: int = 32
+    """On which a file is held to its graph in integers."""
+
+    @classmethod
+    def of(cls, graph: GraphModule, calibration: int) -> Effort:
+        """Return what a graph can afford, where it would be `calibration` samples for a light one."""
+        nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
+        work = sum(layer_macs(graph).values()) + ELEMENT * sum(map(elements, nodes))
+        share = min(1.0, WHOLE / max(1, work))
+        ports = [node for node in graph.graph.nodes if node.op in ("placeholder", "output")]
+        given = 4 * sum(elements(source) for port in ports for source in (port, *port.all_input_nodes))
+        kept = max(LEAST, STORED // max(1, given))
+
+        def count(most: int) -> int:
+            return min(most, kept, max(LEAST, round(share * most)))
+
+        return cls(max(LEAST, min(calibration, kept, max(16, count(calibration)))), count(64), count(32))
+
+    def bounded(self, calibration: int) -> dict[str, Any]:
+        """Return what to record: the counts, where any is smaller than for a light network."""
+        return {} if self == Effort(calibration) else {"bounded": asdict(self)}

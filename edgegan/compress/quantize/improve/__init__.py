@@ -1,0 +1,1 @@
+"""What brings INT8 outputs nearer to the float ones: equalization, rounding, biases, training."""
