@@ -105,7 +105,8 @@ def _check(out: Path, bundle: Path, overwrite: bool) -> None:
 def _labels(contract: Contract, label: int | None) -> dict[str, int]:
     if label is None:
         return {}
-    names = [spec.name for spec in contract.inputs if spec.sample.kind == "labels" and spec.shape == ()]
+    axes = {"labels": 0, "one_hot": 1}
+    names = [spec.name for spec in contract.inputs if axes.get(spec.sample.kind) == len(spec.shape)]
     if len(names) != 1:
         raise InputError(
             f"--label needs a generator with one label input, and this one has {len(names)}",

@@ -18,6 +18,7 @@ from edgegan.runtime.safe_filenames import is_safe
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
 
+KINDS = ("normal", "uniform", "labels", "one_hot", "constant", "stored")
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
 
@@ -26,16 +27,18 @@ RESERVED = ("n", "seed")
 class Sample:
     """How an input is drawn.
 
-    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, or `stored`: real inputs, rows of
-    the array that has the input's name in the .npz `file`, where uint8 0..255 stands for low to high.
+    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, `one_hot`: a 1 among zeros along
+    the first axis, `constant`: always `value`, or `stored`: real inputs, rows of the array that has the
+    input's name in the .npz `file`, where uint8 0..255 stands for low to high.
     """
 
-    kind: Literal["normal", "uniform", "labels", "stored"]
+    kind: Literal["normal", "uniform", "labels", "one_hot", "constant", "stored"]
     low: float = -1.0
     high: float = 1.0
     classes: int | None = None
     file: str | None = None
     """Of stored inputs: the name of a file beside the recipe, or in the bundle."""
+    value: float | None = None
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """Draw an array of `shape` and `dtype`; stored inputs are drawn by `Contract.batches`."""
@@ -45,6 +48,10 @@ class Sample:
             return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
         if self.kind == "uniform":
             return rng.uniform(self.low, self.high, shape).astype(dtype)
+        if self.kind == "constant":
+            return np.full(shape, self.value, dtype)
+        if self.kind == "one_hot":
+            return one_hot(rng.integers(0, shape[1], (shape[0], *shape[2:])), shape[1])
         return rng.integers(0, self.classes or 1, shape).astype(dtype)
 
 
@@ -178,15 +185,19 @@ class Contract:
         return scaled(array[rows], spec.sample.low, spec.sample.high)
 
     def usual_range(self, spec: Input) -> tuple[float, float] | None:
-        """Return the lowest and the highest value that the contract draws for an input; None for labels.
+        """Return the lowest and the highest value that the contract draws for an input.
+
+        None for labels, and for constants, which an app sets as it likes.
 
         A standard normal's are 6 deviations; those of stored float32 are what the file holds.
 
         Raises:
             InputError: stored inputs cannot be read, or do not fit.
         """
-        if spec.sample.kind == "labels":
+        if spec.sample.kind in ("labels", "constant"):
             return None
+        if spec.sample.kind == "one_hot":
+            return 0.0, 1.0
         if spec.sample.kind == "normal":
             return -6.0, 6.0
         if spec.sample.file and self.source:
@@ -267,6 +278,11 @@ class Contract:
             _validate_output(spec)
 
 
+def one_hot(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
+    """Return labels (N, ...) as (N, classes, ...): 1 at the label's place, 0 elsewhere."""
+    return np.moveaxis(np.eye(classes, dtype=np.float32)[labels], -1, 1)
+
+
 def _without_nones(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if value is not None}
 
@@ -299,8 +315,8 @@ def _output(data: Mapping[str, Any]) -> Output:
 
 def _validate_input(spec: Input) -> None:
     kind, classes = spec.sample.kind, spec.sample.classes
-    if kind not in ("normal", "uniform", "labels", "stored"):
-        raise InputError(f"{spec.name!r}: sample kind {kind!r} is not normal, uniform, labels or stored")
+    if kind not in KINDS:
+        raise InputError(f"{spec.name!r}: sample kind {kind!r} is none of {', '.join(KINDS)}")
     _validate_file(spec.name, spec.sample)
     if spec.dtype not in ("float32", "int64"):
         raise InputError(f"{spec.name!r}: dtype {spec.dtype!r} is not float32 or int64")
@@ -310,6 +326,10 @@ def _validate_input(spec: Input) -> None:
         raise InputError(f"{spec.name!r}: labels need classes: 1 or more, not {classes}")
     if kind != "labels" and classes is not None:
         raise InputError(f"{spec.name!r}: only labels have classes")
+    if kind == "one_hot" and not spec.shape:
+        raise InputError(f"{spec.name!r}: one_hot needs a shape whose first size is the number of classes")
+    if (kind == "constant") != _is_number(spec.sample.value):
+        raise InputError(f"{spec.name!r}: a constant, and nothing else, has a value: a finite number")
     if not _is_range(spec.sample.low, spec.sample.high):
         raise InputError(f"{spec.name!r}: low and high must be two finite numbers, lowest first")
 
@@ -338,9 +358,12 @@ def _is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_range(low: Any, high: Any) -> bool:
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (low, high))
-    return numbers and math.isfinite(low) and math.isfinite(high) and low < high
+    return _is_number(low) and _is_number(high) and low < high
 
 
 def _all_in(array: NDArray[Any], classes: int) -> bool:

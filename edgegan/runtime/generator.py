@@ -14,7 +14,7 @@ from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.contract import Arrays, Contract, Output, to_uint8, whole
 from edgegan.runtime.engines.base import Engine, Port
-from edgegan.runtime.given import as_input, warn_of_range
+from edgegan.runtime.given import as_input, rows, warn_of_range
 
 if TYPE_CHECKING:
     from edgegan.runtime.engine_choice import EngineName
@@ -94,9 +94,9 @@ class Generator:
             seed: inputs that are not given are drawn from it as the contract says, 0 or more. The first
                 samples of a larger `n` are those of a smaller one, but for rounding in the engine.
             inputs: by the contract's names: an array of shape (n, *shape), or one value for all where the
-                shape of a sample is (), as in `label=3`. Pictures in uint8 are scaled to the input's range,
-                as stored inputs are; floats are taken as they are, and `OutOfRange` warns of those that are
-                far from all that the contract draws.
+                shape of a sample is (), as in `label=3`; labels, too, where the input is one-hot. Pictures
+                in uint8 are scaled to the input's range, as stored inputs are; floats are taken as they are,
+                and `OutOfRange` warns of those that are far from all that the contract draws.
 
         Returns:
             The only output, or a dictionary of all outputs by name. An image is uint8 (n, height, width,
@@ -143,7 +143,9 @@ class Generator:
         n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
         missing = [name for name in specs if name not in values]
         drawn = self.contract.sample(n, seed) if missing else {}
-        arrays = {name: drawn[name] if name in missing else _for_all(values[name], n) for name in specs}
+        arrays = {
+            name: drawn[name] if name in missing else rows(specs[name], values[name], n) for name in specs
+        }
         self.contract.check_inputs(arrays)
         if len(arrays[next(iter(arrays))]) != n:
             raise InputError(f"the inputs hold {len(arrays[next(iter(arrays))])} samples, not n = {n}")
@@ -155,10 +157,6 @@ class Generator:
         results = self.engine(inputs)
         n = len(next(iter(inputs.values())))
         return {spec.name: _output(spec, results[spec.name], n) for spec in self.contract.outputs}
-
-
-def _for_all(array: NDArray[Any], n: int) -> NDArray[Any]:
-    return np.full(n, array) if array.ndim == 0 else array
 
 
 def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
-from edgegan.runtime.contract import Contract, Input
+from edgegan.runtime.contract import Contract, Input, one_hot
 from edgegan.runtime.stored_inputs import scaled
 
 
 def as_input(spec: Input, value: Any) -> NDArray[Any]:
     """Return `value` in the input's dtype, where that loses nothing.
 
-    Labels are integers. Where floats are wanted, uint8 0..255 becomes the contract's low to high, and other
-    integers are refused, but for plain numbers of Python: nothing says what they stand for.
+    Labels are integers, as are those that stand for one-hot rows (see `rows`). Where floats are wanted,
+    uint8 0..255 becomes the contract's low to high, and other integers are refused, but for plain numbers of
+    Python: nothing says what they stand for.
 
     Raises:
         InputError: it is no array, or of a dtype that does not fit.
@@ -29,12 +30,14 @@ def as_input(spec: Input, value: Any) -> NDArray[Any]:
     kinds = "iu" if spec.dtype == "int64" else "iuf"
     if array.size and array.dtype.kind not in kinds:
         raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
+    if spec.sample.kind == "one_hot" and array.dtype.kind in "iu" and array.ndim <= len(spec.shape):
+        return array.astype(np.int64)
     if spec.dtype == "int64" or array.dtype.kind == "f" or array.size == 0 or _is_plain(value):
         return array.astype(spec.dtype)
     low, high = spec.sample.low, spec.sample.high
-    if spec.sample.kind == "normal":
+    if spec.sample.kind in ("normal", "constant", "one_hot"):
         raise InputError(
-            f"input {spec.name!r} is drawn from a normal distribution, which {array.dtype} cannot stand for",
+            f"input {spec.name!r} is drawn as {spec.sample.kind}, which {array.dtype} cannot stand for",
             next=f"give floats: {spec.name}.astype(numpy.float32), scaled as the model was trained",
         )
     if array.dtype != np.uint8:
@@ -44,6 +47,20 @@ def as_input(spec: Input, value: Any) -> NDArray[Any]:
             next=f"give uint8, or floats from {low:g} to {high:g}",
         )
     return scaled(array, low, high)
+
+
+def rows(spec: Input, array: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return `n` rows of what `as_input` gave: one value is for all, and labels become one-hot where asked.
+
+    Raises:
+        InputError: a label is no class.
+    """
+    every = np.full(n, array) if array.ndim == 0 else array
+    if spec.sample.kind != "one_hot" or every.dtype != np.int64:
+        return every
+    if every.size and not (every.min() >= 0 and every.max() < spec.shape[0]):
+        raise InputError(f"input {spec.name!r} must be in 0..{spec.shape[0] - 1}, or one-hot rows")
+    return one_hot(every, spec.shape[0])
 
 
 def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stacklevel: int) -> None:

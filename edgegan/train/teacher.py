@@ -302,9 +302,9 @@ def _check(contract: Contract, data: LabelledImages) -> None:
             f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}"
         )
     for spec in contract.inputs:
-        if spec.sample.kind == "stored":
+        if spec.sample.kind in ("stored", "one_hot", "constant"):
             raise DataError(
-                "teachers are trained from noise and labels, not from stored inputs",
+                f"teachers are trained from noise and labels, not from {spec.sample.kind} inputs",
                 where=f"input {spec.name!r}",
                 next="train this generator with its own code, and name its checkpoint in the recipe",
             )

@@ -23,6 +23,7 @@ samples = st.one_of(
     st.just(Sample("normal")),
     ordered.map(lambda pair: Sample("uniform", *pair)),
     st.integers(1, 1000).map(lambda classes: Sample("labels", classes=classes)),
+    st.floats(-1e3, 1e3, width=32).map(lambda value: Sample("constant", value=value)),
 )
 
 
@@ -136,7 +137,7 @@ def _with(**changes: Any) -> dict[str, Any]:
         (_with(input={"shape": 4}), "not well formed"),
         (_with(input={"dtype": "float64"}), "not float32 or int64"),
         (_with(input={"dtype": "int64"}), "labels are int64"),
-        (_with(sample={"kind": "beta"}), "not normal, uniform, labels or stored"),
+        (_with(sample={"kind": "beta"}), "none of normal, uniform, labels, one_hot, constant, stored"),
         (_with(sample={"kind": "labels", "classes": 3}), "labels are int64"),
         (_with(sample={"kind": "labels"}, input={"dtype": "int64"}), "need classes"),
         (_with(sample={"kind": "labels", "classes": True}, input={"dtype": "int64"}), "need classes"),
@@ -224,3 +225,29 @@ def test_counts_and_seeds_are_whole_numbers(n: Any) -> None:
         with pytest.raises(InputError, match="seed must be"):
             contract.sample(1, n)
     assert contract.sample(np.int64(2), np.uint8(3))["z"].shape == (2, 4)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), st.integers(0, 2**40))
+def test_one_hot_inputs_are_the_labels_of_the_same_stream(shape: tuple[int, ...], seed: int) -> None:
+    hot = Contract((Input("c", shape, sample=Sample("one_hot")),), (Output("y", (1,), layout=""),))
+    labels = Sample("labels", classes=shape[0])
+    plain = Contract((Input("c", shape[1:], "int64", labels),), hot.outputs)
+    drawn = hot.sample(5, seed)["c"]
+    assert (drawn.dtype, drawn.shape) == (np.float32, (5, *shape))
+    np.testing.assert_array_equal(drawn.sum(1), 1)
+    np.testing.assert_array_equal(drawn.argmax(1), plain.sample(5, seed)["c"])
+    hot.check_inputs({"c": drawn})
+    assert Contract.from_dict(json.loads(json.dumps(hot.to_dict()))) == hot
+
+
+@pytest.mark.parametrize(
+    ("shape", "sample"),
+    [((), {"kind": "one_hot"}), ((), {"kind": "constant"}), ((), {"kind": "normal", "value": 1.0})],
+)
+def test_one_hot_needs_an_axis_and_a_constant_its_value(shape: Any, sample: dict[str, Any]) -> None:
+    data = {
+        "inputs": [{"name": "c", "shape": shape, "sample": sample}],
+        "outputs": [{"name": "y", "shape": [1], "layout": ""}],
+    }
+    with pytest.raises(InputError, match=r"one_hot needs a shape|a constant, and nothing else, has a value"):
+        Contract.from_dict(data)

@@ -84,7 +84,7 @@ def test_other_integers_are_refused_for_pictures(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64"])
 def test_no_integers_stand_for_a_normal_latent(dtype: str) -> None:
-    with pytest.raises(InputError, match="normal distribution"):
+    with pytest.raises(InputError, match="drawn as normal"):
         echo(Input("z", (4,)))(z=np.ones((2, 4), dtype))
 
 
@@ -160,3 +160,17 @@ def test_copies_of_a_contract_keep_where_stored_inputs_lie() -> None:
     assert copy.deepcopy(bound).sample(2, 0).keys() == {"label", "image"}
     assert set(bound.to_dict()) == {"inputs", "outputs"}
     assert pickle.loads(pickle.dumps(whole.with_stored(Path("nowhere")))).folder == Path("nowhere")
+
+
+def test_a_label_stands_for_a_one_hot_row_and_a_constant_may_be_set() -> None:
+    generator = echo(
+        Input("c", (3,), sample=Sample("one_hot")), Input("psi", (), sample=Sample("constant", value=0.7))
+    )
+    np.testing.assert_array_equal(generator(n=2, c=1)["c_out"], [[0, 1, 0]] * 2)
+    np.testing.assert_array_equal(generator(c=[2, 0])["c_out"], [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(generator(c=np.eye(3)[[1]])["c_out"], [[0, 1, 0]])
+    np.testing.assert_array_equal(generator(c=[[0, 1, 0]])["c_out"], [[0, 1, 0]])
+    np.testing.assert_array_equal(generator(n=2)["psi_out"], np.float32([0.7, 0.7]))
+    np.testing.assert_array_equal(generator(psi=4.0)["psi_out"], [4.0])
+    with pytest.raises(InputError, match="or one-hot rows"):
+        generator(c=3)
