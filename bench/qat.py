@@ -22,7 +22,7 @@ from edgegan.compress.inception import extractor_of
 from edgegan.compress.load import load_module
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
-from edgegan.evaluate.evaluation import SEED
+from edgegan.evaluate.judge import SEED
 from edgegan.files import write_json, write_text
 from edgegan.measure import quality
 from edgegan.measure.features import Reference

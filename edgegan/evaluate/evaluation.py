@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from edgegan import forms
-from edgegan.errors import EdgeganError
+from edgegan.evaluate.judge import SEED, Judge, Progress
 from edgegan.files import atomic_path, remove, sha256, write_json
 from edgegan.forms import Form
 from edgegan.measure import quality
-from edgegan.measure.features import Extractor, Reference
+from edgegan.measure.features import Extractor
 from edgegan.measure.latency import measure_latency, noise
 from edgegan.measure.machine import machine
 from edgegan.reading import Unreadable, read_json, read_npz
@@ -30,8 +29,6 @@ from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
 from edgegan.version import __version__
 
-SEED = 1
-"""Of the latents that models are compared on: not the run's own, which stages may have learned from."""
 SAMPLES_WITHOUT_QUALITY = 1000
 SHOWN = 64
 MOST_THREADS = 4
@@ -47,7 +44,6 @@ _QUALITY = forms.record(
 _LATENCIES = forms.mapping_of(forms.record(_WARNINGS))
 FULL = "full"
 
-Progress = Callable[[int, int], None]
 Follow = Callable[[str], Progress]
 
 
@@ -130,15 +126,15 @@ class Evaluation:
         self.contract = contract
         self.threads = usual_threads()
         self.seconds = SECONDS if seconds is None else seconds
-        asked, most = samples or SAMPLES_WITHOUT_QUALITY, contract.distinct()
-        self.samples = asked if most is None else min(asked, most)
-        self.extractor = extractor
-        self.reference = Reference.load(reference, extractor) if reference and extractor else None
-        self.reference_name = (
-            f"{reference.name} {sha256(reference)[:8]} ({self.reference.statistics.n} images)"
-            if reference and self.reference
-            else None
+        self.judge = Judge(
+            self.models[0].path if self.models else None,
+            contract,
+            samples=samples or SAMPLES_WITHOUT_QUALITY,
+            threads=self.threads,
+            extractor=extractor,
+            reference=reference,
         )
+        self.samples = self.judge.samples
         self.inputs_name = _inputs_name(contract, seen)
         self.checksums = {model.name: sha256(model.path) for model in self.models}
         self.kept: set[Path] = set()
@@ -179,8 +175,8 @@ class Evaluation:
             "seed": SEED,
             "inputs": self.inputs_name,
             "latency_seconds": self.seconds,
-            "features": self.extractor.name if self.extractor else None,
-            "reference": self.reference_name,
+            "features": extractor.name if (extractor := self.judge.extractor) else None,
+            "reference": self.judge.reference_name,
             "machine": machine(),
         }
 
@@ -228,36 +224,13 @@ class Evaluation:
         return found
 
     def _quality(self, model: Model, samples: Path, progress: Progress) -> dict[str, Any]:
-        try:
-            outputs = self._collect(model, self.reference is not None, progress)
-            full = None if model.name == FULL else self._full
-        except EdgeganError as error:
+        content, outputs = self.judge.judge(model.path, progress)
+        if outputs is None:
             remove(samples)
-            return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}
-        if model.name == FULL:
-            self.__dict__.setdefault("_full", outputs)
-        if outputs.kept.dtype == np.uint8:
+        elif outputs.kept.dtype == np.uint8:
             with atomic_path(samples) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, images=outputs.kept[:SHOWN])
-        scores = quality.score(
-            outputs, full, self.reference, samples=self.samples, wanted=self.reference is not None
-        )
-        return {"figures": scores.figures, "failed": scores.failed, "warnings": scores.warnings}
-
-    @cached_property
-    def _full(self) -> quality.Outputs:
-        return self._collect(self.models[0], False, lambda done, total: None)
-
-    def _collect(self, model: Model, features: bool, progress: Progress) -> quality.Outputs:
-        return quality.collect(
-            model.path,
-            self.contract,
-            samples=self.samples,
-            seed=SEED,
-            extractor=self.extractor if features else None,
-            threads=self.threads,
-            progress=progress,
-        )
+        return content
 
     def _quality_key(self, model: Model) -> list[Any]:
         return [
@@ -267,8 +240,8 @@ class Evaluation:
             self.inputs_name,
             self.samples,
             SEED,
-            self.extractor.sha256 if self.extractor else None,
-            self.reference_name,
+            extractor.sha256 if (extractor := self.judge.extractor) else None,
+            self.judge.reference_name,
         ]
 
     def _latencies(self, progress: Progress) -> dict[str, dict[str, Any]]:

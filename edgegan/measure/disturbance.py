@@ -36,7 +36,10 @@ happens more often than this in a second, other work does it."""
 AGREEMENT = 1.10
 """Wall and CPU time must tell the same speed-up, within this factor."""
 
-ADVICE = "close other programs and run the same command again, or measure for longer: --latency-seconds 20"
+ADVICE = (
+    "close other programs and run the same command again, or measure for longer: "
+    "compress --latency-seconds 20, bench --seconds 20"
+)
 
 
 @dataclass(frozen=True)

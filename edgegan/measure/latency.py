@@ -7,11 +7,9 @@ not. All processes are started anew several times: where memory and threads come
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-from edgegan.measure.disturbance import ADVICE, Calls, why_speedup_is_withheld, why_times_are_withheld
+from edgegan.measure.disturbance import ADVICE, why_speedup_is_withheld, why_times_are_withheld
 from edgegan.measure.statistics import Interval, repeatable
-from edgegan.measure.worker import Worker, WorkerFailed
+from edgegan.measure.turns import Run, Runnable, take_turns
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
 
@@ -51,7 +49,17 @@ DISTURBED_LIMIT = 0.10
 P99_LEAST = 100
 """Warn where p99 rests on fewer times than this."""
 
-_LEAST_PER_TURN = 2
+
+@dataclass(frozen=True)
+class Starts:
+    """What each start of a candidate's process gave, for comparing measurements of another day."""
+
+    ms: tuple[float, ...] = ()
+    """The median of the turns' medians."""
+    cpu_ms: tuple[float, ...] = ()
+    """The mean CPU time of a call, interrupted or not."""
+    speedup: tuple[float, ...] = ()
+    """The median of the turns' ratios to the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,13 @@ class Latency:
     speedup: Interval | None = None
     """How many times faster than the baseline: the mean over starts of the ratio of the turns' medians. A
     repeat of the whole measurement falls within the interval 19 times in 20."""
+    relative_to: str | None = None
+    """The baseline's name."""
+    engine: str | None = None
+    """The engine's name and version, as "onnxruntime 1.32.0 CPU"."""
+    samples_per_s: float | None = None
+    """Throughput: samples of a batch over the mean time of a call."""
+    starts: Starts = Starts()
     end_to_end_ms_p50: float | None = None
     """Milliseconds for one batch with the sampling of its input and the conversion of its images to uint8."""
     load_ms: float | None = None
@@ -101,6 +116,7 @@ class Latency:
             "latency_cv": self.cv,
             "latency_drift": self.drift,
             "speedup": self.speedup.to_dict() if self.speedup else None,
+            "samples_per_s": self.samples_per_s,
             "end_to_end_ms_p50": self.end_to_end_ms_p50,
             "load_ms": self.load_ms,
             "peak_rss_mib": self.peak_rss_mib,
@@ -142,29 +158,53 @@ def measure_latency(
     Raises:
         InputError: the baseline is not among the candidates, or a number is not positive.
     """
-    _check(candidates, baseline, batch, threads, seconds, warmup_seconds)
-    steps = _Steps(STARTS * len(candidates) * (ROUNDS + 2), progress)
-    shuffle = random.Random(seed)
-    runs = {name: _Run(path) for name, path in candidates.items()}
+    runnables = {name: Runnable(path, contract) for name, path in candidates.items()}
+    return side_by_side(
+        runnables,
+        baselines=[baseline],
+        batch=batch,
+        threads=threads,
+        seconds=seconds,
+        warmup_seconds=warmup_seconds,
+        seed=seed,
+        progress=progress,
+    )
 
-    def shuffled() -> Iterable[_Run]:
-        for run in shuffle.sample(list(runs.values()), len(runs)):
-            yield run
-            steps.step()
 
-    for _ in range(STARTS):
-        with ExitStack() as stack:
-            for run in shuffled():
-                run.start(stack, contract, batch, threads)
-            for run in shuffled():
-                run.turn(warmup_seconds, counts=False)
-            for _ in range(ROUNDS):
-                for run in shuffled():
-                    run.turn(seconds / (STARTS * ROUNDS))
-            for run in runs.values():
-                run.weigh()
+def side_by_side(
+    runnables: Mapping[str, Runnable],
+    *,
+    baselines: Sequence[str],
+    batch: int = 1,
+    threads: int = 1,
+    seconds: float = 3.0,
+    warmup_seconds: float = 0.2,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Latency]:
+    """Measure models that may differ in their contracts, as `measure_latency` does.
+
+    Args:
+        baselines: speed-ups are relative to the fastest of these; without any there are none.
+
+    Raises:
+        InputError: a baseline is not among the models, or a number is not positive.
+    """
+    _check(runnables, baselines, batch, threads, seconds, warmup_seconds)
+    runs = take_turns(
+        runnables,
+        batch=batch,
+        threads=threads,
+        seconds=seconds,
+        warmup_seconds=warmup_seconds,
+        starts=STARTS,
+        rounds=ROUNDS,
+        seed=seed,
+        progress=progress,
+    )
     cpus = min(threads, processors())
-    return {name: _latency(run, runs[baseline], baseline, cpus) for name, run in runs.items()}
+    baseline = min(baselines, key=lambda name: _typical_ms(runs[name], cpus), default=None)
+    return {name: _latency(run, runs, baseline, batch, cpus) for name, run in runs.items()}
 
 
 def noise(latencies: Iterable[Mapping[str, Any]]) -> str | None:
@@ -186,15 +226,16 @@ def noise(latencies: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def _check(
-    candidates: Mapping[str, Path],
-    baseline: str,
+    candidates: Mapping[str, Runnable],
+    baselines: Sequence[str],
     batch: int,
     threads: int,
     seconds: float,
     warmup_seconds: float,
 ) -> None:
-    if baseline not in candidates:
-        raise InputError(f"the baseline {baseline!r} is not among the candidates {list(candidates)}")
+    for baseline in baselines:
+        if baseline not in candidates:
+            raise InputError(f"the baseline {baseline!r} is not among the candidates {list(candidates)}")
     for what, number in (("batch", batch), ("threads", threads), ("seconds", seconds)):
         if not number > 0:
             raise InputError(f"{what} must be more than 0, not {number}")
@@ -202,89 +243,19 @@ def _check(
         raise InputError(f"warmup_seconds must be 0 or more, not {warmup_seconds}")
 
 
-class _Steps:
-    def __init__(self, total: int, progress: Callable[[int, int], None]) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def step(self) -> None:
-        self._done += 1
-        self._progress(self._done, self._total)
+def _typical_ms(run: Run, cpus: int) -> float:
+    """Return the median of all calls that count; infinity where there is none to tell."""
+    if run.failed is not None or why_times_are_withheld(run.calls, int(run.kept.sum()), cpus):
+        return math.inf
+    return float(np.median(run.calls.run_ms[run.kept]))
 
 
-class _Run:
-    """One candidate's worker and what it has measured so far; after a failure it asks nothing more."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._worker: Worker | None = None
-        self.failed: str | None = None
-        self.load_ms: list[float] = []
-        self.peak_rss_mib = 0.0
-        self.starts: list[list[Calls]] = []
-        """The turns of each start."""
-
-    def start(self, stack: ExitStack, contract: Contract, batch: int, threads: int) -> None:
-        if self.failed is not None:
-            return
-        self._worker = Worker(threads)
-        stack.callback(self._worker.close)
-        reply = self._ask(
-            {
-                "do": "load",
-                "model": str(self._path),
-                "contract": contract.to_dict(),
-                "stored": str(contract.folder) if contract.folder else None,
-                "batch": batch,
-                "threads": threads,
-            }
-        )
-        self.load_ms.append(reply.get("load_ms", 0.0))
-        self.starts.append([])
-
-    def turn(self, seconds: float, *, counts: bool = True) -> None:
-        reply = self._ask({"do": "turn", "seconds": seconds, "least": _LEAST_PER_TURN}, seconds)
-        if counts and reply:
-            self.starts[-1].append(Calls.of(reply))
-
-    def weigh(self) -> None:
-        self.peak_rss_mib = max(self.peak_rss_mib, self._ask({"do": "memory"}).get("peak_rss_mib", 0.0))
-
-    @cached_property
-    def calls(self) -> Calls:
-        return Calls.of(*(turn for start in self.starts for turn in start))
-
-    @cached_property
-    def kept(self) -> NDArray[np.bool_]:
-        """Which of all calls nothing interrupted."""
-        return self.calls.kept(self.calls.busy)
-
-    @cached_property
-    def medians(self) -> Floats:
-        """The medians of what is kept of each turn (starts, rounds); NaN where nothing is."""
-        kept = [[turn.run_ms[turn.kept(self.calls.busy)] for turn in start] for start in self.starts]
-        return np.array([[np.median(turn) if len(turn) else np.nan for turn in start] for start in kept])
-
-    @cached_property
-    def cpu_ms(self) -> Floats:
-        """The mean CPU time of a call, interrupted or not, of each start."""
-        return np.array([np.mean(np.concatenate([turn.cpu_ms for turn in start])) for start in self.starts])
-
-    def _ask(self, request: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
-        if self.failed is not None or self._worker is None:
-            return {}
-        try:
-            return self._worker.ask(request, seconds=seconds)
-        except WorkerFailed as failure:
-            self.failed = str(failure)
-            self._worker.close()
-            return {}
-
-
-def _latency(run: _Run, baseline: _Run, baseline_name: str, cpus: int) -> Latency:
+def _latency(run: Run, runs: Mapping[str, Run], baseline: str | None, batch: int, cpus: int) -> Latency:
     if run.failed is not None:
         return Latency(failed=run.failed)
     kept = int(run.kept.sum())
     costs = Latency(
+        engine=run.engine,
         load_ms=float(np.median(run.load_ms)),
         peak_rss_mib=run.peak_rss_mib,
         iterations=kept,
@@ -295,39 +266,47 @@ def _latency(run: _Run, baseline: _Run, baseline_name: str, cpus: int) -> Latenc
     times, end_to_end = run.calls.run_ms[run.kept], float(np.median(run.calls.end_to_end_ms[run.kept]))
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     low, high = np.nanpercentile(run.medians, [10, 90])
-    speedup, withheld, warnings = _speedup(run, baseline, baseline_name, cpus)
-    return replace(
+    told = replace(
         costs,
         p50=p50,
         p90=p90,
         p99=p99,
         cv=float(times.std() / times.mean()),
         drift=float((high - low) / p50),
-        speedup=speedup,
+        samples_per_s=batch * 1e3 / float(times.mean()),
         end_to_end_ms_p50=end_to_end,
-        withheld={"speedup": withheld} if withheld else {},
-        warnings=_doubts_of_times(times, end_to_end) + warnings,
+        starts=Starts(_medians(run.medians), tuple(run.cpu_ms.tolist())),
+        warnings=_doubts_of_times(times, end_to_end),
     )
+    return told if baseline is None else _with_speedup(told, run, runs[baseline], baseline, cpus)
 
 
-def _speedup(
-    run: _Run, baseline: _Run, name: str, cpus: int
-) -> tuple[Interval | None, str | None, list[str]]:
-    """Return the speed-up, or why it is withheld, or a warning that there is none."""
+def _with_speedup(told: Latency, run: Run, baseline: Run, name: str, cpus: int) -> Latency:
+    """Add the speed-up, or why it is withheld, or a warning that there is none."""
+    told = replace(told, relative_to=name)
     if baseline.failed is not None:
-        return None, None, [f"no speed-up: the baseline {name!r} could not be measured"]
+        doubt = f"no speed-up: the baseline {name!r} could not be measured"
+        return replace(told, warnings=[*told.warnings, doubt])
     if run is baseline:
-        return Interval(1.0, 1.0, 1.0), None, []
+        return replace(told, speedup=Interval(1.0, 1.0, 1.0))
     if why_times_are_withheld(baseline.calls, int(baseline.kept.sum()), cpus):
-        return None, f"the times of {name!r}, which it is relative to, are withheld", []
-    rounds = np.log(baseline.medians / run.medians)
-    starts = np.array([np.exp(np.nanmedian(row)) for row in rounds if np.isfinite(row).any()])
+        reason = f"the times of {name!r}, which it is relative to, are withheld"
+        return replace(told, withheld={"speedup": reason})
+    starts = _medians(baseline.medians / run.medians)
     if len(starts) < min(STARTS, LEAST_STARTS):
-        return None, f"only {len(starts)} of {STARTS} starts had calls that nothing interrupted: {ADVICE}", []
-    interval = repeatable(starts, least=LEAST_MARGIN)
+        reason = f"only {len(starts)} of {STARTS} starts had calls that nothing interrupted: {ADVICE}"
+        return replace(told, withheld={"speedup": reason})
+    told = replace(told, starts=replace(told.starts, speedup=starts))
+    interval = repeatable(np.array(starts), least=LEAST_MARGIN)
     cpu = float(np.exp(np.mean(np.log(baseline.cpu_ms / run.cpu_ms))))
     reason = why_speedup_is_withheld(interval.value, cpu)
-    return (None if reason else interval), reason, []
+    return replace(told, withheld={"speedup": reason}) if reason else replace(told, speedup=interval)
+
+
+def _medians(turns: Floats) -> tuple[float, ...]:
+    """Return the geometric median of each start's turns (starts, rounds), but of starts that have none."""
+    logs = [np.log(row[np.isfinite(row)]) for row in turns]
+    return tuple(float(np.exp(np.median(row))) for row in logs if len(row))
 
 
 def _doubts_of_times(times: Floats, end_to_end: float) -> list[str]:

@@ -24,6 +24,7 @@ from small_recipe import RECIPE, write_recipe
 
 from edgegan.cli import main
 from edgegan.evaluate import evaluation
+from edgegan.evaluate.judge import SEED
 from edgegan.runtime import Bundle, Generator
 from edgegan.runtime.engine_choice import default_precision
 
@@ -124,7 +125,7 @@ def test_the_bundle_is_what_was_measured(finished: Path) -> None:
         "export",
     ]
     assert bundle.manifest.figures["rows"] == json.loads((finished / "figures.json").read_text())["rows"]
-    images = Generator.load(finished / "bundle")(n=64, seed=evaluation.SEED)
+    images = Generator.load(finished / "bundle")(n=64, seed=SEED)
     np.testing.assert_array_equal(images, np.load(finished / "samples" / f"{default}.npz")["images"])
 
 

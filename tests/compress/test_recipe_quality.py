@@ -61,9 +61,14 @@ def test_models_are_measured_as_the_recipe_says(
     model = Model("full", "full model", None, generator_file("full"), "fp32", 1, 1)
     asked = evaluation_of(recipe, [model], tmp_path / "run")
     assert (asked.samples, asked.seconds) == (100, 7.0)
-    assert (asked.reference_name or "").endswith("(200 images)")
+    assert (asked.judge.reference_name or "").endswith("(200 images)")
     plain = evaluation_of(Recipe.of(RECIPE), [model], tmp_path / "run")
-    assert (plain.samples, plain.seconds, plain.extractor, plain.reference) == (1000, 3.0, None, None)
+    assert (plain.samples, plain.seconds, plain.judge.extractor, plain.judge.reference) == (
+        1000,
+        3.0,
+        None,
+        None,
+    )
 
 
 def test_an_extractor_that_does_not_fit_the_reference_is_refused(recipe: Recipe, tmp_path: Path) -> None:

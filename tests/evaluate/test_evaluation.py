@@ -14,6 +14,7 @@ from quick_latency import shorten
 
 from edgegan.evaluate import evaluation
 from edgegan.evaluate.evaluation import Evaluation, Model
+from edgegan.evaluate.judge import SEED
 from edgegan.measure import quality
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics
@@ -81,7 +82,7 @@ def test_with_quality_rows_hold_the_files_own_fid(
 
 def test_samples_are_of_equal_latents(models: list[Model], contract: Contract, tmp_path: Path) -> None:
     Evaluation(models, contract, tmp_path).run()
-    inputs = contract.sample(1000, evaluation.SEED)
+    inputs = contract.sample(1000, SEED)
     for model in models:
         images = np.load(tmp_path / "samples" / f"{model.name}.npz")["images"]
         assert images.shape == (64, 16, 16, 3)

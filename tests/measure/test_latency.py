@@ -16,8 +16,9 @@ from quick_latency import withhold_nothing
 from edgegan.errors import InputError
 from edgegan.measure import latency as module
 from edgegan.measure import worker
-from edgegan.measure.latency import Latency, measure_latency
+from edgegan.measure.latency import Latency, measure_latency, side_by_side
 from edgegan.measure.statistics import Interval
+from edgegan.measure.turns import Runnable
 from edgegan.runtime.contract import Contract, Input, Output
 
 Files = Callable[..., Path]
@@ -110,6 +111,7 @@ def test_a_faster_model_is_found_faster(generator_file: Files, contract: Contrac
         "latency_cv",
         "latency_drift",
         "speedup",
+        "samples_per_s",
         "end_to_end_ms_p50",
         "load_ms",
         "peak_rss_mib",
@@ -395,6 +397,8 @@ def test_figures_pool_the_turns(contract: Contract, tmp_path: Path, monkeypatch:
     assert figure.cv == pytest.approx(pooled.std() / pooled.mean())
     assert figure.iterations == len(pooled)
     assert figure.end_to_end_ms_p50 == pytest.approx(figure.p50 + 0.1)
+    assert figure.samples_per_s == pytest.approx(1e3 / pooled.mean())
+    assert figure.starts.ms == pytest.approx([50.5] * module.STARTS)
 
 
 @pytest.mark.parametrize(
@@ -413,6 +417,21 @@ def test_requests_without_sense_are_refused(
 ) -> None:
     with pytest.raises(InputError):
         measure_latency({"a": tmp_path}, contract, **{"baseline": "a", **wrong})
+
+
+def test_speedups_are_relative_to_the_faster_baseline(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imposter(monkeypatch, times("[{'a': 4.0, 'b': 3.0, 'c': 1.0}[name]] * 20"))
+    runnables = {name: Runnable(tmp_path / name, contract) for name in "abc"}
+    figures = side_by_side(runnables, baselines=["a", "b"], batch=8)
+    assert {figure.relative_to for figure in figures.values()} == {"b"}
+    speedups = {name: figure.speedup.value for name, figure in figures.items() if figure.speedup}
+    assert speedups == pytest.approx({"a": 0.75, "b": 1.0, "c": 3.0})
+    assert figures["c"].samples_per_s == pytest.approx(8000.0)
+    assert figures["c"].starts.speedup == pytest.approx([3.0] * module.STARTS)
+    alone = side_by_side(runnables, baselines=[])["c"]
+    assert (alone.speedup, alone.relative_to, alone.withheld, alone.warnings) == (None, None, {}, [])
 
 
 def test_a_failed_latency_has_no_figures() -> None:

@@ -1,0 +1,87 @@
+"""How good the outputs of files are, beside those of one: the same for a run and for `edgegan bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgegan.errors import EdgeganError
+from edgegan.files import sha256
+from edgegan.measure import quality
+from edgegan.measure.features import Extractor, Reference
+from edgegan.runtime.contract import Contract
+
+SEED = 1
+"""Of the latents that models are compared on: not the run's own, which stages may have learned from."""
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+class Judge:
+    """Judges files that keep one contract by their outputs from equal latents.
+
+    Args:
+        full: the file that the others are compared with; None where there is nothing to compare with.
+        contract: what the files take and give, and how inputs are sampled.
+        samples: how many outputs are looked at; no more than there are stored inputs, where all are stored.
+        threads: of the engine.
+        extractor: what FID and its kin are measured in.
+        reference: the file of the real images' statistics in the extractor's features.
+
+    Raises:
+        DataError: the reference is absent, damaged, or is not of the extractor.
+    """
+
+    def __init__(
+        self,
+        full: Path | None,
+        contract: Contract,
+        *,
+        samples: int,
+        threads: int,
+        extractor: Extractor | None = None,
+        reference: Path | None = None,
+    ) -> None:
+        most = contract.distinct()
+        self.full, self.contract, self.threads = full, contract, threads
+        self.samples = samples if most is None else min(samples, most)
+        self.extractor = extractor
+        self.reference = Reference.load(reference, extractor) if reference and extractor else None
+        self.reference_name = (
+            f"{reference.name} {sha256(reference)[:8]} ({self.reference.statistics.n} images)"
+            if reference and self.reference
+            else None
+        )
+
+    def judge(self, path: Path, progress: Progress) -> tuple[dict[str, Any], quality.Outputs | None]:
+        """Return the `figures` of a file's outputs, those that `failed` and `warnings`; and the outputs."""
+        try:
+            outputs = self._collect(path, self.reference is not None, progress)
+            full = None if self.full in (None, path) else self._full
+        except EdgeganError as error:
+            return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}, None
+        if path == self.full:
+            self.__dict__.setdefault("_full", outputs)
+        scores = quality.score(
+            outputs, full, self.reference, samples=self.samples, wanted=self.reference is not None
+        )
+        return {"figures": scores.figures, "failed": scores.failed, "warnings": scores.warnings}, outputs
+
+    @cached_property
+    def _full(self) -> quality.Outputs:
+        assert self.full is not None
+        return self._collect(self.full, False, lambda done, total: None)
+
+    def _collect(self, path: Path, features: bool, progress: Progress) -> quality.Outputs:
+        return quality.collect(
+            path,
+            self.contract,
+            samples=self.samples,
+            seed=SEED,
+            extractor=self.extractor if features else None,
+            threads=self.threads,
+            progress=progress,
+        )
