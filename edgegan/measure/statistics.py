@@ -83,13 +83,36 @@ def repeatable(ratios: NDArray[Any], *, least: float = 0.0) -> Interval:
     """
     from scipy.stats import t
 
-    values = np.asarray(ratios, dtype=np.float64)
-    if values.ndim != 1 or len(values) < 2:
-        raise DataError(f"an interval needs at least 2 ratios in one axis, not an array of {values.shape}")
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise DataError("a ratio needs values that are positive and finite")
+    values = _positive(ratios)
     logs, count = np.log(values), len(values)
     error = logs.std(ddof=1) * math.sqrt(2 / count)
     margin = max(float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(error), math.log1p(least))
     value = math.exp(float(logs.mean()))
     return Interval(value, value * math.exp(-margin), value * math.exp(margin))
+
+
+def ratio_of(old: NDArray[Any], new: NDArray[Any]) -> Interval:
+    """Return the ratio of the geometric means of `old` and `new`, positive values of independent starts.
+
+    Welch's t on their logarithms: the two need not spread alike, nor be equally many.
+
+    Raises:
+        DataError: one has fewer than two values, or one that is not positive and finite.
+    """
+    from scipy.stats import t
+
+    logs = [np.log(_positive(values)) for values in (old, new)]
+    errors = [float(values.var(ddof=1)) / len(values) for values in logs]
+    value, error = float(logs[0].mean() - logs[1].mean()), sum(errors)
+    freedom = error**2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, logs)) if error else math.inf
+    margin = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(error) if error else 0.0
+    return Interval(math.exp(value), math.exp(value - margin), math.exp(value + margin))
+
+
+def _positive(values: NDArray[Any]) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise DataError(f"an interval needs at least 2 ratios in one axis, not an array of {found.shape}")
+    if not (np.isfinite(found).all() and (found > 0).all()):
+        raise DataError("a ratio needs values that are positive and finite")
+    return found

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegan.errors import DataError
-from edgegan.measure.statistics import Interval, bootstrap, normal_interval, repeatable
+from edgegan.measure.statistics import Interval, bootstrap, normal_interval, ratio_of, repeatable
 
 
 def test_an_interval_becomes_plain_data() -> None:
@@ -55,6 +55,16 @@ def test_a_repeat_of_the_whole_falls_into_the_interval_19_times_in_20() -> None:
     assert truths >= repeats
 
 
+def test_the_ratio_of_two_measurements_holds_the_truth_19_times_in_20_though_they_spread_unalike() -> None:
+    rng, hits = np.random.default_rng(4), 0
+    for _ in range(1000):
+        old, new = 3.0 * np.exp(rng.normal(0, 0.02, 5)), 2.0 * np.exp(rng.normal(0, 0.06, 5))
+        ratio = ratio_of(old, new)
+        hits += ratio.low <= 1.5 <= ratio.high
+    assert 0.935 <= hits / 1000 <= 0.97
+    assert ratio_of(np.full(5, 3.0), np.full(4, 2.0)) == Interval(*[pytest.approx(1.5)] * 3)
+
+
 def test_the_ratio_of_equal_starts_has_the_least_width() -> None:
     assert repeatable(np.full(5, 2.0)) == Interval(2.0, 2.0, 2.0)
     narrow = repeatable(np.full(5, 2.0), least=0.01)
@@ -78,3 +88,5 @@ def test_values_without_an_interval_are_refused(values: list[float]) -> None:
 def test_ratios_without_a_meaning_are_refused(ratios: list[float]) -> None:
     with pytest.raises(DataError):
         repeatable(np.array(ratios))
+    with pytest.raises(DataError):
+        ratio_of(np.full(5, 1.0), np.array(ratios))
