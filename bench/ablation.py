@@ -37,8 +37,8 @@ from edgegan.target import Target
 TARGET = "x64-cpu-vnni"
 WAYS = {
     "bias correction": ("bias_correction",),
-    "adaptive rounding": ("adaptive_rounding",),
-    "both": ("adaptive_rounding", "bias_correction"),
+    "adaptive rounding": ("gptq",),
+    "both": ("gptq", "bias_correction"),
     "AdaRound": ("adaround",),
 }
 

@@ -22,7 +22,7 @@ from edgegan.compress.pipeline import Pipeline
 from edgegan.compress.recipe_quality import evaluation_of, file_fid
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate, Context, Progress, Stage
-from edgegan.compress.stages import build_stages
+from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, RecipeError, some
 from edgegan.evaluate.evaluation import Model
@@ -205,6 +205,7 @@ class _Job:
             *lint(candidate.teacher, candidate.contract, stages=stages),
             *said,
             *untold_targets(stages),
+            *renamed_settings(self.recipe),
         ]
         write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
         self.follower.findings(findings)

@@ -42,11 +42,11 @@ def lint(
 def _findings(recipe: Path) -> list[Finding]:
     from edgegan.compress.generator import load_generator
     from edgegan.compress.lint import lint as find
-    from edgegan.compress.stages import build_stages
+    from edgegan.compress.stages import build_stages, renamed_settings
     from edgegan.recipe import Recipe
 
     read = Recipe.read(recipe)
     stages = build_stages(read)
     read.contract.check_stored()
     module, said = load_generator(read.model, read.contract, read.folder)
-    return [*find(module, read.contract, stages=stages), *said]
+    return [*find(module, read.contract, stages=stages), *said, *renamed_settings(read)]

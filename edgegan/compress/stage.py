@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import model_validator
 from torch import nn
 
 from edgegan.recipe import Data
@@ -15,12 +16,27 @@ from edgegan.runtime.contract import Contract
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a stage works."""
+OLD_NAMES_UNTIL = "0.3"
+"""The version that no longer reads settings by the names that they had."""
 FileFid = Callable[[Path, int, bool], float]
 """FID of an ONNX file on ONNX Runtime, of (file, samples, whether to optimize its graph)."""
 
 
 class Settings(Data):
     """Base of every stage's settings: unknown keys are refused, values do not change."""
+
+    RENAMED: ClassVar[dict[str, str]] = {}
+    """Settings by the names that they had; these are still read until `OLD_NAMES_UNTIL`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_names(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        for old, new in cls.RENAMED.items():
+            if old in given and new in given:
+                raise ValueError(f"{old} is the old name of {new}: give one of the two")
+        return {cls.RENAMED.get(name, name): value for name, value in given.items()}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
-from edgegan.compress.stage import Stage
+from edgegan.compress.lint.finding import Finding
+from edgegan.compress.stage import OLD_NAMES_UNTIL, Settings, Stage
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
 from edgegan.recipe_source import did_you_mean
@@ -32,8 +34,28 @@ def build_stages(recipe: Recipe) -> list[Stage]:
                 where=recipe.where("stages", index),
                 next=f"the stages are: {', '.join(STAGES)}",
             )
-        module_name, class_name = STAGES[spec.name]
-        module = importlib.import_module(module_name)
-        settings = recipe.parse(("stages", index), getattr(module, f"{class_name}Settings"))
-        stages.append(getattr(module, class_name)(settings))
+        kind, settings_kind = _kind(spec.name)
+        stages.append(kind(recipe.parse(("stages", index), settings_kind)))
     return stages
+
+
+def renamed_settings(recipe: Recipe) -> list[Finding]:
+    """Say which settings of a recipe whose stages are known go by names that they had before."""
+    return [
+        Finding(
+            "warning",
+            "",
+            f"the setting `{old}` of `{spec.name}` is now called `{new}`",
+            f"its old name is read until version {OLD_NAMES_UNTIL}",
+            f"write `{new}` in its place: {recipe.where('stages', index)}",
+        )
+        for index, spec in enumerate(recipe.stages)
+        for old, new in _kind(spec.name)[1].RENAMED.items()
+        if old in spec.settings
+    ]
+
+
+def _kind(name: str) -> tuple[type[Any], type[Settings]]:
+    module_name, class_name = STAGES[name]
+    module = importlib.import_module(module_name)
+    return getattr(module, class_name), getattr(module, f"{class_name}Settings")

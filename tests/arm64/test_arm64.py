@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "tests" / "zoo"))
 
 pytestmark = [pytest.mark.arm64, pytest.mark.slow, pytest.mark.usefixtures("root")]
 STEP = 2 / 255
-PLAIN = {"equalize": False, "adaptive_rounding": False, "bias_correction": False}
+PLAIN = {"equalize": False, "gptq": False, "bias_correction": False}
 """What is tried to come nearer to the float outputs takes time, and engines do not see it."""
 
 

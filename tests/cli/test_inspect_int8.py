@@ -43,7 +43,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         samples=16,
         calibrator="mse",
         equalize=False,
-        adaptive_rounding=False,
+        gptq=False,
         bias_correction=False,
         skip=("4", "6"),
     )

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from small_recipe import RECIPE, write_recipe
 
 from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
-from edgegan.compress.stages import build_stages
+from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
 
@@ -37,6 +37,17 @@ def test_a_target_that_nobody_named_is_told(tmp_path: Path) -> None:
     assert (finding.level, finding.what) == ("warning", "INT8 is written for x64-cpu alone")
     assert "--target" in finding.next
     assert not untold_targets(build_stages(recipe(tmp_path, "{targets: [x64-cpu]}")))
+
+
+def test_a_setting_by_its_old_name_is_read_and_told(tmp_path: Path) -> None:
+    old = recipe(tmp_path, "{targets: [x64-cpu], adaptive_rounding: false}")
+    assert build_stages(old)[2].settings.gptq is False
+    (finding,) = renamed_settings(old)
+    assert finding.what == "the setting `adaptive_rounding` of `quantize` is now called `gptq`"
+    assert "0.3" in finding.why
+    assert not renamed_settings(recipe(tmp_path, "{gptq: false}"))
+    with pytest.raises(RecipeError, match="old name of gptq"):
+        build_stages(recipe(tmp_path, "{gptq: true, adaptive_rounding: false}"))
 
 
 def test_int8_that_is_slower_is_told() -> None:

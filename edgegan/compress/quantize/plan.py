@@ -69,7 +69,7 @@ class Work:
         each += settings.distill.steps if settings.distill else 0
         self.ways: dict[tuple[str, ...], Reconstruction] = {}
         tried = len(self.starts) * len(self.calibrators)
-        tried += 2 ** (settings.adaptive_rounding + settings.bias_correction) - 1
+        tried += 2 ** (settings.gptq + settings.bias_correction) - 1
         self.done, self.count = 0, tried + count * each
 
     def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,7 +109,7 @@ class Work:
         self.ways = reconstructions(
             self.start.graph,
             self.samples.batches,
-            rounding=self.settings.adaptive_rounding,
+            rounding=self.settings.gptq,
             bias=self.settings.bias_correction,
         )
         best = self.trials[0]

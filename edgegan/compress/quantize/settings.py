@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,8 @@ from edgegan.compress.stage import Settings
 class QuantizeSettings(Settings):
     """How to quantize."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"adaptive_rounding": "gptq"}
+
     targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
     """What to write INT8 files for: names of targets, or YAML files of your own."""
     calibrator: Literal["auto"] | Calibrator = "auto"
@@ -23,7 +25,7 @@ class QuantizeSettings(Settings):
     equalize: bool | Literal["auto"] = "auto"
     """Whether channels are centred and equalized first (see `equalize_channels`); "auto" tries both, and
     leaves it out where the outputs would change by more than rounding."""
-    adaptive_rounding: bool = True
+    gptq: bool = True
     """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
     bias_correction: bool = True
     """Whether to try biases that take up each layer's mean error; see `float_means`."""

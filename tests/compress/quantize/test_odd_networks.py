@@ -126,7 +126,7 @@ def test_shared_computed_and_half_layers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("skip", [["shared"], ["coarse"]])
 def test_what_is_printed_can_be_skipped(skip: list[str], tmp_path: Path) -> None:
-    proof, _ = made(Odd(), PICTURES, tmp_path, skip=skip, equalize=False, adaptive_rounding=False)
+    proof, _ = made(Odd(), PICTURES, tmp_path, skip=skip, equalize=False, gptq=False)
     assert set(skip) <= set(proof["float_layers"])
 
 
@@ -134,7 +134,7 @@ def test_a_module_is_skipped_with_all_its_layers(tmp_path: Path) -> None:
     module = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1)), nn.Conv2d(8, 3, 1)
     )
-    proof, _ = made(module, PICTURES, tmp_path, skip=["1"], equalize=False, adaptive_rounding=False)
+    proof, _ = made(module, PICTURES, tmp_path, skip=["1"], equalize=False, gptq=False)
     assert "1.1" in proof["float_layers"]
 
 

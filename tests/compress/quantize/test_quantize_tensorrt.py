@@ -31,7 +31,7 @@ def test_each_layer_of_the_file_is_an_int8_kernel_of_the_engine(
         samples=8,
         calibrator="mse",
         equalize=False,
-        adaptive_rounding=False,
+        gptq=False,
         bias_correction=False,
     )
     stage = Quantize(settings)

@@ -80,9 +80,9 @@ def reconstructions(
     if bias:
         ways["bias_correction",] = Reconstruction(means=means)
     if rounding:
-        ways["adaptive_rounding",] = Reconstruction(round_weights)
+        ways["gptq",] = Reconstruction(round_weights)
     if bias and rounding:
-        ways["adaptive_rounding", "bias_correction"] = Reconstruction(round_weights, means)
+        ways["gptq", "bias_correction"] = Reconstruction(round_weights, means)
     return ways
 
 

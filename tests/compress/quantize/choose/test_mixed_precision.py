@@ -21,7 +21,7 @@ from edgegan.runtime.contract import Contract, Input, Output
 CALIBRATION_ALONE = {
     "calibrator": "mse",
     "equalize": False,
-    "adaptive_rounding": False,
+    "gptq": False,
     "bias_correction": False,
 }
 CONTRACT = Contract((Input("z", (8,)),), (Output("image", (3, 12, 12)),))

@@ -197,8 +197,8 @@ def test_each_improvement_is_tried_and_the_best_is_written(tmp_path: Path) -> No
     trials = record.proof["int8"]["trials"]
     assert sorted(trial["improvements"] for trial in trials) == [
         (),
-        ("adaptive_rounding",),
-        ("adaptive_rounding", "bias_correction"),
+        ("gptq",),
+        ("gptq", "bias_correction"),
         ("bias_correction",),
     ]
     assert trials == sorted(trials, key=lambda trial: -trial["psnr_db"])
@@ -207,7 +207,7 @@ def test_each_improvement_is_tried_and_the_best_is_written(tmp_path: Path) -> No
 
 
 def test_switched_off_nothing_is_tried(tmp_path: Path) -> None:
-    off = {"adaptive_rounding": False, "bias_correction": False, "equalize": False}
+    off = {"gptq": False, "bias_correction": False, "equalize": False}
     record = stage_files(tmp_path, **off).lineage[-1]
     assert [trial["improvements"] for trial in record.proof["int8"]["trials"]] == [()]
     assert record.changed["int8"]["improvements"] == []

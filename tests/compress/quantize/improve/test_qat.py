@@ -209,7 +209,7 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
 
 
 def quantize(candidate: Candidate, folder: Path, **settings: object) -> tuple[Quantize, Candidate]:
-    plain = dict.fromkeys(("equalize", "adaptive_rounding", "bias_correction"), False)
+    plain = dict.fromkeys(("equalize", "gptq", "bias_correction"), False)
     common = {"samples": 32, "calibrator": "mse", **plain}
     stage = Quantize(QuantizeSettings.model_validate({**common, **settings}))
     stage.requires(candidate)
