@@ -172,7 +172,7 @@ class _Job:
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
         figures = evaluation_of(self.recipe, models, self.folder).run(self._begin)
         write_json(self.folder / "figures.json", figures)
-        bundle = self._bundle(final, figures, models) if final.files else None
+        bundle = self._bundle(final, figures, models) if final.artifacts else None
         return Run(self.folder, names, figures, bundle, self._report())
 
     def _begin(self, step: str, restored: bool = False) -> Progress:
@@ -222,20 +222,20 @@ class _Job:
             remove(self.folder / name)
 
     def _bundle(self, final: Candidate, figures: dict[str, Any], models: Sequence[Model]) -> Path:
+        from edgegan.runtime.artifact import default_of
         from edgegan.runtime.bundle import write_bundle
-        from edgegan.runtime.engine_choice import default_precision
 
         self._begin("bundle")
         measured = {row["name"]: row["speedup"] for row in figures["rows"] if row.get("speedup")}
-        default = default_precision(final.files, platform.machine(), measured)
-        self.follower.findings(slow_int8(default, measured, final.files))
+        default = default_of(final.artifacts, platform.machine(), measured)
+        self.follower.findings(slow_int8(default.name, measured, final.artifacts))
         folder = self.folder / "bundle"
-        grid = self._grid(default)
+        grid = self._grid(default.name)
         write_bundle(
             folder,
             name=self.recipe.name,
             contract=final.contract,
-            models=final.files,
+            models=final.artifacts,
             default=default,
             lineage=[asdict(record) for record in final.lineage],
             figures=figures,

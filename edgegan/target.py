@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgegan.errors import RecipeError
 from edgegan.recipe_source import Location, RecipeSource, did_you_mean, explain
+from edgegan.runtime.artifact import Artifact, Precision
 
 FOLDER = Path(__file__).parent / "targets"
 WHAT, NEXT = "target", "list the targets that there are with: edgegan targets"
 Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
-Precision = Literal["fp32", "fp16", "int8"]
 
 
 class _Data(BaseModel):
@@ -135,11 +135,22 @@ class Target(_Data):
     sources: dict[str, Source] = {}
 
     @property
+    def cpu(self) -> str | None:
+        """The kind of CPU that runs the model; None where a GPU does."""
+        return None if self.engine == "tensorrt" else self.arch
+
+    @property
     def int8_key(self) -> str:
         """What the target's INT8 file is called among a bundle's models."""
-        if self.engine == "tensorrt":
-            return "int8-tensorrt"
-        return "int8-arm64" if self.arch == "aarch64" else "int8"
+        if self.engine != "onnxruntime":
+            return f"int8-{self.engine}"
+        return "int8-arm64" if self.cpu == "aarch64" else "int8"
+
+    def int8_artifact(self, path: Path) -> Artifact:
+        """Describe the INT8 file at `path` that was written for the target."""
+        return Artifact.of(
+            path, self.int8_key, precision="int8", engine=self.engine, arch=self.cpu, target=self.name
+        )
 
     @classmethod
     def read(cls, name_or_path: str | Path) -> Target:

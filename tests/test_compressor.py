@@ -12,7 +12,7 @@ from small_recipe import RECIPE, write_recipe
 
 from edgegan import compress_generator
 from edgegan.runtime import Bundle
-from edgegan.runtime.engine_choice import default_precision
+from edgegan.runtime.artifact import default_of
 
 
 @pytest.mark.slow
@@ -29,8 +29,8 @@ def test_on_arm64_the_int8_file_for_arm64_is_measured_shown_and_shipped(
     rows = {row["name"]: row for row in run.figures["rows"]}
     manifest = Bundle.open(run.bundle).manifest
     speedups = {name: row["speedup"] for name, row in rows.items() if row.get("speedup")}
-    assert manifest.default == default_precision(manifest.models, "aarch64", speedups)
-    assert default_precision(manifest.models, "aarch64") == "int8-arm64"
+    assert manifest.default == default_of(manifest.artifacts, "aarch64", speedups).name
+    assert default_of(manifest.artifacts, "aarch64").name == "int8-arm64"
     assert rows["int8-arm64"]["psnr_db"]["value"] > 20
     assert "x64" in rows["int8"]["unmeasured"]
     assert set(manifest.models) == set(rows) - {"full"}

@@ -12,6 +12,7 @@ from edgegan.cli.console import output, say, say_json
 from edgegan.reading import Unreadable
 
 if TYPE_CHECKING:
+    from edgegan.runtime.artifact import Artifact
     from edgegan.runtime.bundle import Bundle
 
 
@@ -57,16 +58,17 @@ def inspect(
     for spec in manifest.contract.outputs:
         low, high = spec.range
         say(f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.layout}".rstrip())
-    for precision, name in manifest.models.items():
-        chosen = "  (default)" if precision == manifest.default else ""
-        say(f"model   {precision}: {name}, {manifest.files[name].bytes:,} bytes{chosen}")
+    for artifact in manifest.artifacts:
+        chosen = "  (default)" if artifact.name == manifest.default else ""
+        size = manifest.files[artifact.file].bytes
+        say(f"model   {artifact.name}: {artifact.file}, {size:,} bytes{_made_for(artifact)}{chosen}")
     for engine in manifest.engines:
         place = (
             f"{engine.gpu} ({engine.compute_capability})"
             if engine.gpu
             else "any RTX GPU from the 30 series on"
         )
-        say(f"engine  {engine.precision}: {engine.module} {engine.version}, for {place}")
+        say(f"engine  {engine.artifact}: {engine.module} {engine.version}, for {place}")
     for record in manifest.lineage:
         say(f"stage   {record.get('stage')}: {_settings(record.get('settings'))}")
     if manifest.figures.get("rows"):
@@ -97,6 +99,12 @@ def _show_int8(bundle: Bundle, json: bool) -> None:
     console = output()
     for part in shown(found):
         console.print(part, soft_wrap=isinstance(part, str))
+
+
+def _made_for(artifact: Artifact) -> str:
+    """Return for what an artifact was written, where it was for one thing only."""
+    cpus = f" on {artifact.arch}" if artifact.arch else ""
+    return f", for {artifact.engine}{cpus}" if artifact.engine else ""
 
 
 def _shape(shape: tuple[int, ...]) -> str:

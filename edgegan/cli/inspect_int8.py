@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from edgegan.errors import EdgeganError, InputError, MissingDependency, ModelError
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.bundle import Bundle
 
 SECONDS, GIBIBYTES = 120, 4
@@ -31,17 +32,17 @@ def findings(bundle: Bundle) -> dict[str, dict[str, Any]]:
         InputError: the bundle has no INT8 model.
         MissingDependency: onnx or another package of the host is not installed.
     """
-    models = {name: file for name, file in bundle.manifest.models.items() if name.startswith("int8")}
-    if not models:
+    artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.precision == "int8"]
+    if not artifacts:
         raise InputError(
             f"the bundle has no INT8 model: it has {', '.join(bundle.manifest.models)}",
             where=str(bundle.folder),
             next="give the recipe the stage `- quantize: {}`, and compress again",
         )
-    return {name: _found(bundle.folder / file, name) for name, file in models.items()}
+    return {artifact.name: _found(bundle.folder / artifact.file, artifact) for artifact in artifacts}
 
 
-def _found(path: Path, precision: str) -> dict[str, Any]:
+def _found(path: Path, artifact: Artifact) -> dict[str, Any]:
     try:
         import onnx
 
@@ -50,7 +51,7 @@ def _found(path: Path, precision: str) -> dict[str, Any]:
         from edgegan.compress.sandbox import limited
     except ImportError as error:
         raise MissingDependency("onnx", extra="compress", purpose="inspect --int8") from error
-    ours = not precision.endswith("tensorrt")
+    ours = artifact.optimized_by(USUAL_ENGINE)
     with limits_told(path):
         found, macs = limited(
             lambda: [(kernels if ours else annotated)(path), layer_macs(onnx.load(path))],

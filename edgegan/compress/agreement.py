@@ -12,26 +12,25 @@ from torch import nn
 from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.rewrite.graph import outputs
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, to_uint8
-from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.registry import open_artifact
 
 PERFECT_DB = 200.0
 """The PSNR that stands for equal outputs, which have none."""
 
 
 def agreement(
-    path: Path,
+    file: Artifact | Path,
     module: nn.Module,
     contract: Contract,
     *,
     batches: tuple[int, ...] = (1, 8),
     seed: int = 0,
-    optimized: bool = True,
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
 
-    Where an output is uint8 in the file, the module's is made so by `to_uint8`. A file for another engine
-    than ONNX Runtime is not to be `optimized` by it.
+    Where an output is uint8 in the file, the module's is made so by `to_uint8`.
 
     Returns:
         `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak
@@ -45,7 +44,7 @@ def agreement(
         "batches": list(batches),
     }
     squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
-    with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
+    with open_artifact(file, threads=1) as engine:
         for batch in batches:
             actual = engine(contract.sample(batch, seed))
             results = outputs(module, example(contract, batch, seed))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +37,7 @@ from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRec
 from edgegan.compress.structure import copy_of
 from edgegan.compress.written import Precision, write, write_running
 from edgegan.errors import ModelError, ProofError, StageError
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 
 REWRITES = (
@@ -107,35 +107,40 @@ class Export(Stage):
         contract, settings = candidate.contract, self.settings
         graph, changes = rewrite(candidate.student, contract, REWRITES)
         model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=settings.opset))
-        files = dict(candidate.files)
+        artifacts = {artifact.name: artifact for artifact in candidate.artifacts}
         left_out: dict[str, str] = {}
         for precision in settings.precisions:
-            files[precision] = context.folder / f"model.{precision}.onnx"
-            path = files[precision]
-            if reason := write_running(model, contract, path, precision, settings.uint8_output):
-                left_out[precision] = self._leave_out(files, precision, reason)
-        for key in [key for key in candidate.files if settings.uint8_output and key.startswith("int8")]:
-            quantized = onnx.load(files[key])
-            files[key] = context.folder / f"model.{key}.onnx"
-            onnx_graph.save(onnx_graph.with_uint8_outputs(quantized, contract), files[key])
+            path = context.folder / f"model.{precision}.onnx"
+            reason = write_running(model, contract, path, precision, settings.uint8_output)
+            artifacts[precision] = Artifact.of(path, precision, precision=precision)
+            if reason:
+                left_out[precision] = self._leave_out(artifacts, precision, reason)
+        for artifact in candidate.artifacts if settings.uint8_output else ():
+            if artifact.precision == "int8":
+                path = context.folder / f"model.{artifact.name}.onnx"
+                onnx_graph.save(onnx_graph.with_uint8_outputs(onnx.load(artifact.file), contract), path)
+                artifacts[artifact.name] = replace(artifact, file=str(path), uint8_outputs=True)
         proof = self._fixed(candidate, context.folder)
-        for done, (precision, path) in enumerate(files.items()):
-            context.progress(done + 1, len(files) + 1)
-            ours = not precision.endswith("tensorrt")
-            proof[precision] = agreement(path, candidate.student, contract, batches=BATCHES, optimized=ours)
-            proof[precision]["file_bytes"] = path.stat().st_size
+        for done, artifact in enumerate(artifacts.values()):
+            context.progress(done + 1, len(artifacts) + 1)
+            proof[artifact.name] = {
+                "precision": artifact.precision,
+                **agreement(artifact, candidate.student, contract, batches=BATCHES),
+                "file_bytes": Path(artifact.file).stat().st_size,
+            }
         error = {"rounding": rounding(candidate.student, contract)}
         proof = {key: {**figures, **error} for key, figures in proof.items()}
         if "fp16" in proof and (reason := self._fault("fp16", proof["fp16"])):
-            left_out["fp16"] = self._leave_out(files, "fp16", reason)
+            left_out["fp16"] = self._leave_out(artifacts, "fp16", reason)
             del proof["fp16"]
-        context.progress(len(files) + 1, len(files) + 1)
+        context.progress(len(artifacts) + 1, len(artifacts) + 1)
+        files = {name: Path(artifact.file) for name, artifact in artifacts.items()}
         record = StageRecord(
             stage=self.name,
             settings=settings.model_dump(mode="json"),
             changed={
                 "files": {precision: path.name for precision, path in files.items()},
-                "opset": {precision: onnx_graph.opset(onnx.load(path)) for precision, path in files.items()},
+                "opset": {name: artifact.opset for name, artifact in artifacts.items()},
                 "rewrites": [asdict(change) for change in changes],
                 "kept_in_float32": {
                     key: names for key, path in files.items() if (names := in_float32(onnx.load(path)))
@@ -145,17 +150,17 @@ class Export(Stage):
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
         )
-        return candidate.with_record(record, files=files)
+        return candidate.with_record(record, artifacts=tuple(artifacts.values()))
 
-    def _leave_out(self, files: dict[str, Path], precision: str, reason: str) -> str:
+    def _leave_out(self, artifacts: dict[str, Artifact], precision: str, reason: str) -> str:
         """Delete a file that is not to ship, and return why.
 
         Raises:
             ModelError: it is the student in full precision, or the only file.
         """
-        path = files.pop(precision)
+        path = Path(artifacts.pop(precision).file)
         path.unlink()
-        if precision == "fp32" or not files:
+        if precision == "fp32" or not artifacts:
             raise ModelError(
                 f"the {precision} file {reason}",
                 where=f"export: {path.name}",
@@ -176,18 +181,21 @@ class Export(Stage):
                     path = folder / f"model.{key}.onnx"
                     if reason := write_running(model, contract, path, precision, self.settings.uint8_output):
                         raise ModelError(f"the file {reason}", where=f"export: {path.name}", next=LEAVE_OUT)
-                    proof[key] = agreement(path, held, contract, batches=BATCHES)
-                    proof[key]["file_bytes"] = path.stat().st_size
+                    proof[key] = {
+                        "precision": precision,
+                        **agreement(path, held, contract, batches=BATCHES),
+                        "file_bytes": path.stat().st_size,
+                    }
         return proof
 
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` where a file is further from the student than its precision allows."""
-        for precision, figures in after.lineage[-1].proof.items():
-            reason = self._fault(re.split("[-.]", precision)[0], figures)
+        for name, figures in after.lineage[-1].proof.items():
+            reason = self._fault(figures["precision"], figures)
             if reason:
                 raise ProofError(
-                    f"the {precision} file {reason}",
-                    where=f"export: model.{precision}.onnx",
+                    f"the {name} file {reason}",
+                    where=f"export: model.{name}.onnx",
                     next=LEAVE_OUT,
                 )
 

@@ -8,6 +8,7 @@ from edgegan.compress.lint.finding import Finding
 from edgegan.compress.stage import Stage
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
+from edgegan.runtime.artifact import Artifact
 
 QUANTIZE = "quantize"
 
@@ -48,10 +49,11 @@ def untold_targets(stages: Sequence[Stage]) -> list[Finding]:
 
 
 def slow_int8(
-    default: str, speedups: Mapping[str, Mapping[str, float]], models: Iterable[str]
+    default: str, speedups: Mapping[str, Mapping[str, float]], artifacts: Iterable[Artifact]
 ) -> list[Finding]:
     """Say so where an INT8 file was measured to be slower than the finer one that is the `default`."""
-    slow = [name for name in models if name.startswith("int8") and name in speedups]
+    int8 = [artifact.name for artifact in artifacts if artifact.precision == "int8"]
+    slow = [name for name in int8 if name in speedups]
     return [
         Finding(
             "warning",
@@ -62,5 +64,5 @@ def slow_int8(
             f"measure on your device; precision={name!r} runs it all the same",
         )
         for name in slow
-        if not default.startswith("int8") and default in speedups
+        if default not in int8 and default in speedups
     ]

@@ -25,10 +25,20 @@ from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, remove, sha256, write_json, write_text
 from edgegan.owned import held
 from edgegan.reading import Unreadable, check_plain, read_json, read_text
+from edgegan.runtime.artifact import Artifact, known
 from edgegan.version import __version__
 
 KEY, RECORD = "key", "record.json"
 _DATA = forms.mapping_of(forms.anything)
+_TEXT = forms.maybe(forms.text)
+_ARTIFACT = forms.record(
+    {
+        **dict.fromkeys(("name", "file", "precision"), forms.text),
+        **dict.fromkeys(("engine", "arch", "target"), _TEXT),
+        "opset": forms.count,
+        "uint8_outputs": forms.boolean,
+    }
+)
 _FORM = forms.record(
     {
         "stage": forms.text,
@@ -36,9 +46,9 @@ _FORM = forms.record(
         "changed": _DATA,
         "proof": _DATA,
         "seconds": forms.number,
-        "files": forms.mapping_of(forms.text),
         "sha256": forms.mapping_of(forms.text),
-    }
+    },
+    {"artifacts": forms.list_of(_ARTIFACT), "files": forms.mapping_of(forms.text)},
 )
 POLL_SECONDS = 0.2
 
@@ -161,11 +171,12 @@ class Pipeline(Stage):
 
 def _keep(candidate: Candidate, step: Step) -> None:
     structure.save(candidate.student, step.folder)
-    files = {precision: _relative(path, step) for precision, path in candidate.files.items()}
+    artifacts = [replace(of, file=_relative(Path(of.file), step)) for of in candidate.artifacts]
     kept = [step.folder / structure.STRUCTURE, step.folder / structure.WEIGHTS, *candidate.files.values()]
     checksums = {_relative(path, step): sha256(path) for path in kept}
     record = asdict(candidate.lineage[-1])
-    write_json(step.folder / RECORD, {**record, "files": files, "sha256": checksums})
+    described = [asdict(artifact) for artifact in artifacts]
+    write_json(step.folder / RECORD, {**record, "artifacts": described, "sha256": checksums})
 
 
 def _relative(path: Path, step: Step) -> str:
@@ -177,7 +188,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
     try:
         record = read_json(folder / RECORD)
         _FORM(record, "")
-        needed = {structure.STRUCTURE, structure.WEIGHTS, *record["files"].values()}
+        needed = {structure.STRUCTURE, structure.WEIGHTS, *(of.file for of in _artifacts(record))}
         if not needed <= record["sha256"].keys():
             return None
         for name, sum in record["sha256"].items():
@@ -191,6 +202,14 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def _artifacts(record: dict[str, Any]) -> list[Artifact]:
+    """Return the artifacts of a record; one of version 0.1 has their names and files only."""
+    if "artifacts" in record:
+        known_keys = [field.name for field in fields(Artifact)]
+        return [Artifact(**{key: of[key] for key in known_keys}) for of in record["artifacts"]]
+    return [known(name, file) for name, file in record.get("files", {}).items()]
+
+
 def _restore(before: Candidate, step: Step) -> Candidate:
     """Read a finished stage's result: right after it ran too, so that a resumed run gets the very same."""
     record = _record(step.folder)
@@ -198,10 +217,11 @@ def _restore(before: Candidate, step: Step) -> Candidate:
         raise StageError(
             "the stage's result was changed just now", where=str(step.folder), next=structure.AGAIN
         )
-    files = {precision: (step.folder / name).resolve() for precision, name in record["files"].items()}
+    placed = ((of, (step.folder / of.file).resolve()) for of in _artifacts(record))
+    artifacts = tuple(replace(of, file=str(path)) for of, path in placed)
     student = structure.load(copy_of(before.teacher), step.folder).requires_grad_(False)
     kept = {field.name: record[field.name] for field in fields(StageRecord)}
-    return before.with_record(StageRecord(**kept), student=student, files=files)
+    return before.with_record(StageRecord(**kept), student=student, artifacts=artifacts)
 
 
 def _clear_strangers(folder: Path, steps: Sequence[Step]) -> None:

@@ -14,6 +14,7 @@ from edgegan.measure import quality
 from edgegan.measure.features import Extractor, Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.recipe import Recipe
+from edgegan.runtime.artifact import Artifact
 
 CHOOSING_SEED = 2
 """Of the latents that a stage may choose by: not those of the report."""
@@ -57,16 +58,15 @@ def file_fid(recipe: Recipe) -> FileFid | None:
         assert extractor is not None
         return extractor, Reference.load(file, extractor)
 
-    def score(path: Path, samples: int, optimized: bool) -> float:
+    def score(file: Artifact | Path, samples: int) -> float:
         extractor, reference = measure()
         outputs = quality.collect(
-            path,
+            file,
             recipe.contract,
             samples=samples,
             seed=CHOOSING_SEED,
             extractor=extractor,
             threads=threads,
-            optimized=optimized,
         )
         if outputs.features is None:
             raise DataError("the first output is not an image, so it has no FID", where="contract")

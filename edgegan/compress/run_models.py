@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from edgegan.compress.stage import Candidate
 from edgegan.evaluate.evaluation import FULL, Model
 from edgegan.files import remove, sha256, write_text
 from edgegan.reading import Unreadable, read_text
+from edgegan.runtime.artifact import PRECISIONS, USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.engine_choice import TENSORRT_ONLY, int8_precisions
+from edgegan.runtime.engines.registry import why_not
 from edgegan.version import __version__
 
 
@@ -56,28 +57,21 @@ def models_of(
         costs = asdict(count(student, contract))
         models.append(Model(name, f"after {stage}", stage, path, "fp32", **costs))
     costs = asdict(count(final.student, contract))
-    for precision, unmeasured in _files(final.files, platform.machine()):
-        label = precision.upper() + (f" (after {last})" if precision == "fp32" and last else "")
-        file = final.files[precision]
-        models.append(Model(precision, label, None, file, precision, **costs, unmeasured=unmeasured))
+    for artifact, unmeasured in _measured_first(final.artifacts, platform.machine()):
+        name, path = artifact.name, Path(artifact.file)
+        label = name.upper() + (f" (after {last})" if name == "fp32" and last else "")
+        models.append(Model(name, label, None, path, name, **costs, unmeasured=unmeasured))
     return models
 
 
-def _files(files: Collection[str], machine: str) -> list[tuple[str, str | None]]:
-    """Return the exported files: those that ONNX Runtime is to run here, then those that it is not, and why.
-
-    One INT8 file is measured: that for this processor, or that for another where it stands alone.
-    """
-    own, other = int8_precisions(machine)
-    first = [name for name in ("fp32", "fp16", own, other) if name in files]
-    reasons: dict[str, str | None] = dict.fromkeys((*first, *files))
-    for name in files:
-        if name.endswith(TENSORRT_ONLY):
-            reasons[name] = "not measured here: it is for TensorRT on an NVIDIA GPU"
-        elif name == other and own in files:
-            cpus = "arm64" if name == "int8-arm64" else "x64"
-            reasons[name] = f"not measured here: it is for ONNX Runtime on {cpus} CPUs, and this is {machine}"
-    return sorted(reasons.items(), key=lambda item: item[1] is not None)
+def _measured_first(artifacts: Sequence[Artifact], machine: str) -> list[tuple[Artifact, str | None]]:
+    """Return the artifacts that ONNX Runtime is to run here, then those that it is not, and why."""
+    reasons = {
+        artifact: why_not(artifact, artifacts, engine=USUAL_ENGINE, machine=machine)
+        for artifact in sorted(artifacts, key=lambda artifact: PRECISIONS.index(artifact.precision))
+    }
+    told = {of: f"not measured here: {reason}" if reason else None for of, reason in reasons.items()}
+    return sorted(told.items(), key=lambda item: item[1] is not None)
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

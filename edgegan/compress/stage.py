@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,14 +12,15 @@ from pydantic import model_validator
 from torch import nn
 
 from edgegan.recipe import Data
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a stage works."""
 OLD_NAMES_UNTIL = "0.3"
 """The version that no longer reads settings by the names that they had."""
-FileFid = Callable[[Path, int, bool], float]
-"""FID of an ONNX file on ONNX Runtime, of (file, samples, whether to optimize its graph)."""
+FileFid = Callable[[Artifact | Path, int], float]
+"""FID of an ONNX file on ONNX Runtime, of (file, samples)."""
 
 
 class Settings(Data):
@@ -60,9 +61,19 @@ class Candidate:
     teacher: nn.Module
     contract: Contract
     discriminator: nn.Module | None = None
-    files: dict[str, Path] = field(default_factory=dict)
-    """Exported models by precision: "fp32", "fp16", "int8", "int8-arm64", "int8-tensorrt"."""
+    artifacts: tuple[Artifact, ...] = ()
+    """The exported files, where they lie; no two have one name."""
     lineage: tuple[StageRecord, ...] = ()
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The exported files by the names of their artifacts."""
+        return {artifact.name: Path(artifact.file) for artifact in self.artifacts}
+
+    def with_artifacts(self, *written: Artifact) -> Candidate:
+        """Return a new candidate with these artifacts too, in place of those of the same names."""
+        named = {artifact.name: artifact for artifact in (*self.artifacts, *written)}
+        return replace(self, artifacts=tuple(named.values()))
 
     def with_record(self, record: StageRecord, **changes: Any) -> Candidate:
         """Return a new candidate with `changes` made and `record` at the end of its lineage."""

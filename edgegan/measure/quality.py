@@ -18,8 +18,9 @@ from edgegan.measure.kid import kid
 from edgegan.measure.paired import psnr, ssim
 from edgegan.measure.precision_recall import precision_recall
 from edgegan.measure.statistics import Interval, bootstrap
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract, to_uint8
-from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.registry import open_artifact
 
 KEPT_BYTES = 256 << 20
 """Outputs beyond this are not kept for the paired metrics, which then rest on fewer samples."""
@@ -76,31 +77,34 @@ def paired_samples(contract: Contract, samples: int) -> int:
 
 
 def collect(
-    path: Path,
+    file: Artifact | Path,
     contract: Contract,
     *,
+    engine: str = USUAL_ENGINE,
     samples: int,
     seed: int,
     extractor: Extractor | None = None,
     threads: int | None = None,
-    optimized: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outputs:
-    """Run the ONNX file at `path` on `samples` inputs drawn from `seed`; `optimized` is as for the engine.
+    """Run a file on `samples` inputs drawn from `seed`.
 
     Raises:
-        ModelError: ONNX Runtime cannot load or run the file.
+        InputError: there is no such engine.
+        MissingDependency: the engine is not installed.
+        ModelError: the engine cannot load or run the file.
         DataError: an output is not finite, or the extractor cannot take the images.
     """
     spec, done = contract.outputs[0], 0
+    place = file.file if isinstance(file, Artifact) else str(file)
     keep = paired_samples(contract, samples)
     kept: list[NDArray[Any]] = []
     features: list[NDArray[np.float32]] = []
-    with OnnxRuntimeEngine(path, threads=threads, optimized=optimized) as engine:
+    with open_artifact(file, engine, threads=threads) as loaded:
         for inputs in contract.batches(samples, seed, batch_size(contract)):
-            output = engine(inputs)[spec.name]
+            output = loaded(inputs)[spec.name]
             if not np.isfinite(output).all():
-                raise DataError(f"the output {spec.name!r} holds NaN or infinity", where=str(path))
+                raise DataError(f"the output {spec.name!r} holds NaN or infinity", where=place)
             if spec.layout == "CHW":
                 images = to_uint8(output, spec.range)
                 kept.append(images[: max(0, keep - done)])

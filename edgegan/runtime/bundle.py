@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 from edgegan.errors import BundleError, InputError
 from edgegan.files import atomic_folder
 from edgegan.reading import open_plain, refusing
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact, Default, choose, cpu_family, known, named
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.manifest import (
     FILE_NAME,
@@ -23,9 +26,9 @@ from edgegan.runtime.manifest import (
     FileEntry,
     Manifest,
     check_name,
-    check_precision,
+    check_word,
 )
-from edgegan.runtime.onnx_file import external_tensors
+from edgegan.runtime.onnx_file import external_tensors, facts
 
 _AGAIN = "get the bundle again from where it came, or make it again with edgegan compress"
 
@@ -63,11 +66,17 @@ class Bundle:
         for name in bundle.manifest.files:
             if name not in present:
                 raise BundleError(f"the file {name!r} is missing", where=str(folder), next=_AGAIN)
-        models = set(bundle.manifest.models.values())
+        models = {artifact.file for artifact in bundle.manifest.artifacts}
+        found: dict[str, tuple[int, bool]] = {}
         for name in bundle.manifest.files:
             content = bundle.read(name)
             if name in models:
-                _check_model(content, str(folder / name))
+                found[name] = _check_model(content, str(folder / name))
+        artifacts = tuple(
+            _described(artifact, found[artifact.file], str(folder / artifact.file))
+            for artifact in bundle.manifest.artifacts
+        )
+        bundle = cls(folder, replace(bundle.manifest, artifacts=artifacts))
         try:
             bundle.contract.check_stored()
         except InputError as error:
@@ -98,21 +107,43 @@ class Bundle:
             raise BundleError(what, where=str(path), next=_AGAIN)
         return content
 
-    def model(self, precision: str | None = None) -> bytes:
-        """Return the ONNX model of `precision`, by default the bundle's default.
+    def model(self, name: str | None = None) -> bytes:
+        """Return the ONNX model of the artifact of this `name`, by default the bundle's default.
 
         Raises:
             InputError: the bundle has no such model.
             BundleError: see `read`.
         """
-        chosen = self.manifest.default if precision is None else precision
-        if chosen not in self.manifest.models:
-            raise InputError(
-                f"the bundle has no model {chosen!r}",
-                where=str(self.folder),
-                next=f"choose one of {', '.join(sorted(self.manifest.models))}",
+        return self.read(self.artifact(self.manifest.default if name is None else name).file)
+
+    def artifact(self, name: str) -> Artifact:
+        """Return the artifact of this `name`.
+
+        Raises:
+            InputError: the bundle has none.
+        """
+        with self._placed():
+            return named(self.manifest.artifacts, name)
+
+    def choose(self, engine: str, name: str | None = None) -> Artifact:
+        """Return which artifact an engine is to run on this machine (see `artifact.choose`).
+
+        Raises:
+            InputError: the bundle has none of this `name`, or none for this engine.
+        """
+        manifest, machine = self.manifest, platform.machine()
+        with self._placed():
+            return choose(
+                manifest.artifacts, engine=engine, machine=machine, name=name, default=manifest.default_on
             )
-        return self.read(self.manifest.models[chosen])
+
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        """Say in which bundle something is not."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(error.what, where=str(self.folder), next=error.next) from error
 
     def add_engines(self, engines: Mapping[EngineEntry, bytes]) -> Bundle:
         """Put engines into the bundle in one step, and return it as it then is.
@@ -144,8 +175,8 @@ def write_bundle(
     *,
     name: str,
     contract: Contract,
-    models: Mapping[str, Path],
-    default: str,
+    models: Mapping[str, Path] | Sequence[Artifact],
+    default: str | Default,
     lineage: list[dict[str, Any]],
     figures: dict[str, Any],
     extra_files: Mapping[str, Path],
@@ -156,8 +187,11 @@ def write_bundle(
         folder: where it goes; a bundle that is there is replaced, and nothing else ever is.
         name: what the model is called.
         contract: of every model; the files of its stored inputs go into the bundle.
-        models: precision to ONNX file; in the bundle it is `model.<precision>.onnx`.
-        default: the precision that `Generator.load` takes.
+        models: the ONNX files, described; or name to file, where a name is "fp32", "fp16", "int8" (for x64),
+            "int8-arm64", "int8-tensorrt", or another, which is taken as FP32. In the bundle each is
+            `model.<name>.onnx`.
+        default: the name of the one that `Generator.load` takes, and where it was found to be best: on this
+            machine and ONNX Runtime unless said otherwise.
         lineage: one record for each stage, in order.
         figures: what was measured.
         extra_files: path in the bundle to file, such as `samples.png`.
@@ -171,24 +205,32 @@ def write_bundle(
         StorageError: the bundle cannot be written.
     """
     _check_free(folder)
-    for precision in models:
-        check_precision(precision)
-    named = {precision: f"model.{precision}.onnx" for precision in models}
+    if isinstance(models, Mapping):
+        models = [known(called, str(path)) for called, path in models.items()]
+    if isinstance(default, str):
+        default = Default(default, USUAL_ENGINE, cpu_family(platform.machine()))
+    for artifact in models:
+        check_word(artifact.name, "a model")
+    placed = [replace(artifact, file=f"model.{artifact.name}.onnx") for artifact in models]
     stored = contract.stored
-    sources = {**{named[precision]: path for precision, path in models.items()}, **stored, **extra_files}
+    sources = {target.file: Path(source.file) for target, source in zip(placed, models)}
+    sources |= {**stored, **extra_files}
     if len(sources) != len(models) + len(stored) + len(extra_files):
         what = "an extra file has the name of a model or of stored inputs"
         raise InputError(what, where=", ".join(sorted(extra_files)))
     with atomic_folder(folder) as partial:
+        files = {target: _copy(source, partial, target) for target, source in sources.items()}
         manifest = Manifest(
             name=name,
             created_by=f"edgegan {version('edgegan')}",
             contract=contract,
-            models=named,
-            default=default,
+            artifacts=tuple(
+                _described(to, facts((partial / to.file).read_bytes()), to.file) for to in placed
+            ),
+            default_on=default,
             lineage=lineage,
             figures=figures,
-            files={target: _copy(source, partial, target) for target, source in sources.items()},
+            files=files,
         )
         (partial / FILE_NAME).write_bytes(manifest.to_bytes())
         verified = Bundle.open(partial)
@@ -271,9 +313,10 @@ def _read(path: Path, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def _check_model(content: bytes, where: str) -> None:
+def _check_model(content: bytes, where: str) -> tuple[int, bool]:
+    """Return the opset of a model, and whether it gives uint8; refuse one that is not whole."""
     try:
-        external = external_tensors(content)
+        external, found = external_tensors(content), facts(content)
     except ValueError as error:
         raise BundleError(f"it is not an ONNX model: {error}", where=where, next=_AGAIN) from error
     if external:
@@ -282,3 +325,12 @@ def _check_model(content: bytes, where: str) -> None:
             where=where,
             next="export it with external_data=False",
         )
+    return found
+
+
+def _described(artifact: Artifact, found: tuple[int, bool], where: str) -> Artifact:
+    """Return the artifact as its file is, which is to be as the manifest says where that says anything."""
+    if artifact.opset and (artifact.opset, artifact.uint8_outputs) != found:
+        what = f"opset {artifact.opset}, uint8 outputs: {artifact.uint8_outputs}"
+        raise BundleError(f"the model is not what the manifest says: {what}", where=where, next=_AGAIN)
+    return replace(artifact, opset=found[0], uint8_outputs=found[1])

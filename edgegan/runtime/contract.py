@@ -230,27 +230,28 @@ class Contract:
             raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contract as plain data, fit for JSON; what is None is left out."""
-        return {
+        """Return the contract as plain data, fit for JSON; None and the newest streams are left out."""
+        sides = {
             side: tuple(asdict(spec, dict_factory=_without_nones) for spec in specs)
             for side, specs in (("inputs", self.inputs), ("outputs", self.outputs))
         }
+        return sides if self.streams == NEWEST else {"streams": self.streams, **sides}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, streams: int = NEWEST) -> Contract:
-        """Rebuild a contract from `to_dict`'s data, which does not say how `streams` are seeded.
+        """Rebuild a contract from `to_dict`'s data; `streams` are as given here where that does not say.
 
         Raises:
             InputError: a field is unknown, missing or of the wrong form.
         """
         try:
-            unknown = sorted(set(data) - {"inputs", "outputs"})
+            unknown = sorted(set(data) - {"inputs", "outputs", "streams"})
             if unknown:
                 raise InputError(f"the contract is not well formed: unknown field {unknown[0]!r}")
             contract = cls(
                 inputs=tuple(_input(spec) for spec in data["inputs"]),
                 outputs=tuple(_output(spec) for spec in data["outputs"]),
-                streams=streams,
+                streams=data.get("streams", streams),
             )
             contract._validate()
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
@@ -260,6 +261,8 @@ class Contract:
     def _validate(self) -> None:
         if not self.inputs or not self.outputs:
             raise InputError("a contract needs at least one input and one output")
+        if not _is_integer(self.streams) or not 1 <= self.streams <= NEWEST:
+            raise InputError(f"the contract's streams must be 1 to {NEWEST}, not {self.streams!r:.40}")
         names = [spec.name for spec in (*self.inputs, *self.outputs)]
         for name in names:
             if not isinstance(name, str) or not name or name in RESERVED:

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegan.errors import InputError
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.engines.tensorrt.build import BATCHES, BuiltEngine, build_engine, slug
 from edgegan.runtime.engines.tensorrt.cuda import Gpu
 from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 from edgegan.runtime.manifest import EngineEntry
-
-PREFERRED = ("int8-tensorrt", "fp16", "fp32")
-"""What TensorRT runs: the first of these that the bundle has."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ def build_engines(
 
     Args:
         bundle: the folder.
-        precisions: of which models; by default the one that TensorRT is to run: the first of `PREFERRED`.
+        precisions: the names of the models; by default the one that TensorRT is to run.
         batches: the least, the best and the largest batch.
 
     Raises:
@@ -46,36 +43,17 @@ def build_engines(
     """
     opened = Bundle.open(bundle)
     trt = require()
-    made = [
-        _build(opened, precision, trt, batches) for precision in precisions or [tensorrt_precision(opened)]
-    ]
+    models = [opened.choose("tensorrt", name) for name in precisions or [None]]
+    made = [_build(opened, artifact, trt, batches) for artifact in models]
     opened.add_engines({stored.entry: stored.built.plan for stored in made})
     return made
 
 
-def tensorrt_precision(bundle: Bundle) -> str:
-    """Return which of the bundle's models TensorRT is to run.
-
-    Raises:
-        InputError: none of them is for TensorRT.
-    """
-    models = bundle.manifest.models
-    for precision in PREFERRED:
-        if precision in models:
-            return precision
-    raise InputError(
-        f"the bundle has no model for TensorRT ({', '.join(PREFERRED)}), only {', '.join(models)}",
-        where=str(bundle.folder),
-        next="run it with engine='onnxruntime'; or export FP32, or quantize for a TensorRT target",
-    )
-
-
-def find_engine(bundle: Bundle, precision: str, trt: TensorRT, gpu: Gpu) -> EngineEntry | None:
+def find_engine(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> EngineEntry | None:
     """Return the bundle's engine of this model, as it is now, for this TensorRT on this GPU, or None."""
-    model = bundle.manifest.files[bundle.manifest.models[precision]]
-    wanted = (precision, model.sha256, trt.name, trt.version_text)
+    wanted = (artifact.name, bundle.manifest.files[artifact.file].sha256, trt.name, trt.version_text)
     for engine in bundle.manifest.engines:
-        got = (engine.precision, engine.onnx_sha256, engine.module, engine.version)
+        got = (engine.artifact, engine.onnx_sha256, engine.module, engine.version)
         here = engine.gpu is None or Gpu(engine.gpu, engine.compute_capability or "") == gpu
         if got == wanted and here:
             return engine
@@ -83,21 +61,21 @@ def find_engine(bundle: Bundle, precision: str, trt: TensorRT, gpu: Gpu) -> Engi
 
 
 def build_model(
-    bundle: Bundle, precision: str, trt: TensorRT, batches: tuple[int, int, int] = BATCHES
+    bundle: Bundle, artifact: Artifact, trt: TensorRT, batches: tuple[int, int, int] = BATCHES
 ) -> BuiltEngine:
     """Build an engine from a model of the bundle, as `build_engine` does."""
     shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
-    return build_engine(bundle.model(precision), batches=batches, shapes=shapes, trt=trt)
+    return build_engine(bundle.read(artifact.file), batches=batches, shapes=shapes, trt=trt)
 
 
-def _build(bundle: Bundle, precision: str, trt: TensorRT, batches: tuple[int, int, int]) -> StoredEngine:
-    built = build_model(bundle, precision, trt, batches)
+def _build(bundle: Bundle, artifact: Artifact, trt: TensorRT, batches: tuple[int, int, int]) -> StoredEngine:
+    built = build_model(bundle, artifact, trt, batches)
     gpu = built.gpu
     place = f".{slug(gpu.name)}-{gpu.compute_capability}" if gpu else ""
     entry = EngineEntry(
-        file=f"engine.{precision}.{trt.name}-{trt.version_text}{place}.plan",
-        precision=precision,
-        onnx_sha256=bundle.manifest.files[bundle.manifest.models[precision]].sha256,
+        file=f"engine.{artifact.name}.{trt.name}-{trt.version_text}{place}.plan",
+        artifact=artifact.name,
+        onnx_sha256=bundle.manifest.files[artifact.file].sha256,
         module=trt.name,
         version=trt.version_text,
         gpu=gpu.name if gpu else None,

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
 from edgegan.errors import BundleError, InputError
 from edgegan.reading import Unreadable, parse_json
+from edgegan.runtime.artifact import PRECISIONS, USUAL_ENGINE, Artifact, Default, known
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.safe_filenames import is_safe
 
 FILE_NAME = "manifest.json"
-SCHEMAS = (1, 2)
-"""Those that are read; they differ in how a contract's streams are seeded, and nothing else."""
+SCHEMA = 3
+"""That is written."""
+SCHEMAS = (1, 2, 3)
+"""Those that are read. 1 and 2 name models where 3 describes artifacts, and stand for how streams are seeded,
+which 3 says in the contract."""
 LARGEST_MANIFEST = 4 << 20
 LARGEST_FILE = (2 << 30) - 1
 
-_KEYS = ("schema", "name", "created_by", "contract", "models", "default", "lineage", "figures", "files")
+_KEYS = ("schema", "name", "created_by", "contract", "default", "lineage", "figures", "files")
+_KEYS_OF = {1: ("models",), 2: ("models",), 3: ("artifacts", "default_on")}
 _OPTIONAL = ("engines",)
-_PRECISION = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MODULES = ("tensorrt", "tensorrt_rtx")
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){1,4}")
@@ -41,10 +47,10 @@ class EngineEntry:
     """An engine that was built from one of the models, and what it was built for: it runs nowhere else."""
 
     file: str
-    precision: str
-    """The model that it was built from."""
+    artifact: str
+    """The name of the artifact that it was built from."""
     onnx_sha256: str
-    """Of that model's file when the engine was built."""
+    """Of that artifact's file when the engine was built."""
     module: str
     """"tensorrt" or "tensorrt_rtx"."""
     version: str
@@ -64,13 +70,23 @@ class Manifest:
     name: str
     created_by: str
     contract: Contract
-    models: dict[str, str]
-    """Precision to file name."""
-    default: str
+    artifacts: tuple[Artifact, ...]
+    default_on: Default
+    """What is run unless asked otherwise, and on which engine and kind of CPU that was found."""
     lineage: list[dict[str, Any]]
     figures: dict[str, Any]
     files: dict[str, FileEntry]
     engines: tuple[EngineEntry, ...] = ()
+
+    @property
+    def default(self) -> str:
+        """The name of the artifact that is run unless asked otherwise."""
+        return self.default_on.name
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Each artifact's name, and its file."""
+        return {artifact.name: artifact.file for artifact in self.artifacts}
 
     def to_bytes(self) -> bytes:
         """Return the manifest as it is written.
@@ -79,9 +95,20 @@ class Manifest:
             InputError: the lineage or the figures hold what JSON cannot: NaN, infinity, an object of Python.
         """
         try:
-            data = {"schema": self.contract.streams, **asdict(self), "contract": self.contract.to_dict()}
-            if not self.engines:
-                del data["engines"]
+            found = self.default_on
+            data = {
+                "schema": SCHEMA,
+                "name": self.name,
+                "created_by": self.created_by,
+                "contract": {"streams": self.contract.streams, **self.contract.to_dict()},
+                "artifacts": [asdict(artifact) for artifact in self.artifacts],
+                "default": found.name,
+                "default_on": {"engine": found.engine, "arch": found.arch},
+                "lineage": self.lineage,
+                "figures": self.figures,
+                "files": {name: asdict(entry) for name, entry in self.files.items()},
+                **({"engines": [asdict(engine) for engine in self.engines]} if self.engines else {}),
+            }
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             return (text + "\n").encode()
         except (TypeError, ValueError) as error:
@@ -104,16 +131,23 @@ class Manifest:
         if not isinstance(figures, dict):
             refuse("'figures' must be an object")
         files = _files(data["files"])
+        early = data["schema"] < 3
+        artifacts = _models(data["models"], files) if early else _artifacts(data["artifacts"], files)
+        names = [artifact.name for artifact in artifacts]
+        if not isinstance(data["default"], str) or data["default"] not in names:
+            refuse(f"the default {data['default']!r:.80} is not one of the models {sorted(names)}")
         return cls(
             name=data["name"],
             created_by=data["created_by"],
             contract=_contract(data["contract"], data["schema"], files),
-            models=_models(data["models"], data["default"], files),
-            default=data["default"],
+            artifacts=artifacts,
+            default_on=_early_default(artifacts, data["default"])
+            if early
+            else _default_on(data["default"], data["default_on"]),
             lineage=lineage,
             figures=figures,
             files=files,
-            engines=_engines(data.get("engines", []), data["models"], files),
+            engines=_engines(data.get("engines", []), early, names, files),
         )
 
 
@@ -146,10 +180,10 @@ def check_name(name: Any) -> None:
         refuse("'files' lists the manifest itself")
 
 
-def check_precision(precision: Any) -> None:
-    """Raise `BundleError` where `precision` cannot name a model."""
-    if not isinstance(precision, str) or not _PRECISION.fullmatch(precision):
-        refuse(f"{precision!r:.80} cannot name a model: use lower-case letters and digits, as in 'int8'")
+def check_word(word: Any, what: str) -> None:
+    """Raise `BundleError` where `word` cannot name `what`: a model, an engine, a CPU, a target."""
+    if not isinstance(word, str) or not _WORD.fullmatch(word):
+        refuse(f"{word!r:.80} cannot name {what}: use lower-case letters and digits, as in 'int8'")
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -168,14 +202,15 @@ def _check_keys(data: dict[str, Any]) -> None:
     schema = data.get("schema")
     if type(schema) is not int or schema not in SCHEMAS:
         refuse(
-            f"its schema is {schema!r:.80}, and this edgegan reads schemas {SCHEMAS[0]} and {SCHEMAS[1]}",
+            f"its schema is {schema!r:.80}, and this edgegan reads schemas {SCHEMAS[0]} to {SCHEMAS[-1]}",
             next="pip install --upgrade edgegan, or make the bundle again with this version",
         )
-    for key in _KEYS:
+    keys = _KEYS + _KEYS_OF[schema]
+    for key in keys:
         if key not in data:
             refuse(f"the key {key!r} is missing")
     for key in data:
-        if key not in _KEYS + _OPTIONAL:
+        if key not in keys + _OPTIONAL:
             refuse(f"the key {key!r:.80} is unknown")
 
 
@@ -185,8 +220,10 @@ def _text(value: Any, key: str) -> None:
 
 
 def _contract(data: Any, schema: int, files: dict[str, FileEntry]) -> Contract:
+    if isinstance(data, dict) and ("streams" in data) != (schema > 2):
+        refuse("the contract says how 'streams' are seeded in schema 3, and only there")
     try:
-        contract = Contract.from_dict(data, streams=schema)
+        contract = Contract.from_dict(data, streams=schema) if schema < 3 else Contract.from_dict(data)
     except InputError as error:
         refuse(f"{error.what:.500}")
     for spec in contract.inputs:
@@ -213,23 +250,70 @@ def _files(data: Any) -> dict[str, FileEntry]:
     return {name: FileEntry(**entry) for name, entry in data.items()}
 
 
-def _models(data: Any, default: Any, files: dict[str, FileEntry]) -> dict[str, str]:
+def _models(data: Any, files: dict[str, FileEntry]) -> tuple[Artifact, ...]:
+    """Return the artifacts of schema 1 or 2, which only names them; a bundle adds what the files say."""
     if not isinstance(data, dict) or not data:
         refuse("'models' must be an object with at least one model")
-    for precision, name in data.items():
-        check_precision(precision)
-        if not isinstance(name, str) or name not in files:
-            refuse(f"the model {precision!r} is the file {name!r:.80}, which 'files' does not list")
-        if not name.endswith(".onnx"):
-            refuse(f"the model {precision!r} must be a file that ends in .onnx, not {name!r}")
-    if not isinstance(default, str) or default not in data:
-        refuse(f"the default {default!r:.80} is not one of the models {sorted(data)}")
-    return data
+    return tuple(_checked(known(name, file), files) for name, file in data.items())
 
 
-def _engines(data: Any, models: dict[str, str], files: dict[str, FileEntry]) -> tuple[EngineEntry, ...]:
+def _artifacts(data: Any, files: dict[str, FileEntry]) -> tuple[Artifact, ...]:
+    if not isinstance(data, list) or not data:
+        refuse("'artifacts' must be a list with at least one artifact")
+    keys = [field.name for field in fields(Artifact)]
+    for entry in data:
+        if not isinstance(entry, dict) or set(entry) != set(keys):
+            refuse(f"an artifact must hold {', '.join(keys)}, and nothing else")
+    artifacts = tuple(_checked(Artifact(**entry), files) for entry in data)
+    if len({artifact.name for artifact in artifacts}) != len(artifacts):
+        refuse("two of the artifacts have one name")
+    return artifacts
+
+
+def _checked(artifact: Artifact, files: Collection[str]) -> Artifact:
+    name, file = artifact.name, artifact.file
+    check_word(name, "a model")
+    if not isinstance(file, str) or file not in files:
+        refuse(f"the model {name!r} is the file {file!r:.80}, which 'files' does not list")
+    if not file.endswith(".onnx"):
+        refuse(f"the model {name!r} must be a file that ends in .onnx, not {file!r}")
+    if artifact.precision not in PRECISIONS:
+        refuse(f"the precision of {name!r} must be one of {', '.join(PRECISIONS)}")
+    for word, what in (
+        (artifact.engine, "an engine"),
+        (artifact.arch, "a CPU"),
+        (artifact.target, "a target"),
+    ):
+        if word is not None:
+            check_word(word, what)
+    if type(artifact.opset) is not int or not 0 <= artifact.opset < 1000:
+        refuse(f"the opset of {name!r} must be a whole number below 1000")
+    if type(artifact.uint8_outputs) is not bool:
+        refuse(f"the uint8_outputs of {name!r} must be true or false")
+    return artifact
+
+
+def _default_on(name: str, data: Any) -> Default:
+    if not isinstance(data, dict) or set(data) != {"engine", "arch"}:
+        refuse("'default_on' must hold 'engine' and 'arch', and nothing else")
+    check_word(data["engine"], "an engine")
+    check_word(data["arch"], "a CPU")
+    return Default(name, **data)
+
+
+def _early_default(artifacts: Collection[Artifact], name: str) -> Default:
+    """Return the default of schema 1 or 2: found on ONNX Runtime, on x64 where its file is for any CPU."""
+    arch = next(artifact.arch for artifact in artifacts if artifact.name == name)
+    return Default(name, USUAL_ENGINE, arch or "x86_64")
+
+
+def _engines(
+    data: Any, early: bool, models: Collection[str], files: dict[str, FileEntry]
+) -> tuple[EngineEntry, ...]:
     if not isinstance(data, list):
         refuse("'engines' must be a list")
+    if early:  # schemas 1 and 2 call the artifact a precision
+        data = [_renamed(entry, "precision", "artifact") for entry in data]
     engines = tuple(_engine(entry, models, files) for entry in data)
     names = [engine.file for engine in engines]
     if len(set(names)) != len(names):
@@ -237,16 +321,22 @@ def _engines(data: Any, models: dict[str, str], files: dict[str, FileEntry]) -> 
     return engines
 
 
-def _engine(data: Any, models: dict[str, str], files: dict[str, FileEntry]) -> EngineEntry:
+def _renamed(entry: Any, old: str, new: str) -> Any:
+    if not isinstance(entry, dict) or old not in entry or new in entry:
+        return None
+    return {new if key == old else key: value for key, value in entry.items()}
+
+
+def _engine(data: Any, models: Collection[str], files: dict[str, FileEntry]) -> EngineEntry:
     keys = set(EngineEntry.__dataclass_fields__)
     if not isinstance(data, dict) or set(data) != keys:
         refuse(f"an engine must hold {', '.join(sorted(keys))}, and nothing else")
     file, gpu, capability = data["file"], data["gpu"], data["compute_capability"]
     if not isinstance(file, str) or file not in files or not file.endswith(".plan"):
         refuse(f"the engine {file!r:.80} must be a file that 'files' lists, and end in .plan")
-    if not isinstance(data["precision"], str) or data["precision"] not in models:
+    if not isinstance(data["artifact"], str) or data["artifact"] not in models:
         refuse(
-            f"the engine {file!r} is of the precision {data['precision']!r:.80}, which 'models' does not list"
+            f"the engine {file!r} is of the artifact {data['artifact']!r:.80}, which the bundle does not have"
         )
     if data["module"] not in _MODULES:
         refuse(f"the module of the engine {file!r} must be one of {', '.join(_MODULES)}")

@@ -50,7 +50,7 @@ def test_the_engine_for_tensorrt_is_built_into_the_bundle(bundle: Bundle) -> Non
     result = run("build", bundle.folder)
     assert result.exit_code == 0, result.output
     (entry,) = Bundle.open(bundle.folder).manifest.engines
-    assert (entry.precision, entry.module, entry.gpu, entry.batches) == (
+    assert (entry.artifact, entry.module, entry.gpu, entry.batches) == (
         "fp32",
         "tensorrt_rtx",
         None,
@@ -68,7 +68,7 @@ def test_several_models_and_batches(bundle: Bundle) -> None:
     words = ("--precision", "fp32", "--precision", "uint8", "--batches", "1,2,4", "--json")
     result = run("build", bundle.folder, *words)
     built = json.loads(result.output)
-    assert [engine["precision"] for engine in built] == ["fp32", "uint8"]
+    assert [engine["artifact"] for engine in built] == ["fp32", "uint8"]
     assert all(engine["strongly_typed"] and not engine["warnings"] for engine in built)
     assert all(engine["batches"] == [1, 2, 4] and engine["bytes"] > 1000 for engine in built)
     assert len(Bundle.open(bundle.folder).manifest.engines) == 2

@@ -26,7 +26,7 @@ from edgegan.cli import main
 from edgegan.evaluate import evaluation
 from edgegan.evaluate.judge import SEED
 from edgegan.runtime import Bundle, Generator
-from edgegan.runtime.engine_choice import default_precision
+from edgegan.runtime.artifact import default_of
 
 pytestmark = pytest.mark.slow
 
@@ -116,8 +116,8 @@ def test_the_bundle_is_what_was_measured(finished: Path) -> None:
     bundle = Bundle.open(finished / "bundle")
     rows = json.loads((finished / "figures.json").read_text())["rows"]
     speedups = {row["name"]: row["speedup"] for row in rows if row.get("speedup")}
-    default = default_precision(bundle.manifest.models, platform.machine(), speedups)
-    assert bundle.manifest.default == default
+    default = default_of(bundle.manifest.artifacts, platform.machine(), speedups)
+    assert bundle.manifest.default_on == default
     assert [record["stage"] for record in bundle.manifest.lineage] == [
         "prune",
         "distill",

@@ -16,6 +16,7 @@ from edgegan.compress.pipeline import Pipeline
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
 from edgegan.files import write_bytes
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 
 CONTRACT = Contract.from_dict(
@@ -94,7 +95,7 @@ class Ship(Fake):
     def work(self, candidate: Candidate, context: Context) -> Candidate:
         path = context.folder / "model.fp32.onnx"
         write_bytes(path, b"".join(v.numpy().tobytes() for v in candidate.student.state_dict().values()))
-        return candidate.with_record(self.record(), files={**candidate.files, "fp32": path})
+        return candidate.with_artifacts(Artifact("fp32", str(path))).with_record(self.record())
 
 
 class Fail(Fake):

@@ -13,6 +13,7 @@ from edgegan.compress.export import Export, ExportSettings, export_onnx
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import InputError, ModelError, ProofError, StageError
 from edgegan.models.resnet import Generator
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, Input, Output, Sample, to_uint8
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -130,11 +131,15 @@ def test_the_stage_writes_and_proves_both_files(module: nn.Module, tmp_path: Pat
     assert before.files == {}
 
 
+def int8(path: Path) -> Artifact:
+    return Artifact.of(path, "int8", precision="int8", engine="onnxruntime", arch="x86_64")
+
+
 def test_the_stage_makes_bytes_of_all_files_alike(module: nn.Module, tmp_path: Path) -> None:
     (tmp_path / "earlier").mkdir()
     earlier = tmp_path / "earlier" / "model.int8.onnx"
     export_onnx(module, CONTRACT, earlier)
-    before = Candidate(module, module, CONTRACT, files={"int8": earlier})
+    before = Candidate(module, module, CONTRACT, artifacts=(int8(earlier),))
     stage = Export(ExportSettings(precisions=("fp32",), uint8_output=True))
     after = stage.run(before, Context(tmp_path))
     stage.ensures(before, after)
@@ -144,7 +149,7 @@ def test_the_stage_makes_bytes_of_all_files_alike(module: nn.Module, tmp_path: P
 
 def test_a_file_that_is_not_the_student_is_found_out(module: nn.Module, tmp_path: Path) -> None:
     export_onnx(Inverted(module), CONTRACT, tmp_path / "other.onnx")
-    before = Candidate(module, module, CONTRACT, files={"int8": tmp_path / "other.onnx"})
+    before = Candidate(module, module, CONTRACT, artifacts=(int8(tmp_path / "other.onnx"),))
     stage = Export(ExportSettings(precisions=("fp32",)))
     with pytest.raises(ProofError, match="int8 file is"):
         stage.ensures(before, stage.run(before, Context(tmp_path)))
@@ -184,7 +189,7 @@ def test_a_class_that_is_not_there_is_refused(module: nn.Module, tmp_path: Path)
 
 def test_the_record_says_the_opset_that_each_file_has(module: nn.Module, tmp_path: Path) -> None:
     export_onnx(module, CONTRACT, tmp_path / "other.onnx", opset=21)
-    before = Candidate(module, module, CONTRACT, files={"int8": tmp_path / "other.onnx"})
+    before = Candidate(module, module, CONTRACT, artifacts=(int8(tmp_path / "other.onnx"),))
     after = Export(ExportSettings(opset=19)).run(before, Context(tmp_path))
     assert after.lineage[-1].changed["opset"] == {"int8": 21, "fp32": 19, "fp16": 19}
 

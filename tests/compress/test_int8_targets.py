@@ -13,6 +13,7 @@ from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
 from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
+from edgegan.runtime.artifact import known
 
 
 def recipe(folder: Path, quantize: str) -> Recipe:
@@ -52,8 +53,8 @@ def test_a_setting_by_its_old_name_is_read_and_told(tmp_path: Path) -> None:
 
 def test_int8_that_is_slower_is_told() -> None:
     measured = {"fp32": {"value": 1.2}, "int8": {"value": 1.14}}
-    (finding,) = slow_int8("fp32", measured, ["fp32", "int8", "int8-tensorrt"])
+    (finding,) = slow_int8("fp32", measured, [known(name, "") for name in ("fp32", "int8", "int8-tensorrt")])
     assert finding.what == "fp32 is the bundle's default, not int8"
     assert "1.14x" in finding.why
     assert "1.20x" in finding.why
-    assert not slow_int8("int8", measured, ["fp32", "int8"])
+    assert not slow_int8("int8", measured, [known("fp32", ""), known("int8", "")])

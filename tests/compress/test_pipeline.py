@@ -297,7 +297,7 @@ def test_a_record_is_plain_data(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "04-ship" / "record.json").read_text())
     assert record["stage"] == "ship"
     assert record["seconds"] == 0.5
-    assert record["files"] == {"fp32": "model.fp32.onnx"}
+    assert [(of["name"], of["file"]) for of in record["artifacts"]] == [("fp32", "model.fp32.onnx")]
     assert set(record["sha256"]) == {"structure.json", "student.safetensors", "model.fp32.onnx"}
 
 
@@ -319,13 +319,29 @@ def test_a_stage_whose_record_is_damaged_runs_again(
     assert contents(tmp_path) == whole
 
 
+def test_a_record_of_an_earlier_version_names_its_files_only(tmp_path: Path, runs: list[str]) -> None:
+    run(tmp_path)
+    path = tmp_path / "04-ship" / "record.json"
+    record = json.loads(path.read_text())
+    named = {of["name"]: of["file"] for of in record.pop("artifacts")}
+    path.write_text(json.dumps({**record, "files": {**named, "int8-arm64": named["fp32"]}}))
+    runs.clear()
+    restored = run(tmp_path)
+    assert runs == []
+    assert [(of.name, of.precision, of.arch) for of in restored.artifacts] == [
+        ("fp32", "fp32", None),
+        ("int8-arm64", "int8", "aarch64"),
+    ]
+    assert restored.files["int8-arm64"] == path.with_name("model.fp32.onnx")
+
+
 def test_a_record_that_names_files_elsewhere_is_not_followed(tmp_path: Path, runs: list[str]) -> None:
     run(tmp_path / "stages")
     (tmp_path / "secret").write_bytes(b"x")
     record = tmp_path / "stages" / "04-ship" / "record.json"
     content = json.loads(record.read_text())
     content["sha256"]["../../secret"] = hashlib.sha256(b"x").hexdigest()
-    content["files"]["int8"] = "../../secret"
+    content["artifacts"].append({**content["artifacts"][0], "name": "int8", "file": "../../secret"})
     record.write_text(json.dumps(content))
     runs.clear()
     assert run(tmp_path / "stages").files.keys() == {"fp32"}

@@ -16,6 +16,7 @@ from edgegan.evaluate.evaluation import Model
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics
 from edgegan.recipe import Recipe
+from edgegan.runtime.artifact import Artifact
 
 RECIPE: dict[str, Any] = {
     "schema": 1,
@@ -49,8 +50,8 @@ def test_stages_choose_by_fid_on_latents_that_the_report_does_not_use(
     assert measure is not None
     model = Model("full", "full model", None, generator_file("full"), "fp32", 1, 1)
     (row,) = evaluation_of(recipe, [model], tmp_path / "run").run()["rows"]
-    chosen_by = measure(model.path, 100, True)
-    assert chosen_by == measure(model.path, 100, False)
+    chosen_by = measure(model.path, 100)
+    assert chosen_by == measure(Artifact.of(model.path, engine="tensorrt"), 100)
     assert chosen_by != row["fid_100"]["value"]
     assert chosen_by == pytest.approx(row["fid_100"]["value"], rel=0.2)
 

@@ -15,6 +15,7 @@ from edgegan.compress.cost import count
 from edgegan.compress.export import export_onnx
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate
+from edgegan.runtime.artifact import known
 from edgegan.runtime.contract import Contract, Input, Output
 
 CONTRACT = Contract((Input("z", (8,)),), (Output("image", (3, 12, 12)),))
@@ -37,7 +38,7 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     torch.manual_seed(0)
     teacher, student = Generator(), Generator(6)
     export_onnx(student, CONTRACT, file)
-    return Candidate(student, teacher, CONTRACT, files={"fp32": file})
+    return Candidate(student, teacher, CONTRACT, artifacts=(known("fp32", str(file)),))
 
 
 def resized(teacher: nn.Module, width: int) -> nn.Module:
@@ -60,8 +61,8 @@ def test_each_stage_that_changed_the_student_has_a_row_but_the_exported_one(
         ("quantize", "c", distilled),
         ("export", "d", distilled),
     ]
-    int8 = candidate.files["fp32"]
-    final = replace(candidate, student=distilled, files={"int8": int8, **candidate.files})
+    int8 = known("int8", str(candidate.files["fp32"]))
+    final = replace(candidate, student=distilled, artifacts=(int8, *candidate.artifacts))
     rows = models_of(candidate.teacher, after, final, tmp_path, origin="o")
     assert [(row.name, row.label, row.stage, row.path.name) for row in rows] == [
         ("full", "full model", None, "full.onnx"),
@@ -71,7 +72,7 @@ def test_each_stage_that_changed_the_student_has_a_row_but_the_exported_one(
     ]
     cost = count(pruned, candidate.contract)
     assert (rows[1].params, rows[1].macs) == (cost.params, cost.macs)
-    unexported = replace(final, files={})
+    unexported = replace(final, artifacts=())
     rows = models_of(candidate.teacher, after, unexported, tmp_path, origin="o")
     assert [row.name for row in rows] == ["full", "prune", "distill"]
 
@@ -105,7 +106,7 @@ def test_every_file_has_a_row_with_figures_or_the_reason_why_not(
 ) -> None:
     monkeypatch.setattr(run_models.platform, "machine", lambda: machine)
     names = ("int8", "int8-arm64", "int8-tensorrt", "fp32")
-    final = replace(candidate, files=dict.fromkeys(names, candidate.files["fp32"]))
+    final = replace(candidate, artifacts=tuple(known(name, candidate.artifacts[0].file) for name in names))
     found = models_of(candidate.teacher, [], final, tmp_path / "evaluation", origin="x")
     assert [model.name for model in found] == ["full", "fp32", measured, *reasons]
     for model in found[3:]:
@@ -117,6 +118,6 @@ def test_an_int8_file_for_another_processor_that_stands_alone_is_measured(
     candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_models.platform, "machine", lambda: "x86_64")
-    final = replace(candidate, files={"int8-arm64": candidate.files["fp32"]})
+    final = replace(candidate, artifacts=(known("int8-arm64", candidate.artifacts[0].file),))
     found = models_of(candidate.teacher, [], final, tmp_path, origin="x")
     assert [(model.name, model.unmeasured) for model in found] == [("full", None), ("int8-arm64", None)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,18 @@ def bundle(tmp_path: Path, models: Path, contract: Contract) -> Bundle:
         figures={"rows": []},
         extra_files={"docs/notes.txt": tmp_path / "notes.txt"},
     )
+
+
+@pytest.fixture
+def downgrade() -> Callable[[Path, int], None]:
+    """Write the manifest of the bundle in a folder as an earlier version did: schema 1 or 2."""
+
+    def downgrade(folder: Path, schema: int) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["default_on"], manifest["contract"]["streams"]
+        manifest["models"] = {of["name"]: of["file"] for of in manifest.pop("artifacts")}
+        for engine in manifest.get("engines", []):
+            engine["precision"] = engine.pop("artifact")
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": schema}))
+
+    return downgrade

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from edgegan.errors import BundleError, InputError
 from edgegan.runtime import Bundle, Contract, Generator, write_bundle
-from edgegan.runtime.manifest import LARGEST_MANIFEST, Manifest
+from edgegan.runtime.artifact import Artifact, Default
+from edgegan.runtime.manifest import LARGEST_MANIFEST, EngineEntry, Manifest
 
 Attack = Callable[[Path], object]
 
@@ -32,6 +33,36 @@ def test_a_whole_bundle_opens(bundle: Bundle, contract: Contract, models: Path) 
     assert opened.read("docs/notes.txt") == b"what it is\n"
     assert opened.model() == (models / "labelled.onnx").read_bytes()
     assert opened.model("uint8") == (models / "labelled.uint8.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_bundle_of_an_earlier_version_opens_and_is_kept_as_one_of_today(
+    bundle: Bundle, models: Path, contract: Contract, downgrade: Callable[[Path, int], None], schema: int
+) -> None:
+    files = dict.fromkeys(("fp32", "int8", "int8-arm64", "int8-tensorrt"), models / "labelled.onnx")
+    made = write_bundle(
+        bundle.folder,
+        name="earlier",
+        contract=contract,
+        models={**files, "mine": models / "labelled.uint8.onnx"},
+        default="int8",
+        lineage=[],
+        figures={},
+        extra_files={},
+    )
+    entry = EngineEntry("a.plan", "fp32", "0" * 64, "tensorrt", "10.3.0", "Orin", "8.7", (1, 1, 16))
+    made = made.add_engines({entry: b"plan"})
+    downgrade(bundle.folder, schema)
+    opened = Bundle.open(bundle.folder)
+    assert opened.manifest.artifacts == made.manifest.artifacts
+    assert opened.manifest.engines == (entry,)
+    assert opened.manifest.default_on == Default("int8", "onnxruntime", "x86_64")
+    assert opened.contract.streams == schema
+    assert opened.artifact("mine") == Artifact("mine", "model.mine.onnx", opset=17, uint8_outputs=True)
+    assert opened.artifact("int8-tensorrt").engine == "tensorrt"
+    kept = opened.add_engines({}).manifest
+    assert json.loads(kept.to_bytes())["schema"] == 3
+    assert (kept.contract.streams, kept.artifacts) == (schema, opened.manifest.artifacts)
 
 
 def test_a_link_to_the_folder_itself_is_followed(bundle: Bundle, tmp_path: Path) -> None:
@@ -139,6 +170,19 @@ def entry(**keys: Any) -> Callable[[dict[str, Any]], None]:
     return lambda manifest: manifest["files"]["model.fp32.onnx"].update(keys)
 
 
+def artifact(**keys: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest["artifacts"][0].update(keys)
+
+
+def streams(version: int | None) -> Callable[[dict[str, Any]], None]:
+    def attack(manifest: dict[str, Any]) -> None:
+        manifest["contract"]["streams"] = version
+        if version is None:
+            del manifest["contract"]["streams"]
+
+    return attack
+
+
 def remove(key: str) -> Callable[[dict[str, Any]], object]:
     return lambda manifest: manifest.pop(key)
 
@@ -148,7 +192,7 @@ def rename(name: str) -> Callable[[dict[str, Any]], None]:
 
     def attack(manifest: dict[str, Any]) -> None:
         manifest["files"][name] = manifest["files"].pop("model.fp32.onnx")
-        manifest["models"]["fp32"] = name
+        manifest["artifacts"][0]["file"] = name
 
     return attack
 
@@ -156,7 +200,7 @@ def rename(name: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("attack", "what"),
     [
-        (change(schema=3), "its schema is 3, and this edgegan reads schemas 1 and 2"),
+        (change(schema=4), "its schema is 4, and this edgegan reads schemas 1 to 3"),
         (change(schema=0), "its schema is 0"),
         (change(schema="1"), "its schema is '1'"),
         (change(schema=True), "its schema is True"),
@@ -168,19 +212,37 @@ def rename(name: str) -> Callable[[dict[str, Any]], None]:
         (change(name="a\nb"), "'name' must be"),
         (change(name="\x1b[2J"), "'name' must be"),
         (change(created_by=None), "'created_by' must be"),
-        (change(contract={}), "the contract is not well formed"),
+        (change(contract={"streams": 2}), "the contract is not well formed"),
         (change(contract=[]), "the contract is not well formed"),
         (change(lineage={}), "'lineage' must be"),
         (change(lineage=[1]), "'lineage' must be"),
         (change(figures=[]), "'figures' must be"),
         (change(files=[]), "'files' must be"),
         (change(files={}), "'files' does not list"),
-        (change(models={}), "at least one model"),
-        (change(models=[]), "at least one model"),
-        (change(models={"fp32": 1}), "'files' does not list"),
-        (change(models={"fp32": "other.onnx"}), "'files' does not list"),
-        (change(models={"fp32": "docs/notes.txt"}), "must be a file that ends in .onnx"),
-        (change(models={"../x": "model.fp32.onnx"}), "cannot name a model"),
+        (change(artifacts=[]), "at least one artifact"),
+        (change(artifacts={}), "at least one artifact"),
+        (change(artifacts=[{}]), "an artifact must hold name, file"),
+        (artifact(hook="os.system"), "an artifact must hold name, file"),
+        (artifact(file=1), "'files' does not list"),
+        (artifact(file="other.onnx"), "'files' does not list"),
+        (artifact(file="docs/notes.txt"), "must be a file that ends in .onnx"),
+        (artifact(name="../x"), "cannot name a model"),
+        (artifact(name=["fp32"]), "cannot name a model"),
+        (artifact(name="uint8"), "two of the artifacts have one name"),
+        (artifact(precision="int4"), "the precision of 'fp32' must be one of fp32, fp16, int8"),
+        (artifact(precision=[]), "the precision of 'fp32' must be"),
+        (artifact(engine="ONNX Runtime"), "cannot name an engine"),
+        (artifact(arch=64), "cannot name a CPU"),
+        (artifact(target=""), "cannot name a target"),
+        (artifact(opset="17"), "the opset of 'fp32' must be a whole number"),
+        (artifact(opset=18), "the model is not what the manifest says: opset 18"),
+        (artifact(uint8_outputs=1), "the uint8_outputs of 'fp32' must be true or false"),
+        (artifact(uint8_outputs=True), "the model is not what the manifest says: .* uint8 outputs: True"),
+        (change(default_on=None), "'default_on' must hold 'engine' and 'arch'"),
+        (change(default_on={"engine": "a", "arch": None}), "cannot name a CPU"),
+        (change(models={"fp32": "model.fp32.onnx"}), "the key 'models' is unknown"),
+        (streams(3), "the contract's streams must be 1 to 2, not 3"),
+        (streams(None), "says how 'streams' are seeded in schema 3, and only there"),
         (change(default="int8"), "the default 'int8' is not one of the models"),
         (change(default=["fp32"]), "is not one of the models"),
         (entry(sha256="0" * 63), "64 lower-case hexadecimal"),
@@ -338,7 +400,7 @@ def test_any_manifest_is_one_or_a_bundle_error(bundle: Bundle, data: Any) -> Non
 @pytest.mark.parametrize(
     ("given_", "error", "what"),
     [
-        ({"models": {}}, BundleError, "at least one model"),
+        ({"models": {}}, BundleError, "at least one artifact"),
         ({"models": {"FP 32": "labelled.onnx"}}, BundleError, "cannot name a model"),
         ({"models": {"fp32": "absent.onnx"}}, InputError, "cannot read: No such file"),
         ({"models": {"fp32": "external.onnx"}}, BundleError, "in another file"),

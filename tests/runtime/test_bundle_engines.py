@@ -12,7 +12,7 @@ import pytest
 
 from edgegan.errors import BundleError
 from edgegan.runtime import Bundle
-from edgegan.runtime.engine_build import find_engine, tensorrt_precision
+from edgegan.runtime.engine_build import find_engine
 from edgegan.runtime.engines.tensorrt.cuda import Gpu
 from edgegan.runtime.engines.tensorrt.module import describe
 from edgegan.runtime.manifest import EngineEntry
@@ -86,8 +86,8 @@ def test_a_changed_model_takes_no_engines(bundle: Bundle, entry: EngineEntry) ->
         ({"file": "gone.plan"}, "must be a file that 'files' lists"),
         ({"file": "model.fp32.onnx"}, r"end in \.plan"),
         ({"file": 1}, r"end in \.plan"),
-        ({"precision": "int4"}, "'models' does not list"),
-        ({"precision": None}, "'models' does not list"),
+        ({"artifact": "int4"}, "which the bundle does not have"),
+        ({"artifact": None}, "which the bundle does not have"),
         ({"module": "onnxruntime"}, "must be one of tensorrt, tensorrt_rtx"),
         ({"module": ["tensorrt"]}, "must be one of tensorrt, tensorrt_rtx"),
         ({"version": "ten"}, "the version of the engine"),
@@ -132,32 +132,26 @@ def test_two_engines_are_two_files(bundle: Bundle, entry: EngineEntry) -> None:
 
 def test_an_engine_fits_its_own_version_gpu_and_model_only(bundle: Bundle, entry: EngineEntry) -> None:
     made = bundle.add_engines({entry: b"plan"})
-    assert find_engine(made, "fp32", TEN, ORIN) == entry
-    assert find_engine(made, "uint8", TEN, ORIN) is None
-    assert find_engine(made, "fp32", TEN, OTHER) is None
-    assert find_engine(made, "fp32", TEN, Gpu("Orin", "8.9")) is None
-    assert find_engine(made, "fp32", RTX, ORIN) is None
+    assert find_engine(made, made.artifact("fp32"), TEN, ORIN) == entry
+    assert find_engine(made, made.artifact("uint8"), TEN, ORIN) is None
+    assert find_engine(made, made.artifact("fp32"), TEN, OTHER) is None
+    assert find_engine(made, made.artifact("fp32"), TEN, Gpu("Orin", "8.9")) is None
+    assert find_engine(made, made.artifact("fp32"), RTX, ORIN) is None
     for version in ((10, 3, 1), (10, 3), (8, 6, 1)):
-        assert find_engine(made, "fp32", describe(None, "tensorrt", version), ORIN) is None
-    for changes in ({"onnx_sha256": "0" * 64}, {"precision": "uint8"}):
+        assert find_engine(made, made.artifact("fp32"), describe(None, "tensorrt", version), ORIN) is None
+    for changes in ({"onnx_sha256": "0" * 64}, {"artifact": "uint8"}):
         stale = bundle.add_engines({replace(entry, **changes): b"plan"})
-        assert find_engine(stale, "fp32", TEN, ORIN) is None
+        assert find_engine(stale, stale.artifact("fp32"), TEN, ORIN) is None
 
 
 def test_an_engine_that_is_bound_to_no_gpu_fits_each(bundle: Bundle, portable: EngineEntry) -> None:
     made = bundle.add_engines({portable: b"plan"})
-    assert find_engine(made, "fp32", RTX, ORIN) == find_engine(made, "fp32", RTX, OTHER) == portable
-    assert find_engine(made, "fp32", TEN, ORIN) is None
-
-
-def test_tensorrt_takes_the_smallest_model_that_is_for_it(bundle: Bundle) -> None:
-    def of(*precisions: str) -> str:
-        models = dict.fromkeys(precisions, "model.fp32.onnx")
-        return tensorrt_precision(replace(bundle, manifest=replace(bundle.manifest, models=models)))
-
-    assert of("int8", "fp32", "fp16", "int8-tensorrt") == "int8-tensorrt"
-    assert of("int8", "fp32", "fp16") == "fp16"
-    assert of("int8", "fp32") == "fp32"
+    assert (
+        find_engine(made, made.artifact("fp32"), RTX, ORIN)
+        == find_engine(made, made.artifact("fp32"), RTX, OTHER)
+        == portable
+    )
+    assert find_engine(made, made.artifact("fp32"), TEN, ORIN) is None
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -168,5 +162,5 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_the_entry_holds_all_that_an_engine_is_bound_to(entry: EngineEntry) -> None:
     assert set(asdict(entry)) == {
-        *("file", "precision", "onnx_sha256", "module", "version", "gpu", "compute_capability", "batches")
+        *("file", "artifact", "onnx_sha256", "module", "version", "gpu", "compute_capability", "batches")
     }

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgegan.runtime import doctor
+from edgegan.runtime import device, doctor
 from edgegan.runtime.cpu import Cpu
-from edgegan.runtime.doctor import diagnose, jetson_linux, matching_targets
-from edgegan.runtime.engines.tensorrt.cuda import Gpu
+from edgegan.runtime.device import Gpu, driver_gpu, jetson_linux
+from edgegan.runtime.doctor import diagnose, matching_targets
 
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
 ORIN = Cpu("ARMv8", "NVIDIA Jetson Orin Nano Developer Kit", ("asimd", "asimddp"))
@@ -71,11 +71,13 @@ def test_it_brings_nothing_heavy_into_the_process(tmp_path: Path) -> None:
 
 def test_where_no_engine_is_installed_it_says_what_to_type(tmp_path: Path) -> None:
     broken = "raise ImportError('its library is missing')"
-    found = elsewhere(tmp_path, onnxruntime=broken, tensorrt=broken, tensorrt_rtx=broken)
+    ours = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
+    found = elsewhere(tmp_path, **dict.fromkeys(ours, broken))
     assert found["healthy"] is False
-    onnxruntime, tensorrt = engine(found, "onnxruntime"), engine(found, "tensorrt")
-    assert onnxruntime["detail"] == "its library is missing"
-    assert onnxruntime["next"] == "pip install 'edgegan[onnxruntime]'"
+    tensorrt = engine(found, "tensorrt")
+    for name in ("onnxruntime", "openvino"):
+        assert engine(found, name)["detail"] == "its library is missing"
+        assert engine(found, name)["next"] == f"pip install 'edgegan[{name}]'"
     assert tensorrt["runs"] is tensorrt["builds"] is False
     assert tensorrt["version"] is None
     if platform.system() in ("Linux", "Windows") and jetson_linux() is None:
@@ -91,7 +93,7 @@ def test_the_package_indexs_stub_is_told_from_nothing_at_all(tmp_path: Path) -> 
     assert str(check["detail"]).startswith("tensorrt 10.3.0 is installed without its libraries")
 
 
-@pytest.mark.skipif(doctor.driver_gpu() is not None, reason="there is a GPU")
+@pytest.mark.skipif(driver_gpu() is not None, reason="there is a GPU")
 def test_tensorrt_without_a_gpu_builds_only(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     check = engine(elsewhere(tmp_path), "tensorrt")
@@ -101,7 +103,7 @@ def test_tensorrt_without_a_gpu_builds_only(tmp_path: Path) -> None:
 
 
 def test_the_release_of_jetson_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "RELEASE", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(device, "RELEASE", tmp_path / "nv_tegra_release")
     assert jetson_linux() is None
     (tmp_path / "nv_tegra_release").write_text(RELEASE)
     assert jetson_linux() == "36.4.3"
@@ -109,12 +111,12 @@ def test_the_release_of_jetson_linux(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_on_a_jetson_tensorrt_comes_with_jetpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nv_tegra_release").write_text(RELEASE)
-    monkeypatch.setattr(doctor, "RELEASE", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(device, "RELEASE", tmp_path / "nv_tegra_release")
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
     found = diagnose()
     assert found.jetson_linux == "36.4.3"
-    assert "--system-site-packages" in (found.engines[1].next or "")
+    assert "--system-site-packages" in (found.engines[-1].next or "")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ import pytest
 
 from edgegan.errors import EngineFallback, InputError
 from edgegan.runtime import Bundle, Contract, Generator, engine_choice, write_bundle
-from edgegan.runtime.engine_choice import default_precision, onnxruntime_precision
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
 from edgegan.runtime.manifest import EngineEntry
@@ -121,73 +120,21 @@ def test_an_engine_that_is_none(both: Bundle) -> None:
         Generator.load(both.folder, engine="cuda")  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize(
-    ("models", "default", "machine", "chosen"),
-    [
-        (("fp32", "int8"), "int8", "x86_64", "int8"),
-        (("fp32", "int8"), "fp32", "x86_64", "fp32"),
-        (("fp32", "int8", "int8-arm64"), "int8", "x86_64", "int8"),
-        (("fp32", "int8", "int8-arm64"), "int8", "aarch64", "int8-arm64"),
-        (("fp32", "int8", "int8-arm64"), "int8", "arm64", "int8-arm64"),
-        (("fp32", "int8"), "int8", "aarch64", "int8"),
-        (("fp32", "int8", "int8-arm64"), "int8-arm64", "x86_64", "int8"),
-        (("fp32", "int8", "int8-arm64"), "fp32", "AMD64", "fp32"),
-        (("fp32", "int8-arm64"), "int8-arm64", "x86_64", "int8-arm64"),
-        (("fp32", "int8", "int8-tensorrt"), "int8-tensorrt", "x86_64", "int8"),
-        (("fp32", "int8-tensorrt"), "int8-tensorrt", "aarch64", "fp32"),
-        (("fp16", "int8-tensorrt"), "int8-tensorrt", "x86_64", "fp16"),
-    ],
-)
-def test_what_onnxruntime_runs(models: tuple[str, ...], default: str, machine: str, chosen: str) -> None:
-    assert onnxruntime_precision({key: f"model.{key}.onnx" for key in models}, default, machine) == chosen
-
-
-@pytest.mark.parametrize(
-    ("models", "machine", "chosen"),
-    [
-        (("int8", "int8-arm64", "fp32"), "x86_64", "int8"),
-        (("int8", "int8-arm64", "fp32"), "aarch64", "int8-arm64"),
-        (("int8", "fp32"), "arm64", "int8"),
-        (("int8-arm64", "fp32"), "x86_64", "int8-arm64"),
-        (("int8-tensorrt", "fp16", "fp32"), "x86_64", "fp32"),
-        (("int8-tensorrt",), "aarch64", "int8-tensorrt"),
-    ],
-)
-def test_what_a_bundle_runs_by_default(models: tuple[str, ...], machine: str, chosen: str) -> None:
-    assert default_precision(models, machine) == chosen
-    if chosen != "int8-tensorrt":
-        named = {key: f"model.{key}.onnx" for key in models}
-        assert onnxruntime_precision(named, chosen, machine) == chosen
-
-
-def test_onnxruntime_never_runs_a_file_for_tensorrt_unasked(both: Bundle) -> None:
-    only = {"int8-tensorrt": "model.int8-tensorrt.onnx"}
-    with pytest.raises(InputError, match="for TensorRT only: int8-tensorrt"):
-        onnxruntime_precision(only, "int8-tensorrt", "x86_64")
-    files = {name: both.manifest.files[name] for name in only.values()}
-    manifest = replace(both.manifest, models=only, default="int8-tensorrt", files=files)
-    (both.folder / "model.fp32.onnx").unlink()
-    (both.folder / "manifest.json").write_bytes(manifest.to_bytes())
-    with pytest.raises(InputError, match="for TensorRT only"):
-        Generator.load(both.folder)
-    generator = Generator.load(both.folder, precision="int8-tensorrt")
+def test_a_file_for_another_engine_is_run_where_it_is_named_only(
+    tmp_path: Path, models: Path, contract: Contract
+) -> None:
+    only = Artifact.of(models / "labelled.uint8.onnx", "int8-tensorrt", precision="int8", engine="tensorrt")
+    bundle = write_bundle(
+        tmp_path / "only",
+        name="only",
+        contract=contract,
+        models=[only],
+        default=only.name,
+        lineage=[],
+        figures={},
+        extra_files={},
+    )
+    with pytest.raises(InputError, match=r"no model for onnxruntime, only int8-tensorrt \(for tensorrt\)"):
+        Generator.load(bundle.folder)
+    generator = Generator.load(bundle.folder, precision="int8-tensorrt")
     assert generator(n=2).shape == (2, 2, 4, 3)
-
-
-@pytest.mark.parametrize(
-    ("speedups", "chosen"),
-    [
-        ({"int8": 2.0, "fp32": 1.5, "fp16": 1.4}, "int8"),
-        ({"int8": 0.8, "fp32": 1.0}, "fp32"),
-        ({"int8": 0.95, "fp32": 1.0}, "int8"),
-        ({"int8": 1.5, "fp32": 1.5, "fp16": 1.1}, "int8"),
-        ({"int8": 1.2, "fp32": 1.6, "fp16": 2.1}, "fp16"),
-        ({"fp32": 9.0}, "int8"),
-        ({"int8": 1.0, "fp16": 0.5}, "int8"),
-    ],
-)
-def test_int8_that_is_surely_slower_is_not_the_default(speedups: dict[str, float], chosen: str) -> None:
-    intervals = {
-        name: {"value": value, "low": 0.95 * value, "high": 1.05 * value} for name, value in speedups.items()
-    }
-    assert default_precision(("fp32", "fp16", "int8"), "x86_64", intervals) == chosen

@@ -32,6 +32,7 @@ from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.settings import QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
+from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.target import Int8, Target
 
 AUTOMATIC: tuple[Calibrator, ...] = ("weighted_mse", "mse", "percentile", "mae")
@@ -86,11 +87,12 @@ class Work:
             quantized = candidates.lower(self.start, layers, target.int8, *common)
             self._write(target, quantized, path)
         changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
-        ours = target.engine == "onnxruntime"
+        artifact = target.int8_artifact(path)
+        ours = artifact.optimized_by(USUAL_ENGINE)
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
-            **agreement(path, student, contract, batches=self.proof_batches, optimized=ours),
-            **one_step(path, quantized, student, contract, optimized=ours, samples=self.effort.exact),
+            **agreement(artifact, student, contract, batches=self.proof_batches),
+            **one_step(artifact, quantized, student, contract, samples=self.effort.exact),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path),
             "trials": [trial.to_dict() for trial in self.trials],

@@ -28,6 +28,7 @@ from edgegan.compress.rewrite import (
 )
 from edgegan.compress.stage import Candidate, Context, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
+from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.target import Target
 
 REWRITES = (
@@ -96,10 +97,11 @@ class Quantize(Stage):
         targets = _by_file(settings.targets)
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
         work = Work(candidate, context, settings, graph, len(targets))
-        files, changed, proof = dict(candidate.files), {}, {}
+        written, changed, proof = [], {}, {}
         for key, target in targets.items():
-            files[key] = context.folder / f"model.{key}.onnx"
-            changed[key], proof[key] = work.write(target, files[key])
+            path = context.folder / f"model.{key}.onnx"
+            changed[key], proof[key] = work.write(target, path)
+            written.append(target.int8_artifact(path))
         record = StageRecord(
             stage=self.name,
             settings=settings.model_dump(mode="json"),
@@ -113,13 +115,14 @@ class Quantize(Stage):
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
         )
-        return candidate.with_record(record, files=files)
+        return candidate.with_artifacts(*written).with_record(record)
 
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` where a file is not what its graph is, `StageError` where INT8 is of no use.
 
         A coarse file is no error: its decibels are in the record, and `quality` asks for more.
         """
+        ours = {artifact.name: artifact.optimized_by(USUAL_ENGINE) for artifact in after.artifacts}
         for key, proof in after.lineage[-1].proof.items():
             where = f"quantize: model.{key}.onnx"
             layers = proof["int8_layers"]
@@ -133,7 +136,7 @@ class Quantize(Stage):
                 raise ProofError(
                     "the outputs are not finite, or of another shape", where=where, next=_report(layers)
                 )
-            comparable = key != "int8-tensorrt" and not proof["saturates"] and proof["settled"]
+            comparable = ours[key] and not proof["saturates"] and proof["settled"]
             if comparable and proof["within_one_step"] < ONE_STEP_SHARE:
                 raise ProofError(
                     f"{proof['within_one_step']:.2%} of the outputs are within one step of its graph's "

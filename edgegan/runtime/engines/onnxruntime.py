@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
-from edgegan.runtime.engines.base import Engine, Port
+from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -24,6 +26,34 @@ _DTYPES = {
     "tensor(bool)": "bool",
 }
 _SILENT = 4
+
+
+class OnnxRuntime(EngineKind):
+    """ONNX Runtime, which runs any artifact on the CPU."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+
+    def check(self) -> Check:
+        """Say whether it is installed, and with what providers."""
+        try:
+            module = importlib.import_module("onnxruntime")
+            version, providers = module.__version__, module.get_available_providers()
+        except (ImportError, OSError, AttributeError) as error:
+            next_ = "pip install 'edgegan[onnxruntime]'"
+            return Check(self.name, None, False, False, str(error), next_)
+        detail = f"on the CPU; its providers: {', '.join(providers)}"
+        return Check(self.name, f"onnxruntime {version}", True, True, detail)
+
+    def versions(self) -> dict[str, str]:
+        """Return onnxruntime's version."""
+        found = self.check().version
+        return {"onnxruntime": found.split()[1]} if found else {}
+
+    def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
+        """Load an artifact; what was written for another engine is not optimized."""
+        optimized = artifact.optimized_by(self.name)
+        return OnnxRuntimeEngine(content, threads=options.threads, optimized=optimized)
 
 
 class OnnxRuntimeEngine(Engine):

@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import EdgeganError
+from edgegan.runtime.artifact import USUAL_ENGINE
+from edgegan.runtime.engines.registry import engine_kind, open_artifact
 
 SECONDS = 300.0
 
 
 def fault(
-    path: Path, inputs: Mapping[str, NDArray[Any]], *, optimized: bool = True, seconds: float = SECONDS
+    path: Path, inputs: Mapping[str, NDArray[Any]], *, engine: str = USUAL_ENGINE, seconds: float = SECONDS
 ) -> str | None:
-    """Load `path` with ONNX Runtime and run it on `inputs`; return what went wrong, or None.
+    """Load `path` with an engine and run it on `inputs`; return what went wrong, or None.
 
     A crash, NaN, an error and more than `seconds` are told; the outputs are not looked at further.
     """
@@ -35,7 +37,7 @@ def fault(
             __name__,
             str(path),
             str(given),
-            "optimized" if optimized else "as-is",
+            engine,
         ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
@@ -45,19 +47,14 @@ def fault(
         name = str(-done.returncode)
         with contextlib.suppress(ValueError):
             name = signal.Signals(-done.returncode).name
-        return f"crashes ONNX Runtime ({name})"
+        return f"crashes {engine_kind(engine).title} ({name})"
     return (done.stdout.strip().splitlines() or ["fails"])[-1] if done.returncode else None
 
 
-def _main(path: str, inputs: str, mode: str) -> int:
-    from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
-
+def _main(path: str, inputs: str, engine: str) -> int:
     try:
-        with (
-            np.load(inputs) as given,
-            OnnxRuntimeEngine(Path(path), threads=1, optimized=mode == "optimized") as engine,
-        ):
-            outputs = engine({name: given[name] for name in given.files})
+        with np.load(inputs) as given, open_artifact(path, engine, threads=1) as loaded:
+            outputs = loaded({name: given[name] for name in given.files})
     except EdgeganError as error:
         print(f"does not run: {error.what}")
         return 1

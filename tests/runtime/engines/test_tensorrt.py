@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegan.errors import InputError, MissingDependency, ModelError
-from edgegan.runtime.engines.base import Port
+from edgegan.runtime.engines.base import Port, fitted
 from edgegan.runtime.engines.tensorrt import cuda
 from edgegan.runtime.engines.tensorrt.build import slug, timing_file
 from edgegan.runtime.engines.tensorrt.cuda import Gpu
-from edgegan.runtime.engines.tensorrt.engine import fitted
 from edgegan.runtime.engines.tensorrt.layers import layers
 from edgegan.runtime.engines.tensorrt.module import NAMES, Name, describe, find, require
 

@@ -16,6 +16,7 @@ from edgegan.compress.quantize.choose.budget import Budget
 from edgegan.compress.quantize.choose.candidates import Samples
 from edgegan.compress.stage import Candidate, FileFid
 from edgegan.errors import StageError
+from edgegan.runtime.artifact import Artifact
 from edgegan.target import Target
 
 FID_SAMPLES = 5000
@@ -28,7 +29,7 @@ class FileEvaluator:
     Args:
         candidate: its student is the measure of all.
         samples: to judge graphs by.
-        target: a file for another engine than ONNX Runtime is run operator by operator, as it stands.
+        target: that the files are for.
         write: writes a quantized graph as the target's file.
         fid: of a file; None where the recipe has no features or no reference.
         fid_samples: how many outputs FID is of.
@@ -45,8 +46,7 @@ class FileEvaluator:
         fid_samples: int = FID_SAMPLES,
         batches: tuple[int, ...] = (1, 64),
     ) -> None:
-        self.candidate, self.samples, self.write = candidate, samples, write
-        self.optimized = target.engine == "onnxruntime"
+        self.candidate, self.samples, self.target, self.write = candidate, samples, target, write
         self.fid, self.fid_samples, self.batches = fid, fid_samples, batches
 
     @contextmanager
@@ -59,13 +59,8 @@ class FileEvaluator:
 
     def psnr_db(self, path: Path) -> float:
         """Return the PSNR in dB of a file's outputs to the student's, as the stage's proof measures it."""
-        found = agreement(
-            path,
-            self.candidate.student,
-            self.candidate.contract,
-            batches=self.batches,
-            optimized=self.optimized,
-        )
+        student, contract = self.candidate.student, self.candidate.contract
+        found = agreement(self.target.int8_artifact(path), student, contract, batches=self.batches)
         return float(found["psnr_db"]) if found["finite"] else 0.0
 
     def fid_increase(self, path: Path) -> float:
@@ -74,18 +69,18 @@ class FileEvaluator:
         Raises:
             StageError: there is no way to measure FID.
         """
-        return self._fid(path, self.optimized) / max(self._float_fid, 1e-9) - 1
+        return self._fid(self.target.int8_artifact(path)) / max(self._float_fid, 1e-9) - 1
 
     @cached_property
     def _float_fid(self) -> float:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             export_onnx(self.candidate.student, self.candidate.contract, path)
-            return self._fid(path, True)
+            return self._fid(path)
 
-    def _fid(self, path: Path, optimized: bool) -> float:
+    def _fid(self, file: Artifact | Path) -> float:
         assert self.fid is not None
-        return self.fid(path, self.fid_samples, optimized)
+        return self.fid(file, self.fid_samples)
 
 
 def require_fid(budget: Budget, fid: FileFid | None, distinct: int | None) -> None:

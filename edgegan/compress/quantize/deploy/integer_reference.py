@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import getitem
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.quantize.prepare.quantizer import MOVES
 from edgegan.compress.rewrite.conv_kernels import per_axis
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.registry import open_artifact
 
 INT32 = 2**31
 SAMPLES = 32
@@ -201,22 +201,20 @@ def _is_whole(value: Any) -> bool:
 
 
 def one_step(
-    path: Path,
+    file: Artifact,
     graph: GraphModule,
     student: nn.Module,
     contract: Contract,
     *,
-    optimized: bool,
     samples: int = SAMPLES,
 ) -> dict[str, Any]:
     """Compare a file's outputs on ONNX Runtime with those of the Q/DQ graph that it was written from.
 
     Args:
-        path: the file; one for another engine than ONNX Runtime is not to be `optimized` by it.
+        file: one for another engine than ONNX Runtime runs without its INT8 kernels.
         graph: in Q/DQ form.
         student: what was quantized.
         contract: samples are drawn from it.
-        optimized: whether ONNX Runtime may use its INT8 kernels.
         samples: how many to compare.
 
     Returns:
@@ -231,18 +229,18 @@ def one_step(
     size = memory.samples(DOUBLES * memory.live_bytes(graph))
     near: dict[str, list[list[Tensor]]] = {"": [], "jittered_": [], "graph_": []}
     errors: dict[str, list[list[Tensor]]] = {"exact": [], "file": []}
-    with OnnxRuntimeEngine(path, threads=1, optimized=optimized) as engine:
+    with open_artifact(file, threads=1) as engine:
         for arrays in contract.batches(samples, 0, size):
             inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in contract.inputs)
             actual = engine(arrays)
             exact, true = outputs(AsInteger(graph).run, inputs), outputs(student, inputs)
-            file = tuple(torch.from_numpy(actual[spec.name]) for spec in contract.outputs)
-            near[""].append(_near(file, exact, contract))
+            given = tuple(torch.from_numpy(actual[spec.name]) for spec in contract.outputs)
+            near[""].append(_near(given, exact, contract))
             jittered = outputs(AsInteger(graph, jitter=True).run, inputs)
             near["jittered_"].append(_near(jittered, exact, contract))
             near["graph_"].append(_near(outputs(graph, inputs), exact, contract))
             errors["exact"].append(squared_errors(exact, true, contract))
-            errors["file"].append(squared_errors(file, true, contract))
+            errors["file"].append(squared_errors(given, true, contract))
     shares = {
         f"{name}within_one_step": round(min(float(torch.cat(of).mean()) for of in zip(*parts)), 6)
         for name, parts in near.items()

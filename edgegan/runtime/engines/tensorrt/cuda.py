@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import Any
 
 from edgegan.errors import InputError, MissingDependency, ModelError
+from edgegan.runtime.device import Gpu
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 """Where cuda-python keeps them: 12.6 and later, and 12 before that."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as engines are stored for it: its name, and its compute capability as "8.7"."""
-
-    name: str
-    compute_capability: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (compute capability {self.compute_capability})"
 
 
 class Cuda:

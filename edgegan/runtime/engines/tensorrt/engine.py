@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, ModelError
 from edgegan.runtime.contract import Arrays
-from edgegan.runtime.engines.base import Engine, Port
+from edgegan.runtime.engines.base import Engine, Port, fitted
 from edgegan.runtime.engines.tensorrt.build import dtype
 from edgegan.runtime.engines.tensorrt.cuda import Cuda
 from edgegan.runtime.engines.tensorrt.layers import Layer, layers
@@ -202,27 +202,3 @@ class TensorRTEngine(Engine):
     def _enqueue(self, turn: _Turn) -> None:
         if not turn.context.execute_async_v3(int(self._stream)):
             raise ModelError(f"{self._trt.text} cannot run the engine: {last_error(self._trt)}")
-
-
-def fitted(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> Arrays:
-    """Return `inputs` as they are, where names, types and shapes are those of the ports.
-
-    Raises:
-        InputError: the names are others.
-        ModelError: a type or a shape is another, or the batches differ.
-    """
-    if set(inputs) != set(ports):
-        raise InputError(f"the model's inputs are {sorted(ports)}, not {sorted(inputs)}")
-    for name, port in ports.items():
-        array = inputs[name]
-        sizes = zip(port.shape[1:], array.shape[1:])
-        fits = array.ndim == len(port.shape) and all(mine in (None, size) for mine, size in sizes)
-        if array.dtype != port.dtype or not fits:
-            raise ModelError(
-                f"the model cannot run on these inputs: {name!r} is {array.dtype} {array.shape}, "
-                f"not {port.dtype} {port.shape}"
-            )
-    counts = {name: len(array) for name, array in inputs.items()}
-    if len(set(counts.values())) != 1 or 0 in counts.values():
-        raise ModelError(f"the model cannot run on batches of {counts}")
-    return dict(inputs)

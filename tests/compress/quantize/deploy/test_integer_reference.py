@@ -18,6 +18,7 @@ from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.rewrite import rewrite
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.target import Target
@@ -94,7 +95,7 @@ def test_jitter_tells_where_the_last_bits_of_norms_decide(tmp_path: Path) -> Non
         plain = AsInteger(graph).run(*inputs)
         jittered = AsInteger(graph, jitter=True).run(*inputs)
         changed[norm] = float(((plain - jittered).abs() > 1e-5).double().mean())
-        shares = one_step(tmp_path / "model.onnx", graph, module, CONTRACT, optimized=True)
+        shares = one_step(Artifact.of(tmp_path / "model.onnx"), graph, module, CONTRACT)
         assert shares["within_one_step"] >= shares["jittered_within_one_step"] - 0.02
         assert abs(shares["behind_db"]) < 0.2
         assert shares["settled"] is not norm

@@ -24,6 +24,7 @@ from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, StageError
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.target import Target
@@ -197,7 +198,7 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
     graph = harsh.lower()
     export_onnx(candidate.student, CONTRACT, tmp_path / "float.onnx")
     student = candidate.student
-    shares = one_step(tmp_path / "float.onnx", graph, student, CONTRACT, optimized=True)
+    shares = one_step(Artifact.of(tmp_path / "float.onnx"), graph, student, CONTRACT)
     inputs = example(CONTRACT, 32, 0)
     exact = AsInteger(graph).run(*inputs)
     exact = exact if isinstance(exact, torch.Tensor) else exact[0]
