@@ -25,7 +25,7 @@ from pydantic import (
 
 from edgegan.errors import InputError, RecipeError
 from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
-from edgegan.runtime.contract import Contract
+from edgegan.runtime.contract import Contract, with_modality
 
 FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
@@ -67,12 +67,21 @@ def _checked_callable(value: str) -> str:
 
 
 def _plain_contract(data: Any) -> Any:
-    """Refuse the fields of a contract that are not written: where it was read from, and by which schema."""
-    for key in data if isinstance(data, Mapping) else ():
+    """Read the outputs' modalities; refuse what is not written: where a contract came from, its schema."""
+    if not isinstance(data, Mapping):
+        return data
+    for key in data:
         if key not in ("inputs", "outputs"):
             near = did_you_mean(key, ("inputs", "outputs"))
             raise ValueError(f"unknown key {key!r:.80}{near or '; the keys are: inputs, outputs'}")
-    return data
+    outputs = data.get("outputs")
+    if not isinstance(outputs, list | tuple):
+        return data
+    try:
+        read = [with_modality(spec) if isinstance(spec, Mapping) else spec for spec in outputs]
+    except InputError as error:
+        raise ValueError(f"{error.what}; {error.next}" if error.next else error.what) from error
+    return {**data, "outputs": read}
 
 
 def _checked_contract(contract: Contract, info: ValidationInfo) -> Contract:
@@ -170,6 +179,8 @@ class Recipe(Data):
         train: the settings of `edgegan train`, which checks them.
         profiles: overrides by stage name, "quality" or "latency".
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     schema_version: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=NAME)

@@ -1,28 +1,22 @@
-"""`edgegan generate`: make images with a bundle."""
+"""`edgegan generate`: make samples with a bundle."""
 
 from __future__ import annotations
 
-import io
 import os
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
-import numpy as np
 import typer
 
 from edgegan.cli.console import say, say_json
 from edgegan.errors import EngineFallback, InputError, StorageError
-from edgegan.files import write_bytes
 from edgegan.runtime import Contract, Generator
-from edgegan.runtime.contract import Arrays
-from edgegan.runtime.grid import image_grid, write_png
+from edgegan.runtime.modality import files
 
 if TYPE_CHECKING:
     from edgegan.runtime.engine_choice import EngineName
-
-_SUFFIXES = (".png", ".npz", ".npy")
 
 
 def generate(
@@ -43,18 +37,18 @@ def generate(
         ),
     ] = False,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="FILE.png: the images as a grid. FILE.npz: all outputs by name. FILE.npy: the only output."
+            help="FILE.png: pictures in a grid. FILE.wav, .gif, .csv: sound, video, series. FILE.npz: all "
+            "outputs by name. FILE.npy: the only output. By default what suits the generator, as grid.png."
         ),
-    ] = Path("grid.png"),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file where there is one.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:
     """Make samples with BUNDLE and write them to a file. The same seed gives the same samples."""
-    _check(out, bundle, overwrite)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallback)
         loaded = Generator.load(bundle, engine=cast("EngineName", engine), trust_engines=trust_engines)
@@ -62,16 +56,20 @@ def generate(
         for note in generator.engine_notes:
             say(f"note: {note}", errors=True)
         labels = _labels(generator.contract, label)
+        target = out or Path(files.default_name(generator.contract))
+        _check(files.paths(target, generator.contract, n), bundle, overwrite)
         started = time.perf_counter()
         outputs = generator.outputs(n, seed, **labels)
         seconds = time.perf_counter() - started
-        _write(out, outputs, generator.contract)
+        written = files.write(target, outputs, generator.contract)
         ran = generator.engine.name
     if not json:
-        say(f"wrote {n} samples to {out} ({ran}, {seconds:.2f} s)")
+        last = f" to {written[-1]}" if len(written) > 1 else ""
+        say(f"wrote {n} samples to {written[0]}{last} ({ran}, {seconds:.2f} s)")
         return
     made = {
-        "out": str(out),
+        "out": str(target),
+        "files": list(map(str, written)),
         "n": n,
         "seed": seed,
         "label": label,
@@ -85,21 +83,16 @@ def generate(
     say_json(made)
 
 
-def _check(out: Path, bundle: Path, overwrite: bool) -> None:
-    if out.suffix not in _SUFFIXES:
-        raise InputError(
-            f"cannot write {out.suffix or 'a file without a suffix'}",
-            where=str(out),
-            next=f"give --out a name that ends in {', '.join(_SUFFIXES)}",
-        )
-    if bundle.resolve() in out.resolve().parents:
-        raise InputError(
-            "a bundle holds what made it, and nothing else", where=str(out), next="give another --out"
-        )
-    if os.path.lexists(out) and not (overwrite and out.is_file()):
-        raise StorageError(
-            "there is a file of this name", where=str(out), next="give another --out, or --overwrite"
-        )
+def _check(targets: list[Path], bundle: Path, overwrite: bool) -> None:
+    for out in targets:
+        if bundle.resolve() in out.resolve().parents:
+            raise InputError(
+                "a bundle holds what made it, and nothing else", where=str(out), next="give another --out"
+            )
+        if os.path.lexists(out) and not (overwrite and out.is_file()):
+            raise StorageError(
+                "there is a file of this name", where=str(out), next="give another --out, or --overwrite"
+            )
 
 
 def _labels(contract: Contract, label: int | None) -> dict[str, int]:
@@ -113,23 +106,3 @@ def _labels(contract: Contract, label: int | None) -> dict[str, int]:
             next="leave --label out, or call edgegan.runtime.Generator with labels by name",
         )
     return {names[0]: label}
-
-
-def _write(out: Path, outputs: Arrays, contract: Contract) -> None:
-    if out.suffix == ".png":
-        images = [outputs[spec.name] for spec in contract.outputs if spec.layout == "CHW"]
-        if not images:
-            raise InputError("the generator makes no images", where=str(out), next="give --out FILE.npz")
-        write_png(out, image_grid(images[0]))
-        return
-    content = io.BytesIO()
-    if out.suffix == ".npz":
-        arrays: dict[str, Any] = dict(outputs)
-        np.savez(content, **arrays)
-    elif len(outputs) == 1:
-        np.save(content, next(iter(outputs.values())), allow_pickle=False)
-    else:
-        raise InputError(
-            f"the generator has {len(outputs)} outputs", where=str(out), next="give --out FILE.npz"
-        )
-    write_bytes(out, content.getvalue())

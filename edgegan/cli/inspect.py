@@ -57,7 +57,7 @@ def inspect(
         say(f"takes   {spec.name}: {spec.dtype} {_shape(spec.shape)}, {spec.sample.kind}")
     for spec in manifest.contract.outputs:
         low, high = spec.range
-        say(f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.layout}".rstrip())
+        say(f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.modality.kind}")
     for artifact in manifest.artifacts:
         chosen = "  (default)" if artifact.name == manifest.default else ""
         size = manifest.files[artifact.file].bytes

@@ -13,7 +13,7 @@ from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Contract, to_uint8
+from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.registry import open_artifact
 
 PERFECT_DB = 200.0
@@ -30,7 +30,7 @@ def agreement(
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
 
-    Where an output is uint8 in the file, the module's is made so by `to_uint8`.
+    Where an output is uint8 in the file, the module's is encoded in the same way.
 
     Returns:
         `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak
@@ -51,7 +51,7 @@ def agreement(
             for spec, result in zip(contract.outputs, results, strict=True):
                 expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
                 if got.dtype == np.uint8:
-                    expected, width = to_uint8(expected, spec.range), 255.0
+                    expected, width = spec.modality.encode(expected, spec), 255.0
                 if got.shape != expected.shape or not np.isfinite(got).all():
                     worst |= {"finite": False, "max_difference": None, "psnr_db": None}
                     return worst

@@ -229,7 +229,8 @@ def export_onnx(
         contract: names and shapes of the inputs and outputs.
         path: the file to write; it appears whole or not at all.
         precision: "fp16" computes in float16 between float32 inputs and outputs.
-        uint8_output: image outputs are uint8 (N, H, W, C), as `edgegan.runtime.contract.to_uint8` makes them.
+        uint8_output: outputs that a file can encode itself are uint8: images (N, H, W, C), as
+            `edgegan.runtime.modality` makes them.
         opset: the ONNX operator set, 18 or later.
 
     Raises:

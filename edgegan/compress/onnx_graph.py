@@ -91,9 +91,10 @@ def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
 
 
 def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
-    """Return `model` with every CHW image output as uint8 (N, H, W, C), under the same name.
+    """Return `model` with every output that a file can encode as its modality's uint8 `levels`, as images as
+    (N, H, W, C), under the same name.
 
-    The arithmetic is that of `edgegan.runtime.contract.to_uint8`: scale, clip to 0..255, round half to even.
+    The arithmetic is that of `edgegan.runtime.modality`: scale, clip to 0..255, round half to even.
     An output that is uint8 already stays as it is.
     """
     changed = onnx.ModelProto()
@@ -101,7 +102,8 @@ def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.Model
     graph = changed.graph
     for spec in contract.outputs:
         output = next(value for value in graph.output if value.name == spec.name)
-        if spec.layout != "CHW" or output.type.tensor_type.elem_type == TensorProto.UINT8:
+        levels = spec.modality.levels(spec)
+        if levels is None or output.type.tensor_type.elem_type == TensorProto.UINT8:
             continue
         source = f"{spec.name}_float"
         for node in graph.node:
@@ -119,7 +121,7 @@ def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.Model
             ("Mul", [named["scale"]], {}),
             ("Clip", [named["zero"], named["full"]], {}),
             ("Round", [], {}),
-            ("Transpose", [], {"perm": [0, 2, 3, 1]}),
+            ("Transpose", [], {"perm": levels.order}),
             ("Cast", [], {"to": TensorProto.UINT8}),
         ]
         for position, (operator, operands, attributes) in enumerate(steps):
@@ -129,9 +131,8 @@ def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.Model
                 helper.make_node(operator, [source, *operands], [target], name=f"node_{target}", **attributes)
             )
             source = target
-        channels, height, width = spec.shape
         batch = output.type.tensor_type.shape.dim[0].dim_param
         output.CopyFrom(
-            helper.make_tensor_value_info(spec.name, TensorProto.UINT8, [batch, height, width, channels])
+            helper.make_tensor_value_info(spec.name, TensorProto.UINT8, [batch, *levels.shape(spec.shape)])
         )
     return changed

@@ -27,6 +27,7 @@ from edgegan.measure.machine import machine
 from edgegan.reading import Unreadable, read_json, read_npz
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
+from edgegan.runtime.modality import Image
 from edgegan.version import __version__
 
 SAMPLES_WITHOUT_QUALITY = 1000
@@ -213,7 +214,9 @@ class Evaluation:
             cache = self._cache("quality", self._quality_key(model))
             samples = self.run_folder / "samples" / f"{model.name}.npz"
             content = _measured_before(cache, _QUALITY)
-            if content is None or not (self.contract.outputs[0].layout != "CHW" or _is_npz(samples)):
+            if content is None or not (
+                not isinstance(self.contract.outputs[0].modality, Image) or _is_npz(samples)
+            ):
                 base = index * self.samples
                 content = self._quality(
                     model, samples, lambda done, _, base=base: progress(base + done, total)

@@ -19,8 +19,9 @@ from edgegan.measure.paired import psnr, ssim
 from edgegan.measure.precision_recall import precision_recall
 from edgegan.measure.statistics import Interval, bootstrap
 from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
-from edgegan.runtime.contract import Contract, to_uint8
+from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.registry import open_artifact
+from edgegan.runtime.modality import Image
 
 KEPT_BYTES = 256 << 20
 """Outputs beyond this are not kept for the paired metrics, which then rest on fewer samples."""
@@ -72,7 +73,7 @@ def batch_size(contract: Contract) -> int:
 
 def paired_samples(contract: Contract, samples: int) -> int:
     """Return how many of `samples` outputs the paired metrics compare."""
-    width = 1 if contract.outputs[0].layout == "CHW" else 4
+    width = 1 if isinstance(contract.outputs[0].modality, Image) else 4
     return min(samples, max(2, KEPT_BYTES // (width * math.prod(contract.outputs[0].shape))))
 
 
@@ -105,8 +106,8 @@ def collect(
             output = loaded(inputs)[spec.name]
             if not np.isfinite(output).all():
                 raise DataError(f"the output {spec.name!r} holds NaN or infinity", where=place)
-            if spec.layout == "CHW":
-                images = to_uint8(output, spec.range)
+            if isinstance(spec.modality, Image):
+                images = spec.modality.encode(output, spec)
                 kept.append(images[: max(0, keep - done)])
                 if extractor is not None:
                     features.append(extractor(images))

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegan.measure.memory import peak_rss_mib
-from edgegan.runtime.contract import Arrays, Contract, to_uint8
+from edgegan.runtime.contract import Arrays, Contract
 
 COMMAND = (sys.executable, "-m", "edgegan.measure.worker")
 PATIENCE_S = 120.0
@@ -156,8 +156,7 @@ class _Bench:
 
     def _convert(self, outputs: Arrays) -> None:
         for output in self._contract.outputs:
-            if output.layout == "CHW":
-                to_uint8(outputs[output.name], output.range)
+            output.modality.encode(outputs[output.name], output)
 
 
 def _switches() -> int:

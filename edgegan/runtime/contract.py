@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import InitVar, asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.runtime import modality
+from edgegan.runtime.modality import Modality
+from edgegan.runtime.modality.registry import LAYOUTS
 from edgegan.runtime.safe_filenames import is_safe
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
@@ -69,13 +72,34 @@ class Input:
 class Output:
     """An output: `shape` is that of one sample, without the batch axis; `range` its lowest and highest value.
 
-    `layout` is "CHW" for images (1 or 3 channels), or "" for anything else.
+    `modality` is what it is, an image by default. `layout` is the older way to say it: "CHW" for images, ""
+    for plain tensors.
     """
 
     name: str
     shape: tuple[int, ...]
     range: tuple[float, float] = (-1.0, 1.0)
-    layout: Literal["CHW", ""] = "CHW"
+    layout: InitVar[Literal["CHW", ""] | None] = None
+    modality: Modality = LAYOUTS["CHW"]
+
+    def __post_init__(self, layout: str | None) -> None:
+        if layout is None:
+            return
+        if not isinstance(layout, str) or layout not in LAYOUTS:
+            raise InputError(
+                f"{self.name!r}: layout {layout!r:.40} is not 'CHW' (images) or '' (anything else)",
+                next="say what else it is with `modality`",
+            )
+        object.__setattr__(self, "modality", LAYOUTS[layout])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the output as plain data, fit for JSON."""
+        return {
+            "name": self.name,
+            "shape": self.shape,
+            "range": self.range,
+            **modality.spelled(self.modality),
+        }
 
 
 @dataclass(frozen=True)
@@ -229,11 +253,22 @@ class Contract:
         if len(set(sizes.values())) != 1 or 0 in sizes.values():
             raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
 
+    def only_output(self, kind: type[Modality]) -> Output:
+        """Return the contract's output, where it has one alone and that is of the modality `kind`.
+
+        Raises:
+            InputError: there are others.
+        """
+        if len(self.outputs) != 1 or not isinstance(self.outputs[0].modality, kind):
+            given = ", ".join(f"{spec.name!r} ({spec.modality.kind})" for spec in self.outputs)
+            raise InputError(f"this needs a generator whose only output is of {kind.kind}, not {given}")
+        return self.outputs[0]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain data, fit for JSON; None and the newest streams are left out."""
         sides = {
-            side: tuple(asdict(spec, dict_factory=_without_nones) for spec in specs)
-            for side, specs in (("inputs", self.inputs), ("outputs", self.outputs))
+            "inputs": tuple(asdict(spec, dict_factory=_without_nones) for spec in self.inputs),
+            "outputs": tuple(spec.to_dict() for spec in self.outputs),
         }
         return sides if self.streams == NEWEST else {"streams": self.streams, **sides}
 
@@ -313,7 +348,24 @@ def _input(data: Mapping[str, Any]) -> Input:
 
 def _output(data: Mapping[str, Any]) -> Output:
     low, high = data.get("range", (-1.0, 1.0))
-    return Output(**{**data, "shape": tuple(data["shape"]), "range": (low, high)})
+    given = with_modality(data)
+    return Output(**{**given, "shape": tuple(data["shape"]), "range": (low, high)})
+
+
+def with_modality(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an output's entry with its `modality` read, where it has one.
+
+    Raises:
+        InputError: there is no such modality, its parameters do not fit, or there is a `layout` as well.
+    """
+    if "modality" not in data:
+        return dict(data)
+    if "layout" in data:
+        raise InputError(f"{data.get('name')!r:.80}: an output has a modality or a layout, not both")
+    try:
+        return {**data, "modality": modality.read(data["modality"])}
+    except InputError as error:
+        raise InputError(f"{data.get('name')!r:.80}: {error.what}", next=error.next) from error
 
 
 def _validate_input(spec: Input) -> None:
@@ -351,10 +403,7 @@ def _validate_file(name: str, sample: Sample) -> None:
 def _validate_output(spec: Output) -> None:
     if not _is_range(*spec.range):
         raise InputError(f"{spec.name!r}: range {spec.range} must be two finite numbers, lowest first")
-    if spec.layout not in ("CHW", ""):
-        raise InputError(f"{spec.name!r}: layout {spec.layout!r} is not 'CHW' (images) or '' (anything else)")
-    if spec.layout == "CHW" and (len(spec.shape) != 3 or spec.shape[0] not in (1, 3)):
-        raise InputError(f"{spec.name!r}: layout CHW needs shape (1 or 3, height, width), not {spec.shape}")
+    spec.modality.check(spec)
 
 
 def _is_integer(value: Any) -> TypeGuard[int]:
@@ -381,24 +430,3 @@ def whole(value: Any, what: str, least: int) -> int:
             f"{what} must be {'a whole number, ' if number is None else ''}{least} or more, not {value!r:.40}"
         )
     return int(number)
-
-
-def to_uint8(images: NDArray[Any], value_range: Sequence[float]) -> NDArray[np.uint8]:
-    """Map float NCHW images of `value_range` to uint8 NHWC, rounding half to even.
-
-    Values past the range are clipped. Images that are uint8 (N, H, W, C) already pass through.
-
-    Raises:
-        InputError: a value is NaN or infinite.
-    """
-    if images.dtype == np.uint8:
-        return images
-    if not np.isfinite(images).all():
-        raise InputError(
-            "the images hold NaN or infinity",
-            next="check the model's weights; in FP16, a value past 65504 overflows",
-        )
-    low, high = value_range
-    clipped = np.clip(images.astype(np.float32), np.float32(low), np.float32(high))
-    scaled = (clipped - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.ascontiguousarray(np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1))

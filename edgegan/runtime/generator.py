@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime.bundle import Bundle
-from edgegan.runtime.contract import Arrays, Contract, Output, to_uint8, whole
+from edgegan.runtime.contract import Arrays, Contract, Output, whole
 from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.given import as_input, rows, warn_of_range
 
@@ -99,8 +99,9 @@ class Generator:
                 and `OutOfRange` warns of those that are far from all that the contract draws.
 
         Returns:
-            The only output, or a dictionary of all outputs by name. An image is uint8 (n, height, width,
-            channels); any other output is float32 (n, *shape).
+            The only output, or a dictionary of all outputs by name, each encoded as its modality says: an
+            image is uint8 (n, height, width, channels), audio int16 (n, samples, channels), video uint8 (n,
+            frames, height, width, channels), a class map and tokens int32 ids, all else float32 (n, *shape).
 
         Raises:
             InputError: the arguments do not fit the contract.
@@ -160,28 +161,16 @@ class Generator:
 
 
 def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
-    if array.shape not in [(n, *shape) for shape in _shapes(spec, array.dtype.name)]:
+    if array.shape not in [(n, *shape) for shape in spec.modality.shapes(spec, array.dtype.name)]:
         raise ModelError(
             f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says",
             where=f"output {spec.name!r}",
             next="export the model with the contract's shapes and a free batch axis (N)",
         )
-    if spec.layout != "CHW":
-        return array.astype(np.float32)
     try:
-        return to_uint8(array, spec.range)
+        return spec.modality.encode(array, spec)
     except InputError as error:
         raise ModelError(error.what, where=f"output {spec.name!r}", next=error.next) from error
-
-
-def _shapes(spec: Output, dtype: str) -> list[tuple[int, ...]]:
-    """Return the shapes that one sample of an output of this dtype may have."""
-    if spec.layout != "CHW":
-        return [spec.shape]
-    channels, height, width = spec.shape
-    if dtype == "uint8":
-        return [(height, width, channels)]
-    return [spec.shape] if dtype.startswith("float") else []
 
 
 def _check_ports(engine: Engine, contract: Contract) -> None:
@@ -205,7 +194,7 @@ def _check_ports(engine: Engine, contract: Contract) -> None:
             )
     for spec in contract.outputs:
         port = engine.outputs[spec.name]
-        if not any(_fits(port, shape) for shape in _shapes(spec, port.dtype)):
+        if not any(_fits(port, shape) for shape in spec.modality.shapes(spec, port.dtype)):
             raise ModelError(
                 f"the model's output {spec.name!r} is {port.dtype} {_text(port.shape)}, "
                 f"the contract's {_text((None, *spec.shape))}",

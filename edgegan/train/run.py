@@ -13,6 +13,7 @@ from edgegan.errors import RecipeError
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
+from edgegan.runtime.modality import Image
 from edgegan.train.data import read_images
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import Scorer, TeacherTraining
@@ -68,7 +69,7 @@ def train_teacher(
             build_module(read.model, read.folder),
             build_module(read.discriminator, read.folder),
             read.contract,
-            read_images(source, read.contract.outputs[0].shape),  # pyright: ignore[reportArgumentType]
+            read_images(source, read.contract.only_output(Image).shape),  # pyright: ignore[reportArgumentType]
             settings,
             Path(folder),
             seed=read.seed,

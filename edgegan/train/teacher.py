@@ -27,8 +27,9 @@ from edgegan.interrupts import held_back
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.reading import Unreadable, parse_json, read_text
-from edgegan.runtime.contract import Contract, to_uint8
+from edgegan.runtime.contract import Contract
 from edgegan.runtime.grid import image_grid, write_png
+from edgegan.runtime.modality import Image
 from edgegan.train.board import open_board
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
@@ -99,7 +100,7 @@ class TeacherTraining:
         }
         self.state = folder / "state.safetensors"
         self.step = load_state(self.state, self.holders) if self.state.exists() else 0
-        self._low, self._high = contract.outputs[0].range
+        self._image = contract.only_output(Image)
         self._images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
         self._labels = torch.from_numpy(data.labels)
         if cuda:
@@ -168,7 +169,7 @@ class TeacherTraining:
         inputs = [torch.from_numpy(array) for array in self.contract.sample(count, seed).values()]
         for start in range(0, count, batch):
             parts = (x[start : start + batch].to(self.fabric.device) for x in inputs)
-            yield to_uint8(self.ema(*parts).float().cpu().numpy(), (self._low, self._high))
+            yield self._image.modality.encode(self.ema(*parts).float().cpu().numpy(), self._image)
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.steps
@@ -235,7 +236,8 @@ class TeacherTraining:
     def _real(self) -> tuple[Tensor, Tensor]:
         index = torch.randint(0, len(self._images), (self.settings.batch,), device=self._images.device)
         images = self._images[index].to(self.fabric.device).float() / 255
-        images = images * (self._high - self._low) + self._low
+        low, high = self._image.range
+        images = images * (high - low) + low
         if self.settings.flip:
             mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
@@ -296,7 +298,7 @@ def _step(line: str) -> float:
 
 
 def _check(contract: Contract, data: LabelledImages) -> None:
-    channels, height, width = contract.outputs[0].shape
+    channels, height, width = contract.only_output(Image).shape
     if data.images.shape[1:] != (height, width, channels):
         raise DataError(
             f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}"

@@ -67,6 +67,7 @@ def test_json_says_what_was_made(bundle: Path, tmp_path: Path) -> None:
     assert 0 < made.pop("seconds") < 10
     assert made == {
         "out": str(out),
+        "files": [str(out)],
         "n": 2,
         "seed": 0,
         "label": None,

@@ -14,8 +14,9 @@ from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import InputError, ModelError, ProofError, StageError
 from edgegan.models.resnet import Generator
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Contract, Input, Output, Sample, to_uint8
+from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.modality.image import to_uint8
 
 CONTRACT = Contract(
     (Input("z", (6,)), Input("label", (), "int64", Sample("labels", classes=5))),

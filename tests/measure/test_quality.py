@@ -14,7 +14,8 @@ from edgegan.measure import quality
 from edgegan.measure.features import Reference
 from edgegan.measure.fid import Statistics, fid
 from edgegan.measure.paired import psnr
-from edgegan.runtime.contract import Contract, Input, Output, Sample, to_uint8
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.runtime.modality.image import to_uint8
 
 onnx = pytest.importorskip("onnx", reason="needs onnx, to make a model")
 helper = onnx.helper

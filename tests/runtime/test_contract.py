@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from edgegan.errors import InputError
 from edgegan.runtime import Contract
-from edgegan.runtime.contract import Input, Output, Sample, to_uint8
+from edgegan.runtime.contract import Input, Output, Sample
+from edgegan.runtime.modality.image import to_uint8
 
 shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 ordered = st.tuples(st.floats(-1e3, 1e3, width=32), st.floats(0.125, 1e3, width=32)).map(

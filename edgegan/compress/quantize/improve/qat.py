@@ -93,8 +93,8 @@ class FakeQuantized(nn.Module):
 
 
 def to_levels(x: Tensor, spec: Output) -> Tensor:
-    """Round an image (N, C, H, W) to the 256 levels of its range; gradients pass straight through there."""
-    if spec.layout != "CHW":
+    """Round what is encoded as levels, as images are, to those of its range; gradients pass through there."""
+    if spec.modality.levels(spec) is None:
         return x
     low, high = spec.range
     step = (high - low) / 255
