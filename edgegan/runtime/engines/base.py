@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgegan.errors import InputError, ModelError
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Arrays
+from edgegan.runtime.engines.layer_times import LayerTime
 
 if TYPE_CHECKING:
     from edgegan.runtime.manifest import EngineEntry
@@ -39,6 +40,13 @@ class Engine(ABC):
     @abstractmethod
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Run one batch."""
+
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """Return what each layer took in the calls so far, of an engine that was opened to be profiled.
+
+        Later calls are not told. Nothing where the engine does not tell of its layers.
+        """
+        return ()
 
     @abstractmethod
     def close(self) -> None:
@@ -104,6 +112,8 @@ class Options:
     """Of the CPU, within an operator; by default one for each processor that this process may use."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Input to the shape of one sample, for engines that are built for fixed shapes."""
+    profiled: bool = False
+    """Keep what each layer takes, for `Engine.layer_times`. A call then takes a little longer."""
 
 
 class EngineKind(ABC):

@@ -16,6 +16,7 @@ from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port, fitted
+from edgegan.runtime.engines.layer_times import LayerTime, openvino_times
 from edgegan.runtime.onnx_file import names
 
 _TELEMETRY = "openvino_telemetry"
@@ -46,7 +47,7 @@ class OpenVino(EngineKind):
 
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         """Load an artifact; one that was written for another engine runs as this one takes its Q/DQ."""
-        return OpenVinoEngine(content, threads=options.threads)
+        return OpenVinoEngine(content, threads=options.threads, profiled=options.profiled)
 
 
 class OpenVinoEngine(Engine):
@@ -57,6 +58,7 @@ class OpenVinoEngine(Engine):
     Args:
         model: a file, or the bytes of one. Bytes cannot refer to tensors in other files.
         threads: of the engine; by default one for each processor that this process may use.
+        profiled: as `Options` says.
 
     Raises:
         MissingDependency: openvino is not installed.
@@ -64,7 +66,7 @@ class OpenVinoEngine(Engine):
         InputError: `threads` is less than 1.
     """
 
-    def __init__(self, model: Path | bytes, *, threads: int | None = None) -> None:
+    def __init__(self, model: Path | bytes, *, threads: int | None = None, profiled: bool = False) -> None:
         try:
             openvino = _module()
         except ImportError as error:
@@ -77,6 +79,7 @@ class OpenVinoEngine(Engine):
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads or processors(),
             "INFERENCE_PRECISION_HINT": "f32",
+            "PERF_COUNT": profiled,
         }
         try:
             inputs, outputs = names(model.read_bytes() if isinstance(model, Path) else model)
@@ -95,6 +98,7 @@ class OpenVinoEngine(Engine):
         self._compiled: Any = compiled
         self._places = [compiled.output(name) for name in outputs]
         self._one_at_a_time = Lock()
+        self._profiles: list[Any] | None = [] if profiled else None
         self.name = f"openvino {_version(openvino)} CPU"
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -110,11 +114,17 @@ class OpenVinoEngine(Engine):
         try:
             with self._one_at_a_time:
                 results = self._request.infer(arrays, share_inputs=True)
+                if self._profiles is not None:
+                    self._profiles.append(self._request.profiling_info)
                 return {name: results[place] for name, place in zip(self.outputs, self._places)}
         except Exception as error:  # as above
             raise ModelError(
                 f"openvino cannot run the model on these inputs: {_reason(error)}", where=self._where
             ) from error
+
+    def layer_times(self) -> tuple[LayerTime, ...]:
+        """Return what each layer of the compiled model took, in the order that the plugin names them."""
+        return openvino_times(self._profiles or [])
 
     def close(self) -> None:
         """Free the model; the engine cannot be called again."""
