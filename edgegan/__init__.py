@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         StorageError,
         UserError,
     )
+    from edgegan.init.recipe import Initialized, init_recipe
+    from edgegan.init.stored import store_pictures
     from edgegan.measure.latency import Latency, measure_latency
     from edgegan.recipe import Recipe
     from edgegan.report import write_report
@@ -77,6 +79,8 @@ _HOMES = {
         "StorageError",
         "UserError",
     ),
+    "edgegan.init.recipe": ("Initialized", "init_recipe"),
+    "edgegan.init.stored": ("store_pictures",),
     "edgegan.measure.latency": ("Latency", "measure_latency"),
     "edgegan.recipe": ("Recipe",),
     "edgegan.report": ("write_report",),
@@ -107,6 +111,7 @@ __all__ = [
     "Finding",
     "Follower",
     "Generator",
+    "Initialized",
     "Input",
     "InputError",
     "Latency",
@@ -133,9 +138,11 @@ __all__ = [
     "__version__",
     "build_engines",
     "compress_generator",
+    "init_recipe",
     "lint",
     "load_module",
     "measure_latency",
+    "store_pictures",
     "targets",
     "train_features",
     "train_teacher",

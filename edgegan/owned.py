@@ -94,6 +94,27 @@ class HeldFolder:
                     (self.folder / folder).rmdir()
 
 
+def fresh(folder: str | Path, *, apart: Iterable[Path] = ()) -> Path:
+    """Return the real path of a folder that is absent or empty.
+
+    Args:
+        folder: to be written as a whole.
+        apart: the user's own files and folders, which must not lie in it.
+
+    Raises:
+        StorageError: it is in use.
+    """
+    root = _checked(folder, apart)
+    with storage_errors(root):
+        if os.path.lexists(root) and (not root.is_dir() or any(root.iterdir())):
+            raise StorageError(
+                "the folder is in use",
+                where=str(root),
+                next=f"{_ELSEWHERE}; one that is absent or empty will do",
+            )
+    return root
+
+
 @contextmanager
 def held(
     folder: str | Path, kind: str, *, apart: Iterable[Path] = (), adopt: bool = False

@@ -24,6 +24,10 @@ from edgegan.interrupts import raised
 from edgegan.version import __version__
 
 VERBS = {
+    "init": (
+        "init",
+        "Write a recipe for your own network. Runs FILE.py, in a process under limits of time and memory.",
+    ),
     "compress": ("compress", "Compress a recipe's generator, measure the result and bundle it."),
     "lint": ("lint", "Say what will not prune, quantize or deploy well, before any training."),
     "report": ("report", "Write RUN/report.html: what a run achieved, on one page that needs no network."),

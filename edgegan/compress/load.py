@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgegan.compress import torchscript
-from edgegan.compress.weights import find, make_plain
+from edgegan.compress.weights import entries, find, is_average, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
 from edgegan.reading import Unreadable, check_plain, refusing
 from edgegan.recipe import ModelSpec
@@ -54,7 +54,7 @@ def load_module(spec: ModelSpec, folder: Path, say: Callable[[str], None] = lamb
     """
     module = build_module(spec, folder)
     file = folder / spec.checkpoint
-    _load_weights(module, _chosen(_read(file), spec, file, module, say), file)
+    _load_weights(module, _chosen(read_checkpoint(file), spec, file, module, say), file)
     return module.eval().requires_grad_(False)
 
 
@@ -65,7 +65,7 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
         ModelError: the module cannot be imported, found or called, or is not an `nn.Module`. Only subclasses
             of `nn.Module` and functions of the recipe's own files are ever called.
     """
-    make = _find(spec, folder)
+    make = find_callable(spec, folder)
     try:
         module = make(**spec.arguments)
     except Exception as error:
@@ -86,13 +86,18 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
     return module.cpu()
 
 
-def _find(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
+def find_callable(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
+    """Return what `spec` names: a class of `nn.Module`, or a function of the recipe's own files; not called.
+
+    Raises:
+        ModelError: its file cannot be imported, or it is nothing of the kind.
+    """
     source, _, name = spec.callable.rpartition(":")
     if source.partition(".")[0] in sys.stdlib_module_names and not source.endswith(".py"):
         raise ModelError(
             f"{source} is a module of Python's own, and holds no torch.nn.Module", where=spec.callable
         )
-    with _on_path(folder):
+    with _on_path(folder), _on_path((folder / source).parent if source.endswith(".py") else folder):
         try:
             module = (
                 _import_file(folder / source) if source.endswith(".py") else importlib.import_module(source)
@@ -180,7 +185,12 @@ def _signature(make: Callable[..., Any]) -> str:
         return "other arguments"
 
 
-def _read(file: Path) -> Any:
+def read_checkpoint(file: Path) -> Any:
+    """Return what a checkpoint holds: `.safetensors`, what `torch.save` wrote, or a TorchScript archive.
+
+    Raises:
+        CheckpointError: it is absent, damaged, or needs pickle.
+    """
     if not file.exists():
         raise CheckpointError("the checkpoint is missing", where=str(file), next=WHOLE)
     with refusing(CheckpointError, "the checkpoint cannot be read", where=str(file), next=WHOLE):
@@ -235,7 +245,7 @@ def _chosen(
     else:
         given = _select(content, spec.model_copy(update={"prefix": ""}), file)
         found = find(given, module, prefix=spec.prefix, exact=True)
-    best = [one for one in found if "ema" in one.entry.lower()] if len(found) > 1 else found
+    best = [one for one in found if is_average(one.entry)] if len(found) > 1 else found
     if not found:
         return _select(content, spec, file)
     if len(best) != 1:
@@ -261,24 +271,25 @@ def _select(content: Any, spec: ModelSpec, file: Path) -> dict[str, Tensor]:
         content = {name: value for name, value in content.items() if isinstance(name, str)}
     if spec.key is not None:
         keys = list(content) if isinstance(content, Mapping) else []
-        if spec.key not in keys:
+        nested = dict(entries(content))
+        if spec.key not in keys and spec.key not in nested:
             raise CheckpointError(
                 f"the checkpoint has no entry {spec.key!r}{did_you_mean(spec.key, keys)}",
                 where=str(file),
                 next=f"its entries are: {some(keys)}",
             )
-        content = content[spec.key]
+        content = content[spec.key] if spec.key in keys else nested[spec.key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        entries = (
+        holding = (
             [str(k) for k, v in content.items() if isinstance(v, Mapping)]
             if isinstance(content, Mapping)
             else []
         )
         raise CheckpointError(
-            "the checkpoint holds more than weights" if entries else "the checkpoint holds no named weights",
+            "the checkpoint holds more than weights" if holding else "the checkpoint holds no named weights",
             where=str(file),
-            next=f"name the entry with the weights in the recipe, as in `key: {entries[0]}`"
-            if entries
+            next=f"name the entry with the weights in the recipe, as in `key: {holding[0]}`"
+            if holding
             else "save the module's state_dict(), as in torch.save(module.state_dict(), FILE)",
         )
     weights = {str(name): value for name, value in content.items()}

@@ -15,6 +15,8 @@ from edgegan.compress.structure import parametrized, plain_copy, remove_parametr
 Weights = dict[str, Tensor]
 DEEPEST = 4
 """How deep entries are looked for in a checkpoint of a whole training."""
+AVERAGED = re.compile(r"ema|avg|averag|shadow|swa(?![a-z])")
+IN_ORDER = "its names are not the module's: the weights were taken in order, by their kinds and shapes"
 FORMS = (
     (r"(.*?)parametrizations\.(\w+)\.original1", ("original0",), "weight norm"),
     (r"(.*?)parametrizations\.(\w+)\.original", ("0._u", "0._v"), "spectral norm"),
@@ -38,20 +40,29 @@ def find(content: object, module: nn.Module, *, prefix: str = "", exact: bool = 
     """Return each way in which the checkpoint's `content` fits `module`; the best first.
 
     Looked at are all its entries, and every prefix of their names, unless it is `exact`: then `content` is
-    the entry, and `prefix` its prefix. Of several entries, that of averaged weights (EMA) comes first.
+    the entry, and `prefix` its prefix. Of several entries, that of averaged weights (EMA) comes first. Where
+    none fits by its names, weights of the module's kinds and shapes in the module's order are taken.
     """
     named = {key for model in (module, plain_copy(module)) for key in model.state_dict()}
-    found = []
-    for entry, weights in [("", content)] if exact else _entries(content):
+    all_entries = [("", content)] if exact else list(entries(content))
+    found, ordered = [], []
+    for entry, weights in all_entries:
         if not isinstance(weights, Mapping):
             continue
-        prefixes = [prefix] if exact else sorted(_prefixes(list(weights), named), key=len)
+        prefixes = [prefix] if exact else sorted(prefixes_of(list(weights), named), key=len)
         for each in prefixes:
             own = {name[len(each) :]: value for name, value in weights.items() if name.startswith(each)}
             if (fit := fitted(own, module)) is not None:
                 found.append(Found(fit.weights, entry, each, fit.plain, fit.said))
                 break
-    return sorted(found, key=lambda one: "ema" not in one.entry.lower())
+            if each == prefix and (renamed := _in_order(own, module)) is not None:
+                ordered.append(Found(renamed, entry, each, False, (IN_ORDER,)))
+    return sorted(found or ordered, key=lambda one: not is_average(one.entry))
+
+
+def is_average(entry: str) -> bool:
+    """Tell whether an entry's name says that it holds averaged weights."""
+    return AVERAGED.search(entry.lower()) is not None
 
 
 def fitted(weights: Weights, module: nn.Module) -> Found | None:
@@ -72,17 +83,18 @@ def make_plain(module: nn.Module) -> None:
     remove_parametrizations(module)
 
 
-def _entries(content: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Weights]]:
+def entries(content: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, Weights]]:
+    """Yield each mapping in a checkpoint that holds tensors, by its keys joined with dots."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if tensors:
         yield name, tensors
     for key, value in content.items():
-        yield from _entries(value, f"{name}.{key}" if name else str(key), depth + 1)
+        yield from entries(value, f"{name}.{key}" if name else str(key), depth + 1)
 
 
-def _prefixes(names: Sequence[str], named: set[str]) -> set[str]:
+def prefixes_of(names: Sequence[str], named: set[str]) -> set[str]:
     """Return what stands before the module's names: before one that is there, in any of its forms."""
     wanted = {re.sub(r"_orig$|_[gvu]$|parametrizations\.(\w+)\.original1?$", r"\1", name) for name in named}
     found = {""}
@@ -100,6 +112,19 @@ def _fits(weights: Weights, module: nn.Module) -> bool:
     missing = [key for key in expected if key not in weights and not key.endswith("num_batches_tracked")]
     same = all(key in expected and expected[key].shape == value.shape for key, value in weights.items())
     return not missing and same
+
+
+def _in_order(weights: Weights, module: nn.Module) -> Weights | None:
+    """Return `weights` under the module's names, where both have the same kinds and shapes in one order."""
+    wanted = [item for item in module.state_dict().items() if not item[0].endswith("num_batches_tracked")]
+    given = [item for item in weights.items() if not item[0].endswith("num_batches_tracked")]
+    if len(wanted) != len(given) or parametrized(module):
+        return None
+    same = all(
+        name.rpartition(".")[2] == other.rpartition(".")[2] and value.shape == tensor.shape
+        for (name, value), (other, tensor) in zip(wanted, given)
+    )
+    return {name: value for (name, _), (_, value) in zip(wanted, given)} if same else None
 
 
 def _plain(weights: Weights, module: nn.Module) -> tuple[Weights, list[str]]:

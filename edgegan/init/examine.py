@@ -1,0 +1,227 @@
+"""A network tried out: what it takes and gives, where that rests on guesses, and in what it is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from edgegan.init.bounds import Bounds, Range
+from edgegan.init.inputs import Guess
+from edgegan.init.modality import is_picture, modality_of
+from edgegan.init.ranges import latent_drawn, output_range, picture_drawn, values_of
+from edgegan.init.search import call, outputs, run
+from edgegan.runtime.contract import RESERVED
+
+MOST_CLASSES = 1 << 16
+SAMPLES = 16
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass
+class Entry:
+    """An input or output of the contract, as plain data, and what to say of it.
+
+    `made` says what can be made up in the place of real ones: "pictures" or "masks".
+    """
+
+    data: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    made: str | None = None
+    path: str | None = None
+    """Of an output that is nested in what the network returns."""
+
+
+@dataclass
+class Examined:
+    """What a network takes and gives, as plain data fit for JSON."""
+
+    inputs: list[Entry]
+    outputs: list[Entry]
+    notes: list[str]
+    nested: bool
+
+
+def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
+    """Try `module`, in eval mode, out on `inputs`, which it runs on."""
+    inputs = tuple(_counted(module, inputs, index) for index in range(len(inputs)))
+    bounds = Bounds(module)
+    with bounds:
+        result = run(module, inputs, 2)
+    given = outputs(result, 2)
+    chosen = _chosen(given)
+    bound = bounds.of(chosen[0][1])
+    ranges: dict[str, Range | None] = {}
+    entries = [_input(module, inputs, guess, bound, ranges) for guess in inputs]
+    made = [_output(module, inputs, ranges, path, bounds.of(value)) for path, value in chosen]
+    _name(entries, made)
+    nested = isinstance(result, dict) or len(given) != len(chosen) or not _in_a_row(result)
+    notes = [*_free_sizes(module, inputs), *_oddities(module, inputs, ranges)]
+    if len(given) > len(chosen):
+        left = [
+            f"{'.'.join(path)} {tuple(value.shape[1:])}" for path, value in given if path not in dict(chosen)
+        ]
+        notes.append(f"guess: of what forward returns these were left out: {', '.join(left)}")
+    return Examined(entries, made, notes, nested)
+
+
+def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
+    """Return the label at `index` with as many classes as the network takes: it runs on the last one."""
+    guess = inputs[index]
+    if guess.kind not in ("label", "tokens"):
+        return guess
+
+    def runs(label: int) -> bool:
+        values = [one.draw(2) for one in inputs]
+        values[index] = torch.full_like(values[index], label)
+        try:
+            call(module, values)
+        except Exception:
+            return False
+        return True
+
+    low, high = 0, max(guess.classes, 2)
+    while high < MOST_CLASSES and runs(high - 1):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if runs(middle - 1) else (low, middle)
+    return replace(guess, classes=low)
+
+
+def _chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str, ...], Tensor]]:
+    """Return the outputs that a generator is for: its pictures of the largest size, or else the first."""
+    pictures = [one for one in given if is_picture(one[1].shape[1:])]
+    if not pictures:
+        return given[:1]
+    largest = max(value.shape[2] * value.shape[3] for _, value in pictures)
+    return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
+
+
+def _in_a_row(result: Any) -> bool:
+    return isinstance(result, Tensor) or (
+        isinstance(result, (tuple, list)) and all(isinstance(part, Tensor) for part in result)
+    )
+
+
+def _input(
+    module: nn.Module,
+    inputs: Sequence[Guess],
+    guess: Guess,
+    bound: Range | None,
+    ranges: dict[str, Range | None],
+) -> Entry:
+    data: dict[str, Any] = {"name": guess.name, "shape": list(guess.shape)}
+    if guess.kind in ("label", "tokens"):
+        sample = {"kind": "labels", "classes": guess.classes}
+        note = f"{guess.classes} classes: the network takes labels up to {guess.classes - 1}"
+        if guess.classes >= MOST_CLASSES:
+            note = "guess: the network takes labels of any size: put their true number here"
+        return Entry({**data, "dtype": "int64", "sample": sample}, [note])
+    if guess.kind == "onehot":
+        note = f"guess: a label of {guess.shape[0]} classes, as the one number that is 1"
+        return Entry({**data, "sample": {"kind": "one_hot"}}, [note])
+    if guess.kind == "scalar":
+        ranges[guess.name] = (0.0, 1.0)
+        sample = {"kind": "uniform", "low": 0, "high": 1}
+        return Entry({**data, "sample": sample}, ["guess: a number from 0 to 1"])
+    if guess.is_mask:
+        ranges[guess.name] = (0.0, 1.0)
+        return Entry({**data, "sample": {"low": 0, "high": 1}}, ["guess: a mask of 0 and 1"], made="masks")
+    if guess.is_picture:
+        drawn = picture_drawn(module, inputs, guess, bound)
+        ranges[guess.name] = drawn.range
+        low, high = drawn.range or (0.0, 1.0)
+        note = f"{'' if drawn.sure else 'guess: '}values from {low:g} to {high:g}, {drawn.why}"
+        return Entry({**data, "sample": {"low": low, "high": high}}, [note], made="pictures")
+    drawn = latent_drawn(module, inputs, guess)
+    ranges[guess.name] = drawn.range
+    sample = {"kind": "normal"}
+    if drawn.range is not None:
+        sample = {"kind": "uniform", "low": drawn.range[0], "high": drawn.range[1]}
+    notes = [f"{'' if drawn.sure else 'guess: '}{drawn.why}"]
+    if guess.free:
+        rows = f"{guess.name}=array of (M, {', '.join(map(str, guess.shape))})"
+        notes.append(
+            "guess: real ones make better ranges for INT8; as float32 beside this file, by "
+            f"numpy.savez_compressed('inputs.npz', {rows}), and sample: {{kind: stored, file: inputs.npz}}"
+        )
+    return Entry({**data, "sample": sample}, notes)
+
+
+def _output(
+    module: nn.Module,
+    inputs: Sequence[Guess],
+    ranges: dict[str, Range | None],
+    path: tuple[str, ...],
+    bound: Range | None,
+) -> Entry:
+    n = 2 if any(guess.kind in ("picture", "volume") for guess in inputs) else SAMPLES
+    given = dict(outputs(call(module, values_of(inputs, n, ranges, seed=1)), n))
+    value = given[path]
+    picture = is_picture(value.shape[1:])
+    usual = next((ranges[guess.name] for guess in inputs if guess.kind == "picture"), None)
+    held, why, sure = output_range(bound, value, picture, usual)
+    kind, notes = modality_of(module, inputs, value.shape[1:])
+    data = {"name": path[-1] if path else "", "shape": list(value.shape[1:]), "range": list(held), **kind}
+    return Entry(data, [f"{'' if sure else 'guess: '}{why}", *notes], path=".".join(path))
+
+
+def _name(inputs: Sequence[Entry], outputs: Sequence[Entry]) -> None:
+    """Give each entry a name that a contract takes, and no other entry has."""
+    taken: set[str] = set(RESERVED)
+    for entry in (*inputs, *outputs):
+        name = str(entry.data["name"])
+        if not name.isidentifier():
+            name = "image" if entry.data.get("layout") == "CHW" else "output"
+        while name in taken:
+            name = f"{name}_out" if entry in outputs else f"{name}_in"
+        entry.data["name"] = name
+        taken.add(name)
+
+
+def _free_sizes(module: nn.Module, inputs: tuple[Guess, ...]) -> list[str]:
+    """Say which other sizes the network takes, by trying some, oblong ones too."""
+    if not any(guess.free for guess in inputs):
+        return []
+    for step in STEPS:
+        with suppress(Exception):
+            larger = outputs(run(module, tuple(_larger(guess, step) for guess in inputs), 2), 2)[0][1]
+            return [
+                f"free size: it takes other sizes too; {step} more and {2 * step} more gave "
+                f"{tuple(larger.shape[1:])}. A bundle has one size: put that of your application here"
+            ]
+    return ["its size is fixed: larger ones failed"]
+
+
+def _larger(guess: Guess, step: int) -> Guess:
+    shape = list(guess.shape)
+    for place, axis in enumerate(guess.free):
+        shape[axis] += step * (1 + place)
+    return replace(guess, shape=tuple(shape))
+
+
+def _oddities(module: nn.Module, inputs: Sequence[Guess], ranges: dict[str, Range | None]) -> list[str]:
+    found = []
+    values = values_of(inputs, 2, ranges)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        one, other = (outputs(module(*values), 2)[0][1] for _ in range(2))
+    if not torch.allclose(one, other, rtol=1e-3, atol=1e-4):
+        layers = [layer for layer in module.modules() if isinstance(layer, _DropoutNd) and layer.training]
+        why = "dropout is on" if layers else "noise is drawn in forward"
+        found.append(f"the same input gives another output each time: {why}")
+    else:
+        for index, guess in enumerate(inputs):
+            changed = [*values[:index], *values_of([guess], 2, ranges, seed=7), *values[index + 1 :]]
+            if torch.equal(outputs(call(module, changed), 2)[0][1], one):
+                found.append(f"guess: {guess.name} changes nothing in the output")
+    if any(isinstance(layer, _BatchNorm) and layer.running_mean is None for layer in module.modules()):
+        found.append("batch norms without statistics: an output depends on the rest of its batch")
+    return found

@@ -1,0 +1,112 @@
+"""What can be found out of a class and a checkpoint, in a process of its own, since it runs their code."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgegan import errors
+from edgegan.compress.cost import count
+from edgegan.compress.generator import load_generator
+from edgegan.compress.load import find_callable, load_module, read_checkpoint
+from edgegan.compress.sandbox import limited
+from edgegan.init.construct import construct
+from edgegan.init.examine import Entry, examine
+from edgegan.init.inputs import parameters
+from edgegan.init.search import search
+from edgegan.recipe import ModelSpec
+from edgegan.runtime.contract import Contract
+
+SECONDS, GIBIBYTES = 900.0, 12.0
+
+
+def sandboxed(work: Callable[[], Any], what: str) -> Any:
+    """Return `work()`, plain data, from a process under limits; what edgegan refuses in it is raised here.
+
+    What the user's code prints goes to standard error.
+    """
+
+    def told() -> dict[str, Any]:
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                return {"result": work()}
+            except errors.EdgeganError as error:
+                return {"refused": [type(error).__name__, error.what, error.where, error.next]}
+
+    reply = limited(told, what, seconds=SECONDS, gibibytes=GIBIBYTES)
+    if "refused" in reply:
+        kind, said, where, after = reply["refused"]
+        raise getattr(errors, kind)(said, where=where, next=after)
+    return reply["result"]
+
+
+def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the network `name` of `file` is built with, takes, gives and costs, as plain data.
+
+    Raises:
+        ModelError: it cannot be imported or built, or runs on nothing that was tried.
+        CheckpointError: the checkpoint cannot be read, or fits no arguments that were found.
+    """
+    called = f"{file.name}:{name}"
+    spec = ModelSpec(callable=called, checkpoint=str(checkpoint), arguments=dict(arguments))
+    make = find_callable(spec, file.parent)
+    content = read_checkpoint(checkpoint)
+    built = construct(make, content, arguments, called)
+    spec = spec.model_copy(update={"arguments": built.arguments, "key": built.key})
+    said: list[str] = []
+    module = load_module(spec, file.parent, said.append)
+    found = search(module)
+    model: dict[str, Any] = {
+        "function": not inspect.isclass(make),
+        "arguments": built.arguments,
+        "key": built.key,
+        "notes": [*built.why.values(), *said],
+    }
+    if found.inputs is None or any(guess.kind == "number" for guess in found.inputs):
+        takes = ", ".join(parameter.name for parameter in parameters(module))
+        raise _no_inputs(called, takes, found.inputs, found.complaint)
+    seen = examine(module, found.inputs)
+    entries = {"inputs": seen.inputs, "outputs": seen.outputs}
+    paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
+    contract = _drawable(seen.inputs, seen.outputs)
+    spec = spec.model_copy(update={"outputs": paths})
+    adapted, _ = load_generator(spec, contract, file.parent)
+    cost = count(adapted, contract)
+    return {
+        "model": {**model, "outputs": paths},
+        **{side: [asdict(entry) for entry in listed] for side, listed in entries.items()},
+        "notes": seen.notes,
+        "macs": cost.macs,
+        "params": cost.params,
+    }
+
+
+def _drawable(inputs: list[Entry], outputs: list[Entry]) -> Contract:
+    """Return the contract with pictures drawn from their range, since there is no file of them yet."""
+    drawn = [
+        {**entry.data, "sample": {"kind": "uniform", **entry.data["sample"]}} if entry.made else entry.data
+        for entry in inputs
+    ]
+    return Contract.from_dict({"inputs": drawn, "outputs": [entry.data for entry in outputs]})
+
+
+def _no_inputs(called: str, takes: str, inputs: Any, complaint: str) -> errors.ModelError:
+    if inputs is not None:
+        numbers = ", ".join(guess.name for guess in inputs if guess.kind == "number")
+        return errors.ModelError(
+            f"forward takes numbers of Python ({numbers}), which no contract has",
+            where=called,
+            next="write a class in the same file whose forward takes tensors alone, and gives these numbers; "
+            "then name that class",
+        )
+    return errors.ModelError(
+        f"no inputs were found that it runs on: forward takes ({takes}); the likeliest: {complaint:.300}",
+        where=called,
+        next="write the recipe by hand, as the README shows under `Your own model`; or keep the sizes in the "
+        "class under their usual names, as in self.latent_dim = 100",
+    )

@@ -1,0 +1,260 @@
+"""What a network's inputs may be: kinds and sizes to try, by names, first layers and its own numbers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from edgegan.init.pictures import pictures
+
+Kind = Literal[
+    "vector",
+    "map",
+    "picture",
+    "signal",
+    "volume",
+    "sequence",
+    "label",
+    "tokens",
+    "onehot",
+    "scalar",
+    "number",
+]
+"""vector (d), map (d, h, w), picture (c, h, w), signal (c, t), volume (c, t, h, w), sequence (t, d),
+label (), tokens (t), onehot (k), scalar (), and numbers of Python, which no contract has."""
+MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
+    (r"z\d*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
+     {"vector": 0, "map": 0.4, "sequence": 2, "picture": 2.2, "signal": 2.2, "volume": 2.6}),
+    (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|speakers?|"
+     r"(.*_)?(onehot|one_hot)",
+     {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
+    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
+     r"img.*|image.*)",
+     {"picture": 0, "volume": 1.5, "vector": 2.5}),
+    (r"mels?|spec.*|.*mel|audio|wave?s?|wav|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
+    (r"tokens?|(.*_)?tokens|(.*_)?ids|text|words?|captions?|sentences?",
+     {"tokens": 0, "label": 1.5, "sequence": 2}),
+    (r"psi|truncation.*|alpha|t|timesteps?|sigma|temperature|strength|scale|level|gain|pitch",
+     {"scalar": 0, "label": 2, "vector": 2}),
+)  # fmt: skip
+"""Names of parameters to what they usually are, and how far from usual each kind is."""
+OTHERWISE = 3.0
+SIZES = (64, 128, 256, 32, 512, 224, 96, 48, 28, 16)
+LENGTHS = (32, 64, 128, 256, 16, 8)
+ONE_CHANNEL = re.compile(r".*(mask|sketch|edge|gr[ae]y|depth|hole).*")
+MASK = re.compile(r".*(mask|hole).*")
+CLASS_COUNT = re.compile(r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr)\w*|c_dim")
+LATENT_SIZE = re.compile(
+    r"n?z|z_?(dim|size)|dim_?z|(latent|noise|code|style|input|seed)s?_?(dim|size|channels?|features?)?\w{0,3}"
+)
+MOST_SIZES = 10
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One input as it is tried; `shape` is that of one sample. `classes` bounds labels and tokens."""
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    classes: int = 0
+    value: float = 0.0
+    """Of a number of Python."""
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        """The axes of one sample that a network may take in other sizes."""
+        if self.kind in ("sequence", "tokens"):
+            return (0,)
+        spatial = self.kind in ("picture", "signal", "volume") or (self.kind == "map" and self.shape[-1] > 1)
+        return tuple(range(1, len(self.shape))) if spatial else ()
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture or a video, of up to 4 channels, and no map of features."""
+        return self.kind in ("picture", "volume") and self.shape[0] <= 4
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it is a picture of zeros and ones."""
+        return self.is_picture and self.shape[0] == 1 and MASK.fullmatch(self.name.lower()) is not None
+
+    @property
+    def width(self) -> int | None:
+        """The axis that a layer's width decides."""
+        if self.kind in ("vector", "map", "picture", "signal", "volume", "onehot"):
+            return 0
+        return 1 if self.kind == "sequence" else None
+
+    def widened(self, size: int) -> Guess:
+        """Return the guess with `size` in the place of its width."""
+        shape = list(self.shape)
+        shape[self.width or 0] = size
+        return replace(self, shape=tuple(shape))
+
+    def draw(self, n: int, seed: int = 0) -> Any:
+        """Return `n` samples: normal latents, made-up pictures in [0, 1], labels; or the number."""
+        generator = torch.Generator().manual_seed(seed)
+        if self.kind == "number":
+            return int(self.value) if self.value == int(self.value) else self.value
+        if self.kind in ("label", "tokens"):
+            return torch.randint(0, max(self.classes, 1), (n, *self.shape), generator=generator)
+        if self.kind == "onehot":
+            rows = torch.randint(0, self.shape[0], (n,), generator=generator)
+            return nn.functional.one_hot(rows, self.shape[0]).float()
+        if self.is_picture:
+            drawn = pictures(n, self.shape[0], self.shape[1:], seed)
+            return drawn.round() if self.is_mask else drawn
+        if self.kind == "scalar":
+            return torch.rand(n, *self.shape, generator=generator)
+        return torch.randn(n, *self.shape, generator=generator)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A guess, and how far it is from what is usual: 0 is as usual as can be."""
+
+    guess: Guess
+    cost: float
+
+
+def parameters(module: nn.Module) -> list[inspect.Parameter]:
+    """Return the parameters of `module.forward` that a call must give."""
+    found = []
+    for parameter in inspect.signature(module.forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            found.append(parameter.replace(name=parameter.name.rstrip("s") or "x"))
+        elif parameter.kind is not parameter.VAR_KEYWORD and parameter.default is parameter.empty:
+            found.append(parameter)
+    return found or [inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)]
+
+
+def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
+    """Return what `parameter` may be, the most usual first."""
+    costs: dict[Kind, float] = {}
+    for kind, cost in _by_name(parameter.name.lower()).items():
+        costs[kind] = cost
+    for kind, cost in facts.kinds.items():
+        costs[kind] = min(costs.get(kind, OTHERWISE), cost + (1.5 if costs else 0))
+    if parameter.annotation in (int, float, bool, "int", "float", "bool"):
+        costs = {"number": 0.0}
+    elif facts.numbers:
+        costs.setdefault("number", 1.0)
+    found = [
+        Option(guess, cost + 0.1 * place)
+        for kind, cost in costs.items()
+        for place, guess in enumerate(_guesses(parameter.name, kind, facts))
+    ]
+    return sorted(found, key=lambda option: option.cost)
+
+
+class Facts:
+    """What a network's layers and numbers say of its inputs; with `numbers`, Python's may be among these."""
+
+    def __init__(self, module: nn.Module, *, numbers: bool = False) -> None:
+        self.numbers = numbers
+        layers = [layer for layer in module.modules() if not list(layer.children())]
+        self._layers = [layer for layer in layers if list(layer.parameters(recurse=False))]
+        own = [
+            (name.lower(), value)
+            for layer in module.modules()
+            for name, value in vars(layer).items()
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 16
+        ]
+        embeddings = [layer for layer in self._layers if isinstance(layer, nn.Embedding)]
+        self.classes = _unique([*(e.num_embeddings for e in embeddings), *_named(own, CLASS_COUNT)])
+        widths = [width for layer in self._layers for width in _widths(layer)]
+        sums = [width - less for width in widths for less in self._joined(embeddings) if width > less]
+        self.latents = _unique(
+            [*_named(own, LATENT_SIZE), *widths[:1], *sums[:4], *widths, 100, 128, 64, 512]
+        )
+        self.channels = [width for layer in self._layers for width in _widths(layer)]
+        convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
+        self.axes = convolutions[0].weight.dim() - 2 if convolutions else 2
+        self.kinds = self._kinds()
+
+    def _joined(self, embeddings: Sequence[nn.Embedding]) -> list[int]:
+        return _unique([*(embedding.embedding_dim for embedding in embeddings), *self.classes])
+
+    def _kinds(self) -> dict[Kind, float]:
+        """What the first layers take, where the names say nothing."""
+        for layer in self._layers:
+            if isinstance(layer, nn.Embedding):
+                continue
+            width = next(iter(_widths(layer)), 0)
+            if isinstance(layer, nn.Linear):
+                return {"vector": 0, "sequence": 1, "picture": 1.4, "map": 2, "tokens": 2.5}
+            if isinstance(layer, nn.RNNBase):
+                return {"sequence": 0, "vector": 1}
+            if isinstance(layer, _ConvNd):
+                axes = layer.weight.dim() - 2
+                full: Kind = ("signal", "picture", "volume")[axes - 1]
+                latent = isinstance(layer, _ConvTransposeNd) or width > 16
+                order: tuple[Kind, ...] = (
+                    ("vector", "map", full) if latent and axes > 1 else (full, "vector", "map")
+                )
+                return {kind: 0.4 * place for place, kind in enumerate(order)}
+        usual: tuple[Kind, ...] = ("vector", "picture", "map", "sequence", "signal", "volume", "tokens")
+        return {kind: 0.5 * place for place, kind in enumerate(usual)}
+
+
+def _by_name(name: str) -> dict[Kind, float]:
+    return next((dict(kinds) for pattern, kinds in MEANT if re.fullmatch(pattern, name)), {})
+
+
+def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
+    few = [channels for channels in facts.channels[:1] if channels <= 16]
+    if kind == "number":
+        yield from (Guess(name, kind, (), value=value) for value in (1.0, 2.0, 3.0, 4.0, 0.5, 0.0))
+    elif kind in ("label", "tokens"):
+        lengths = [()] if kind == "label" else [(length,) for length in LENGTHS]
+        classes = facts.classes or [2]
+        yield from (Guess(name, kind, shape, classes=count) for shape in lengths for count in classes[:3])
+    elif kind == "onehot":
+        yield from (Guess(name, kind, (count,)) for count in _unique([*facts.classes, 10, 2]))
+    elif kind == "scalar":
+        yield from (Guess(name, kind, shape) for shape in ((), (1,), (1, 1, 1)))
+    elif kind == "vector":
+        yield from (Guess(name, kind, (size,)) for size in facts.latents[:MOST_SIZES])
+    elif kind == "map":
+        for side, most in ((1, MOST_SIZES), (8, 3), (16, 2)):
+            yield from (Guess(name, kind, (size, *(side,) * facts.axes)) for size in facts.latents[:most])
+    elif kind in ("picture", "volume"):
+        usual = [1, 3] if ONE_CHANNEL.fullmatch(name) else [*few, 3, 1]
+        time = (8,) if kind == "volume" else ()
+        sizes = SIZES if kind == "picture" else (32, 64, 16)
+        yield from (Guess(name, kind, (c, *time, s, s)) for s in sizes for c in _unique(usual)[:2])
+    elif kind == "signal":
+        widths = _unique([*facts.channels[:1], 80, 1])
+        lengths = (8192, *LENGTHS) if widths[0] <= 2 else LENGTHS
+        yield from (Guess(name, kind, (width, length)) for length in lengths for width in widths[:2])
+    else:
+        yield from (Guess(name, kind, (t, d)) for t in LENGTHS for d in facts.latents[:3])
+
+
+def _widths(layer: nn.Module) -> list[int]:
+    """Return how many channels a layer takes; of one with a weight of its own form, what it may take."""
+    if isinstance(layer, nn.Embedding):
+        return []
+    for name in ("in_features", "in_channels", "input_size"):
+        if isinstance(getattr(layer, name, None), int):
+            return [getattr(layer, name)]
+    weight = getattr(layer, "weight", None)
+    if isinstance(weight, Tensor) and weight.dim() > 1:
+        return [size for size in (*weight.shape[:3][::-1],) if size > 1][:2]
+    return []
+
+
+def _named(own: Iterable[tuple[str, int]], pattern: re.Pattern[str]) -> list[int]:
+    return [value for name, value in own if pattern.fullmatch(name)]
+
+
+def _unique(values: Iterable[int]) -> list[int]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,157 @@
+"""Inputs that a network runs on, found by trying: the most usual first, then what its complaints ask for."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgegan.compress.leaves import leaves
+from edgegan.init.inputs import Facts, Guess, Option, options, parameters
+
+MOST_STARTS = 2000
+MOST_TRIES = 1500
+SECONDS = 90.0
+WIDEST = 1 << 16
+NUMBER = re.compile(r"\d+")
+FEW = 8
+TINY = "its outputs are of a few pixels"
+JOINED = "a sample's output depends on the other samples"
+DOUBTS = (TINY, JOINED)
+Guesses = tuple[Guess, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What trying came to: inputs that the network runs on, or None and what it says of the likeliest."""
+
+    inputs: Guesses | None
+    tried: int
+    complaint: str = ""
+
+
+def search(module: nn.Module) -> Search:
+    """Find inputs that `module`, in eval mode, runs on: with finite outputs, a row for each sample."""
+    first = ""
+    tried = 0
+    for numbers in (False, True):
+        found = _search(module, Facts(module, numbers=numbers))
+        first, tried = first or found.complaint, tried + found.tried
+        if found.inputs is not None:
+            return Search(found.inputs, tried)
+    return Search(None, tried, first)
+
+
+def run(module: nn.Module, inputs: Guesses, n: int, seed: int = 0) -> Any:
+    """Run `module` on `n` samples of `inputs`."""
+    return call(module, [guess.draw(n, seed) for guess in inputs])
+
+
+def call(module: nn.Module, values: Sequence[Any]) -> Any:
+    """Run `module` without gradients."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return module(*values)
+
+
+def outputs(result: Any, n: int) -> list[tuple[tuple[str, ...], Tensor]]:
+    """Return the floating tensors of `result` that have a row for each of `n` samples, with their paths."""
+    return [
+        (path, value)
+        for path, value in leaves(result)
+        if value.is_floating_point() and value.dim() > 1 and len(value) == n
+    ]
+
+
+def _search(module: nn.Module, facts: Facts) -> Search:
+    choices = [options(parameter, facts) for parameter in parameters(module)]
+    each = max(4, int(MOST_STARTS ** (1 / len(choices))))
+    order = itertools.count()
+    queue = [
+        (sum(option.cost for option in chosen), next(order), tuple(option.guess for option in chosen))
+        for chosen in itertools.product(*(choice[:each] for choice in choices))
+        if _of_one_size(chosen)
+    ]
+    heapq.heapify(queue)
+    seen = {guesses for *_, guesses in queue}
+    complaint, tried, end = "", 0, time.monotonic() + SECONDS
+    doubtful: Guesses | None = None
+    while queue and tried < MOST_TRIES and time.monotonic() < end:
+        cost, _, guesses = heapq.heappop(queue)
+        tried += 1
+        problem = fault(module, guesses)
+        if problem is None:
+            return Search(guesses, tried)
+        if problem in DOUBTS:
+            doubtful = doubtful or guesses
+            continue
+        complaint = complaint or problem
+        for more, other in _repairs(guesses, problem):
+            if other not in seen:
+                seen.add(other)
+                heapq.heappush(queue, (cost + more, next(order), other))
+    return Search(doubtful, tried, complaint)
+
+
+def fault(module: nn.Module, guesses: Guesses) -> str | None:
+    """Say why `module` cannot be used on `guesses`; None where it runs as a generator has to."""
+    try:
+        given = [outputs(run(module, guesses, n), n) for n in (2, 3)]
+        if not all(given):
+            return "it gives no row for each sample"
+        if not all(torch.isfinite(value).all() for _, value in given[0]):
+            return "its outputs are not finite"
+        two, three = ([(path, value.shape[1:]) for path, value in rows] for rows in given)
+        if two != three:
+            return "its outputs' shapes depend on the number of samples"
+        return _doubt(module, guesses, given[0][0][1])
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _doubt(module: nn.Module, guesses: Guesses, pair: Tensor) -> str | None:
+    """Say what makes these inputs unlikely, although the module runs on them and gives `pair` of two."""
+    if pair.dim() == 4 and max(pair.shape[2:]) < FEW and any(guess.kind == "map" for guess in guesses):
+        return TINY
+    values = [
+        torch.cat([guess.draw(2, seed=1)[:1], drawn[1:]])
+        if isinstance(drawn := guess.draw(2), Tensor)
+        else drawn
+        for guess in guesses
+    ]
+    beside = outputs(call(module, values), 2)[0][1]
+    return None if torch.allclose(beside[1], pair[1], rtol=1e-3, atol=1e-4) else JOINED
+
+
+def _of_one_size(chosen: Sequence[Option]) -> bool:
+    """Whether all pictures among the guesses are of one size."""
+    sizes = {option.guess.shape[1:] for option in chosen if option.guess.kind == "picture"}
+    return len(sizes) < 2
+
+
+def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one width changed by the numbers of a complaint, and how far-fetched that is.
+
+    Where a layer wants b and was given a, an input of width d may have to have b, or, where several are
+    joined, d + b - a.
+    """
+    numbers = list(dict.fromkeys(map(int, NUMBER.findall(problem[:600]))))[:12]
+    for index, guess in enumerate(guesses):
+        if guess.width is None:
+            continue
+        size = guess.shape[guess.width]
+        dear = 1.0 if guess.kind == "picture" else 0.0
+        direct = {b for b in numbers if b != size}
+        joined = {size + b - a for a, b in itertools.permutations(numbers, 2)} - direct - {size}
+        for wanted, cost in ((direct, 0.3), (joined, 0.6)):
+            for value in sorted(wanted):
+                if 0 < value <= WIDEST:
+                    odd = 2.0 if guess.kind == "picture" and value not in (1, 3, 4, 6) else 0.0
+                    yield cost + dear + odd, (*guesses[:index], guess.widened(value), *guesses[index + 1 :])

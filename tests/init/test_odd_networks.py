@@ -1,0 +1,160 @@
+"""What init finds out of networks of odd kinds, by trying them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import odd_networks
+import pytest
+import torch
+from torch import nn
+
+from edgegan.errors import CheckpointError, ModelError
+from edgegan.init.construct import construct
+from edgegan.init.examine import examine
+from edgegan.init.search import search
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "DcganArgs": {"nz": 50, "ngf": 16, "nc": 1},
+    "Res": {"n_res_blocks": 4, "dim": 20},
+    "CGan": {"latent_dim": 33, "n_classes": 7},
+    "StarLike": {"c_dim": 7},
+}
+PICTURE = {"low": -1.0, "high": 1.0}
+EXPECTED: dict[str, tuple[list[tuple[list[int], Any]], list[tuple[list[int], list[float] | None, str]]]] = {
+    "DcganArgs": ([([50, 1, 1], "normal")], [([1, 16, 16], [-1, 1], "CHW")]),
+    "CGan": ([([33], "normal"), ([], 7)], [([1, 16, 16], [0, 1], "CHW")]),
+    "OneHotIn": ([([48], "normal"), ([5], "one_hot")], [([3, 8, 8], [-1, 1], "CHW")]),
+    "UNet": ([([3, 128, 128], PICTURE)], [([3, 128, 128], [-1, 1], "CHW")]),
+    "Vocoder": ([([80, 32], "normal")], [([1, 256], [-1, 1], "audio")]),
+    "Inpaint": (
+        [([3, 64, 64], PICTURE), ([1, 64, 64], {"low": 0, "high": 1})],
+        [([3, 64, 64], [-1, 1], "CHW")],
+    ),
+    "StarLike": ([([3, 64, 64], PICTURE), ([7], "one_hot")], [([3, 64, 64], [-1, 1], "CHW")]),
+    "Style": ([([40], "normal")], [([3, 16, 16], None, "CHW")]),
+    "Tokens": ([([32], 50)], [([32, 50], None, "tokens")]),
+    "Series": ([([32, 6], "normal")], [([32, 6], [0, 1], "series")]),
+    "Video": ([([30], "normal")], [([3, 4, 8, 8], [-1, 1], "video")]),
+    "Voxel": ([([33, 1, 1, 1], "normal")], [([1, 8, 8, 8], [0, 1], "")]),
+    "Two": ([([3, 64, 64], PICTURE), ([8], "normal")], [([3, 64, 64], [-1, 1], "CHW")]),
+    "BigLike": ([([40], "normal"), ([], 12)], [([3, 16, 16], [-1, 1], "CHW")]),
+    "Gray": ([([1, 64, 64], PICTURE)], [([2, 64, 64], [-110, 110], "")]),
+    "Vae": ([([32, 8, 8], "normal")], [([3, 16, 16], None, "CHW")]),
+    "Classes": ([([], 11)], [([3, 4, 4], [-1, 1], "CHW")]),
+    "Res": ([([3, 64, 64], PICTURE)], [([3, 64, 64], [-1, 1], "CHW")]),
+}
+"""Network to its inputs (shape; kind of sample, number of classes, or a picture's range) and its outputs."""
+
+
+def made(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return getattr(odd_networks, name)(**ARGUMENTS.get(name, {})).eval()
+
+
+def sample(data: dict[str, Any]) -> Any:
+    drawn = data["sample"]
+    return drawn.get("classes") or drawn.get("kind") or drawn
+
+
+def kind(data: dict[str, Any]) -> str:
+    return data["modality"]["kind"] if "modality" in data else data["layout"]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_inputs_and_outputs_are_found(name: str) -> None:
+    module = made(name)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    found = search(module)
+    assert found.inputs is not None
+    seen = examine(module, found.inputs)
+    inputs, outputs = EXPECTED[name]
+    assert [(entry.data["shape"], sample(entry.data)) for entry in seen.inputs] == inputs
+    assert [(entry.data["shape"], kind(entry.data)) for entry in seen.outputs] == [
+        (shape, layout) for shape, _, layout in outputs
+    ]
+    for entry, (_, wanted, _) in zip(seen.outputs, outputs):
+        proven = "guess" not in entry.notes[0]
+        assert proven == (wanted is not None and name != "Inpaint")
+        assert wanted is None or entry.data["range"] == wanted
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_what_is_odd_is_said() -> None:
+    notes = {}
+    for name in ("Style", "UNet", "Vocoder", "Classes", "BigLike"):
+        found = search(module := made(name))
+        assert found.inputs
+        seen = examine(module, found.inputs)
+        notes[name] = " ".join(seen.notes)
+        assert seen.nested == (name in ("Style", "Classes"))
+    assert "noise is drawn in forward" in notes["Style"]
+    assert "128 more" in notes["UNet"]
+    assert "1 more and 2 more gave (1, 264)" in notes["Vocoder"]
+    assert "left out: hidden (32,)" in notes["Classes"]
+    assert notes["BigLike"] == ""
+
+
+def test_numbers_of_python_are_told_from_tensors() -> None:
+    inputs = search(made("Progressive")).inputs
+    assert inputs is not None
+    assert [guess.name for guess in inputs if guess.kind == "number"] == ["depth"]
+
+
+def test_a_network_that_runs_on_nothing_says_what_it_said() -> None:
+    class Picky(nn.Linear):
+        def forward(self, input: Any) -> Any:
+            raise ValueError("only on Tuesdays")
+
+    found = search(Picky(3, 4))
+    assert found.inputs is None
+    assert "only on Tuesdays" in found.complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("DcganArgs", {"nz": 50, "ngf": 16, "nc": 1}),
+        ("Res", {"n_res_blocks": 4, "dim": 20, "input_nc": 3}),
+        ("CGan", {"latent_dim": 33, "img": 8}),
+        ("StarLike", {"c_dim": 8}),
+        ("Style", {"z_dim": 16}),
+    ],
+)
+def test_the_constructors_arguments_follow_from_the_checkpoint(name: str, arguments: dict[str, Any]) -> None:
+    make = getattr(odd_networks, name)
+    weights = make(**arguments).state_dict()
+    training = {
+        "epoch": 3,
+        "ema": {f"module.{key}": value for key, value in weights.items()},
+        "d": {"w": torch.ones(2, 3)},
+    }
+    given = {"n_classes": 7} if name == "CGan" else {}
+    found = construct(make, training, given, name)
+    built = make(**found.arguments).state_dict()
+    assert {key: value.shape for key, value in built.items()} == {
+        key: value.shape for key, value in weights.items()
+    }
+
+
+def test_given_arguments_stand_and_what_shapes_leave_open_is_a_guess() -> None:
+    class Open(nn.Module):
+        def __init__(self, width: int, heads: int) -> None:
+            super().__init__()
+            self.linear, self.heads = nn.Linear(width, width), heads
+
+    weights = Open(12, 4).state_dict()
+    assert construct(Open, weights, {"heads": 4}, "Open").arguments == {"heads": 4, "width": 12}
+    found = construct(Open, weights, {}, "Open")
+    assert found.arguments["width"] == 12
+    assert found.why["heads"].startswith("guess: ")
+    assert "by the shapes" in found.why["width"]
+
+
+def test_what_cannot_be_inferred_says_what_to_give() -> None:
+    with pytest.raises(ModelError, match="configuration, 'opt'"):
+        construct(odd_networks.Opt, {"linear.weight": torch.ones(12, 3)}, {}, "Opt")
+    with pytest.raises(CheckpointError, match="--arg nz"):
+        construct(odd_networks.DcganArgs, {"other": torch.ones(3, 3)}, {}, "DcganArgs")
+    with pytest.raises(ModelError, match="'size' must be odd"):
+        construct(odd_networks.Refusing, {"linear.weight": torch.ones(2, 2)}, {}, "Refusing")
