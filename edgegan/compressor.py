@@ -23,11 +23,11 @@ from edgegan.compress.recipe_quality import evaluation_of, file_fid
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages, renamed_settings
-from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, RecipeError, some
 from edgegan.evaluate.evaluation import Model
 from edgegan.files import remove, sha256, write_json, write_text
 from edgegan.measure.machine import machine
+from edgegan.module_copy import copy_of
 from edgegan.owned import HeldFolder, held
 from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import LatencySpec, ModelSpec, Recipe

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.structure import copy_of
+from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
 Size = tuple[int, ...]

@@ -34,9 +34,9 @@ from edgegan.compress.rewrite import (
     with_fixed_input,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
-from edgegan.compress.structure import copy_of
 from edgegan.compress.written import Precision, write, write_running
 from edgegan.errors import ModelError, ProofError, StageError
+from edgegan.module_copy import copy_of
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 

@@ -20,9 +20,9 @@ from torch import nn
 from edgegan import forms
 from edgegan.compress import fingerprint, structure
 from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
-from edgegan.compress.structure import copy_of
 from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, remove, sha256, write_json, write_text
+from edgegan.module_copy import copy_of
 from edgegan.owned import held
 from edgegan.reading import Unreadable, check_plain, read_json, read_text
 from edgegan.runtime.artifact import Artifact, known

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from edgegan.compress.structure import copy_of
+from edgegan.module_copy import copy_of
 
 
 def precise_outputs(module: nn.Module, samples: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

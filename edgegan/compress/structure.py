@@ -5,8 +5,6 @@ A pruned model is written with `save`, and read with `load` into a fresh module 
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -24,6 +22,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from edgegan import forms
 from edgegan.errors import CheckpointError, StageError
 from edgegan.files import atomic_path, storage_errors, write_json
+from edgegan.module_copy import copy_of
 from edgegan.reading import Unreadable, check_plain, read_json, refusing
 
 STRUCTURE = "structure.json"
@@ -116,20 +115,6 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
         resize(fresh_module, structure)
         fresh_module.load_state_dict(weights)
     return fresh_module.eval()
-
-
-def copy_of(module: nn.Module) -> nn.Module:
-    """Copy a module whose older hooks may hold computed weights, which `deepcopy` alone refuses."""
-    computed = {
-        id(value): value.detach().clone()
-        for layer in module.modules()
-        for value in vars(layer).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    with warnings.catch_warnings():
-        # torch warns of its own class, as it copies the graphs that it exports.
-        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-        return copy.deepcopy(module, computed)
 
 
 def plain_copy(module: nn.Module) -> nn.Module:

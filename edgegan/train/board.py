@@ -1,11 +1,13 @@
-"""What training shows while it runs: TensorBoard, where it is installed."""
+"""What training shows while it runs: a log, and TensorBoard where that is installed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgegan.files import storage_errors
+from edgegan.learning.log import Log
 
 
 class Board(Protocol):
@@ -29,12 +31,28 @@ class _NoBoard:
     def close(self) -> None: ...
 
 
-def open_board(folder: Path, step: int) -> Board:
-    """Return TensorBoard's writer into `folder`, without what it has from `step` on, or one that is mute.
+class BoardLog(Log):
+    """The log `log.jsonl` in `folder`, and TensorBoard's in `tensorboard` under it."""
 
-    Raises:
-        StorageError: it cannot be written.
-    """
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+        super().__init__(folder / "log.jsonl", writes=writes)
+        self.board: Board = _NoBoard()
+
+    def resume(self, done: int) -> None:
+        """Take up what there is up to step `done`."""
+        super().resume(done)
+        if self.writes:
+            self.board = _open_board(self.path.with_name("tensorboard"), done + 1)
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add a row and show it."""
+        super().add(step, figures)
+        for name, value in figures.items():
+            self.board.add_scalar(name, value, step)
+
+
+def _open_board(folder: Path, step: int) -> Board:
+    """Return TensorBoard's writer into `folder`, without what it has from `step` on, or one that is mute."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:

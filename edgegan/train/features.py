@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgegan.adversarial.augment import translate
 from edgegan.compress.export import quiet
 from edgegan.compress.onnx_graph import tidy
 from edgegan.errors import DataError
 from edgegan.files import write_bytes
+from edgegan.learning import devices
+from edgegan.learning.algorithms.classification import Classification
+from edgegan.learning.checkpoint import Checkpoint
+from edgegan.learning.log import Log
+from edgegan.learning.loop import Loop
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.owned import held
 from edgegan.train.data import LabelledImages
@@ -121,13 +125,9 @@ def _train(
     description: str,
     progress: Callable[[int, int], None],
 ) -> TrainedFeatures:
-    torch.manual_seed(seed)
     order = np.random.default_rng(seed).permutation(len(data))
     held, kept = order[: len(data) // 10], order[len(data) // 10 :]
-    classifier = Classifier(data.images.shape[3], len(data.classes))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    _fit(classifier, data, kept, epochs, seed, progress)
+    classifier = _fitted(data, kept, folder, epochs, seed, progress)
     accuracy = _accuracy(classifier, data, held)
     path = folder / "features.onnx"
     _export(classifier.cpu(), data.images.shape[1:], path)
@@ -139,46 +139,42 @@ def _train(
     return TrainedFeatures(path, folder / "reference.npz", accuracy, features.shape[1])
 
 
-def _fit(
-    classifier: Classifier,
+def _fitted(
     data: LabelledImages,
-    kept: np.ndarray[Any, Any],
+    kept: NDArray[np.int64],
+    folder: Path,
     epochs: int,
     seed: int,
     progress: Callable[[int, int], None],
-    batch: int = 128,
-) -> None:
-    device = next(classifier.parameters()).device
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    if device.type == "cuda":
-        images, labels = images.to(device), labels.to(device)
-    steps = math.ceil(len(kept) / batch)
-    optimizer = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=epochs * steps, pct_start=0.2)
-    classifier.train()
-    for epoch in range(epochs):
-        shuffled = kept[np.random.default_rng([seed, epoch]).permutation(len(kept))]
-        for step in range(steps):
-            index = torch.from_numpy(shuffled[step * batch : (step + 1) * batch]).to(images.device)
-            x = _augmented(images[index].permute(0, 3, 1, 2).float() / 127.5 - 1).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = F.cross_entropy(classifier(x), labels[index].to(device), label_smoothing=0.1)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            progress(epoch * steps + step + 1, epochs * steps)
-    classifier.eval()
-
-
-def _augmented(x: Tensor) -> Tensor:
-    """Mirror half of the images and move each by up to an eighth."""
-    mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
-    return translate(torch.where(mirrored, x.flip(3), x), torch.rand(len(x), 2, device=x.device))
+) -> Classifier:
+    """Return a classifier trained on the `kept` images; one that was cut off goes on where it was."""
+    images = torch.from_numpy(data.images[kept]).permute(0, 3, 1, 2)
+    with devices.arithmetic(deterministic=True):
+        torch.manual_seed(seed)
+        classifier = Classifier(data.images.shape[3], len(data.classes))
+        fabric = devices.launch("auto", alone=True)
+        labels = torch.from_numpy(data.labels[kept])
+        algorithm = Classification(classifier, images, labels, epochs, fabric, seed)
+        content = "-".join(
+            hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            for array in (data.images, data.labels)
+        )
+        checkpoint = Checkpoint(folder / "checkpoint", f"{content}-{epochs}-{seed}")
+        loop = Loop(
+            algorithm,
+            fabric,
+            steps=algorithm.steps,
+            seed=seed,
+            checkpoint=checkpoint,
+            log=Log(folder / "log.jsonl"),
+        )
+        loop.run(progress)
+    checkpoint.remove()
+    return classifier.eval()
 
 
 @torch.no_grad()
-def _accuracy(classifier: Classifier, data: LabelledImages, held: np.ndarray[Any, Any]) -> float:
+def _accuracy(classifier: Classifier, data: LabelledImages, held: NDArray[np.int64]) -> float:
     device = next(classifier.parameters()).device
     right = 0
     for start in range(0, len(held), 500):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from edgegan.compress.load import build_module
 from edgegan.errors import RecipeError
+from edgegan.learning.devices import launch
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
@@ -63,7 +65,14 @@ def train_teacher(
         raise RecipeError("no data to train on", where=str(recipe), next="give --data, or set train.data")
     folder = Path("runs") / f"{read.name}-teacher" if out is None else out
     apart = [read.folder, source, *(path for _, path in read.files())]
-    with held(folder, "teacher", apart=apart):
+    fabric = launch("auto")
+    if settings.batch % fabric.world_size:
+        raise RecipeError(
+            f"a batch of {settings.batch} cannot be split evenly over {fabric.world_size} processes",
+            where=str(recipe),
+            next=f"set train.batch to a multiple of {fabric.world_size}",
+        )
+    with held(folder, "teacher", apart=apart) if fabric.is_global_zero else nullcontext():
         torch.manual_seed(read.seed)
         training = TeacherTraining(
             build_module(read.model, read.folder),
@@ -74,12 +83,16 @@ def train_teacher(
             Path(folder),
             seed=read.seed,
             scorer=_scorer(read),
+            fabric=fabric,
         )
         training.run(progress)
-        score = training.score() if training.scorer else None
-    folder = training.folder
+    folder, log = training.folder, training.log
+    scores = [row[training.score_name] for row in log.rows if training.score_name in row]
     return TrainedTeacher(
-        folder / "generator.safetensors", folder / "discriminator.safetensors", folder / "log.jsonl", score
+        folder / "generator.safetensors",
+        folder / "discriminator.safetensors",
+        log.path,
+        scores[-1] if scores else None,
     )
 
 

@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import PositiveInt, ValidationError
 
 from edgegan.errors import RecipeError
-from edgegan.recipe import Data
+from edgegan.learning.algorithms.settings import GanSettings
 
 
-class TrainSettings(Data):
-    """How a teacher is trained; a step is one update of the generator."""
+class TrainSettings(GanSettings):
+    """How a teacher is trained, and what is shown of it on the way."""
 
     data: str | None = None
     """Folder, zip or npz of labelled images; `--data` takes its place."""
-    steps: PositiveInt = 30_000
-    batch: PositiveInt = 128
-    discriminator_steps: PositiveInt = 2
-    """Updates of the discriminator for each update of the generator."""
-    generator_rate: PositiveFloat = 2e-4
-    discriminator_rate: PositiveFloat = 4e-4
-    """Adam's learning rates, on two time scales (Heusel 2017, arXiv:1706.08500); both fall
-    linearly to 0 over the last half."""
-    ema: float = Field(0.999, ge=0, lt=1)
-    """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
-    augment: bool = True
-    """DiffAugment (Zhao 2020) on real and generated images."""
-    flip: bool = True
-    """Mirror half of the real images."""
     log_every: PositiveInt = 50
     sample_every: PositiveInt = 1000
     score_every: PositiveInt = 5000

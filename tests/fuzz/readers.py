@@ -114,7 +114,7 @@ def training_parts():
 def training_state(folder: Path) -> None:
     import torch
 
-    from edgegan.adversarial.state import save_state
+    from edgegan.learning.checkpoint import save_state
 
     parts = training_parts()
     parts["m"](torch.randn(8, 3)).square().mean().backward()
@@ -123,7 +123,7 @@ def training_state(folder: Path) -> None:
 
 
 def read_training_state(folder: Path, name: str) -> None:
-    from edgegan.adversarial.state import load_state
+    from edgegan.learning.checkpoint import load_state
 
     load_state(folder / name, training_parts())
 

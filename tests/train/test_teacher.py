@@ -3,50 +3,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
+from teacher_setup import CONTRACT, SETTINGS, plain, training
 
 from edgegan import interrupts
 from edgegan.errors import DataError, RecipeError, StageError
+from edgegan.learning import loop
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
-from edgegan.runtime.contract import Contract, Input, Output, Sample
-from edgegan.train import teacher
+from edgegan.runtime.contract import Contract, Input, Sample
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import TeacherTraining
-
-CONTRACT = Contract(
-    (Input("z", (8,)), Input("label", (), "int64", Sample("labels", classes=2))),
-    (Output("image", (3, 8, 8)),),
-)
-SETTINGS = TrainSettings(steps=6, batch=8, log_every=1, sample_every=3)
-
-
-def plain(*reds: int) -> LabelledImages:
-    """64 images of 8x8, as red as their class's number and else black."""
-    labels = np.arange(64) % len(reds)
-    images = np.zeros((64, 8, 8, 3), np.uint8)
-    images[..., 0] = np.array(reds, np.uint8)[labels][:, None, None]
-    return LabelledImages(images, labels, tuple(f"class {index}" for index in range(len(reds))))
-
-
-def training(
-    folder: Path, settings: TrainSettings = SETTINGS, data: LabelledImages | None = None
-) -> TeacherTraining:
-    torch.manual_seed(0)
-    return TeacherTraining(
-        Generator((16, 16), latent=8, classes=2),
-        ProjectionDiscriminator(16, classes=2, blocks=2, downs=1),
-        CONTRACT,
-        data or plain(0, 255),
-        settings,
-        folder,
-    )
 
 
 class StoppedError(Exception):
@@ -61,22 +34,26 @@ def stop_at(step: int):
     return progress
 
 
-@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "loss"),
+    [(None, "hinge"), (signal.SIGINT, "wgan-gp"), (signal.SIGTERM, "relativistic"), (signal.SIGHUP, "bce")],
+)
 def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, loss: str
 ) -> None:
-    training(tmp_path / "whole").run()
+    settings = TrainSettings.of({**SETTINGS.model_dump(), "loss": loss})
+    training(tmp_path / "whole", settings).run()
     if number is None:
-        monkeypatch.setattr(teacher, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(StoppedError):
-            training(tmp_path / "broken").run(stop_at(4))
+            training(tmp_path / "broken", settings).run(stop_at(4))
     else:
         send = {3: lambda: os.kill(os.getpid(), number)}
         with interrupts.raised(), pytest.raises(KeyboardInterrupt):
-            training(tmp_path / "broken").run(lambda done, total: send.get(done, int)())
-    resumed = training(tmp_path / "broken")
-    assert resumed.step == 4
-    resumed.run()
+            training(tmp_path / "broken", settings).run(lambda done, total: send.get(done, int)())
+    seen: list[int] = []
+    training(tmp_path / "broken", settings).run(lambda done, total: seen.append(done))
+    assert seen == [4, 5, 6]
     for name in ("generator", "discriminator"):
         whole = load_file(tmp_path / "whole" / f"{name}.safetensors")
         broken = load_file(tmp_path / "broken" / f"{name}.safetensors")
@@ -91,6 +68,24 @@ def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
     ]
 
 
+@pytest.mark.slow
+def test_two_processes_give_the_teacher_of_one(tmp_path: Path) -> None:
+    program, one, two = Path(__file__).with_name("teacher_setup.py"), tmp_path / "one", tmp_path / "two"
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for command in ([program, one], [*run, program, two]):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, *map(str, command)], env=environment, check=True, timeout=300)
+    alone, together = (load_file(folder / "generator.safetensors") for folder in (one, two))
+    start = training(tmp_path / "start").algorithm.generator.state_dict()
+    learnt = [name for name in alone if "weight" in name]
+    moved = sum(float((alone[name] - start[name]).abs().sum()) for name in learnt)
+    apart = sum(float((alone[name] - together[name]).abs().sum()) for name in learnt)
+    assert apart < 0.02 * moved
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in (one, two)]
+    for row, other in zip(*logs, strict=True):
+        assert json.loads(row) == pytest.approx(json.loads(other), rel=1e-3, abs=1e-4)
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_tensorboard_is_used_where_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
@@ -100,6 +95,20 @@ def test_tensorboard_is_used_where_it_is_installed(
     training(tmp_path / "run").run()
     assert bool(list((tmp_path / "run").glob("tensorboard/*"))) == installed
     assert (tmp_path / "run" / "log.jsonl").is_file()
+
+
+def test_a_state_of_the_version_before_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(StoppedError):
+        training(tmp_path).run(stop_at(3))
+    state = tmp_path / "state.safetensors"
+    kept = {name: value for name, value in load_file(state).items() if not name.startswith("window/")}
+    state.write_bytes(save(kept, metadata={"step": "3"}))
+    seen: list[int] = []
+    training(tmp_path).run(lambda done, total: seen.append(done))
+    assert seen == [3, 4, 5, 6]
 
 
 @pytest.mark.slow
@@ -120,9 +129,10 @@ def test_the_generator_learns_the_colour_of_its_data(tmp_path: Path) -> None:
 def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     run = training(tmp_path)
     with torch.no_grad():
-        next(run.discriminator.parameters()).fill_(float("nan"))
-    with pytest.raises(StageError, match=r"diverged at step 1"):
+        next(run.algorithm.discriminator.parameters()).fill_(float("nan"))
+    with pytest.raises(StageError, match=r"loss_discriminator loss became nan at step 0"):
         run.run()
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_images_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> None:

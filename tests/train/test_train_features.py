@@ -37,6 +37,28 @@ def test_the_extractor_is_accurate_small_and_tells_good_images_from_bad(tmp_path
     assert good < bad / 5
 
 
+@pytest.mark.slow
+def test_training_that_was_cut_off_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegan.learning.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("edgegan.learning.algorithms.classification.BATCH", 32)
+    data, seen = stripes(120, 0), list[int]()
+
+    def progress(done: int, total: int) -> None:
+        seen.append(done)
+        if seen == [0, 1, 2, 3, 4]:
+            raise KeyboardInterrupt
+
+    whole = train_features(data, tmp_path / "whole", epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_features(data, tmp_path / "cut", epochs=2, progress=progress)
+    cut = train_features(data, tmp_path / "cut", epochs=2, progress=progress)
+    assert seen == [0, 1, 2, 3, 4, 4, 5, 6]
+    assert whole.extractor.read_bytes() == cut.extractor.read_bytes()
+    assert not list((tmp_path / "cut").glob("checkpoint*"))
+
+
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few"):
         train_features(stripes(50, 0), tmp_path)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgegan.compress.prune.surgery import Kept
+from edgegan.learning.batch_norm import batch_norms
 
 DEAD = 1e-12
 """A channel of less variance is taken for a constant."""
@@ -44,7 +45,7 @@ def observed(module: nn.Module) -> Iterator[dict[str, Moments]]:
     """Give the moments of what the batch normalizations of `module` get while it runs in the block."""
     moments: dict[str, Moments] = {}
     with ExitStack() as stack:
-        for name, norm in _norms(module).items():
+        for name, norm in batch_norms(module).items():
             found = moments[name] = Moments()
 
             def see(_: nn.Module, args: Any, found: Moments = found) -> None:
@@ -64,7 +65,7 @@ def match_norms(
     plain recalibration; where they were not (averaged weights, other data), they stay as far off.
     """
     with ExitStack() as stack:
-        for name, norm in _norms(module).items():
+        for name, norm in batch_norms(module).items():
             stay = kept.get(name, {}).get("outputs", slice(None))
             match = _Match(norm, before[name].mean[stay], before[name].variance[stay])
             stack.callback(norm.register_forward_pre_hook(match).remove)
@@ -91,11 +92,3 @@ class _Match:
         ratio = torch.where(alive, self.moments.variance / self.variance, 1.0)
         norm.running_mean.copy_(self.moments.mean - self.offset * ratio.sqrt())
         norm.running_var.copy_((ratio * self.spread - norm.eps).clamp(min=0))
-
-
-def _norms(module: nn.Module) -> dict[str, _BatchNorm]:
-    return {
-        name: layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
-    }

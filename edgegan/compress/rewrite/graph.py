@@ -16,8 +16,8 @@ from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.functionalize import without_mutations
 from edgegan.compress.rewrite.parametrization import without_parametrizations
-from edgegan.compress.structure import copy_of
 from edgegan.errors import ModelError, ProofError
+from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
 aten = torch.ops.aten

@@ -12,7 +12,7 @@ from edgegan.compress.example_inputs import example
 from edgegan.compress.psnr import psnr_db
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import outputs
-from edgegan.compress.structure import copy_of
+from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
 BATCHES, BATCH, SEED = 8, 16, 0x17B

@@ -9,7 +9,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from edgegan.compress.rewrite.change import Change
-from edgegan.compress.structure import copy_of
+from edgegan.module_copy import copy_of
 
 
 def without_parametrizations(module: nn.Module) -> tuple[nn.Module, list[Change]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from edgegan.compress.distill import Distill, DistillSettings, loop
+from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.stage import Candidate, Context
+from edgegan.learning import loop
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 

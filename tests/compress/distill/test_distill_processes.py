@@ -13,7 +13,7 @@ import torch
 from distill_setup import small_candidate
 from safetensors.torch import load_file
 
-from edgegan.compress.distill.latents import draw
+from edgegan.learning.draws import draw
 
 PROGRAM = str(Path(__file__).with_name("distill_setup.py"))
 

@@ -14,10 +14,11 @@ import torch
 from distill_setup import SETTINGS, small_candidate
 
 from edgegan import interrupts
-from edgegan.compress.distill import Distill, DistillSettings, loop
-from edgegan.compress.distill.checkpoint import fingerprint
+from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, StageError
+from edgegan.learning import loop
+from edgegan.learning.checkpoint import fingerprint
 
 
 def distill(candidate: Candidate, folder: Path, *, seed: int = 3, **settings: Any) -> Candidate:

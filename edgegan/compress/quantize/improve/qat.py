@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from edgegan.compress.distill import devices
-from edgegan.compress.distill.loop import Distillation, outputs_of
+from edgegan.compress.distill import run_distillation
 from edgegan.compress.quantize.calibrate.calibration import Batches, quantizers
 from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.stage import Candidate, Context
+from edgegan.learning import devices
+from edgegan.learning.algorithms.qat import QuantizationAwareDistillation
+from edgegan.learning.taps import outputs_of
 from edgegan.runtime.contract import Contract, Output
-
-SCALES_LEARN = 2 / 3
-"""Share of the steps in which scales are learned; in the rest the weights settle under scales that stay."""
 
 
 @dataclass
@@ -47,15 +45,24 @@ class Training:
             StorageError: the folder cannot be written.
         """
         student = FakeQuantized(prepared, self.candidate.contract, uint8_output=self.settings.uint8_output)
-        fabric = devices.launch(self.settings, alone=True)
-        with devices.arithmetic(self.settings):
-            pair = replace(self.candidate, student=student, teacher=self.candidate.student)
-            loop = _Loop(pair, self.settings, fabric, self.context.seed)
-            trained = loop.run(self.context.folder / self.name, self.context.progress)
+        fabric = devices.launch(self.settings.precision, alone=True)
+        with devices.arithmetic(deterministic=self.settings.deterministic):
+            algorithm = QuantizationAwareDistillation(
+                student,
+                self.candidate.student,
+                self.candidate.discriminator,
+                self.candidate.contract,
+                self.settings,
+                fabric,
+                self.context.seed,
+                name="quantize.distill",
+            )
+            trained, self.losses = run_distillation(
+                algorithm, self.context.folder / self.name, self.context.progress
+            )
         assert isinstance(trained, FakeQuantized)
         trained.settle()
         prepared.load_state_dict(trained.graph.state_dict(), strict=False)
-        self.losses = {name: value for name, value in loop.rows[-1].items() if name != "step"}
 
 
 class FakeQuantized(nn.Module):
@@ -100,14 +107,3 @@ def to_levels(x: Tensor, spec: Output) -> Tensor:
     step = (high - low) / 255
     inside = x.clamp(low, high)
     return inside + (((inside - low) / step).round() * step + low - inside).detach()
-
-
-class _Loop(Distillation):
-    name: ClassVar[str] = "quantize.distill"
-
-    def step(self, step: int) -> None:
-        """Update the student; its scales only in the first two thirds of the steps."""
-        if step >= SCALES_LEARN * self.settings.steps:
-            assert isinstance(self.student, FakeQuantized)
-            self.student.freeze_scales()
-        super().step(step)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from edgegan.compress.distill.settings import DistillSettings
+from edgegan.learning.algorithms.settings import DistillSettings
 
 
 class TrainingSettings(DistillSettings):
@@ -22,7 +24,7 @@ class TrainingSettings(DistillSettings):
     adversarial: float = Field(default=0.0, ge=0)
     features: float = Field(default=0.0, ge=0, le=0)
     """Off: the graph that is deployed has no feature maps by the teacher's names."""
-    precision: str = Field(default="fp32", pattern="^fp32$")  # pyright: ignore
+    precision: Literal["fp32"] = "fp32"  # pyright: ignore[reportIncompatibleVariableOverride]
     """bf16 would round more coarsely than the levels do."""
     uint8_output: bool = False
     """Whether images are rounded to their 256 levels in training, as `uint8_output` of `export` ships them

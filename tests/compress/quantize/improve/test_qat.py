@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from torch import nn
 from torch.fx import GraphModule
 
-from edgegan.compress.distill import loop
 from edgegan.compress.example_inputs import example
 from edgegan.compress.export import Export, ExportSettings
 from edgegan.compress.quantize import Quantize, QuantizeSettings
@@ -23,6 +22,7 @@ from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, StageError
+from edgegan.learning import loop
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, Input, Output, Sample

@@ -1,1 +1,0 @@
-"""What adversarial training of teachers and of students has in common."""

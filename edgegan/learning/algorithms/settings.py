@@ -1,0 +1,74 @@
+"""What can be set of each algorithm."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from edgegan.learning.devices import Precision
+from edgegan.learning.losses import adversarial
+from edgegan.recipe import Data
+
+
+class GanSettings(Data):
+    """Settings of adversarial training; a step is one update of the generator."""
+
+    steps: PositiveInt = 30_000
+    batch: PositiveInt = 128
+    loss: adversarial.Name = "hinge"
+    """What the two players minimize."""
+    penalty: float | None = Field(None, ge=0)
+    """Weight of the discriminator's gradient penalty: WGAN-GP's own for `wgan-gp` (by default 10), R1 and R2
+    for `relativistic` (by default 0.1), R1 for the others (by default none)."""
+    discriminator_steps: PositiveInt = 2
+    """Updates of the discriminator for each update of the generator."""
+    generator_rate: PositiveFloat = 2e-4
+    discriminator_rate: PositiveFloat = 4e-4
+    """Adam's learning rates, on two time scales (Heusel 2017, arXiv:1706.08500); both fall
+    linearly to 0 over the last half."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
+    augment: bool = True
+    """DiffAugment (Zhao 2020) on real and generated images."""
+    flip: bool = True
+    """Mirror half of the real images."""
+
+
+class DistillSettings(Data):
+    """Settings of `Distill`; a weight of 0 turns its loss off.
+
+    The losses have no units and can be compared: `output` is relative to half the output's range, `features`
+    to the variance of the teacher's features, `perceptual` to the size of the discriminator's.
+    """
+
+    steps: int = Field(default=20_000, ge=1)
+    """Updates of the student."""
+    batch: int = Field(default=128, ge=2)
+    """Latents in each update, over all processes together."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's rate for the student, at its highest."""
+    discriminator_learning_rate: float = Field(default=4e-4, gt=0)
+    """Adam's rate for the discriminator, at its highest."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
+    output: float = Field(default=0.2, ge=0)
+    """Weight of the L1 distance between the student's and the teacher's outputs of the same latents."""
+    features: float = Field(default=0.05, ge=0)
+    """Weight of the squared distance between their feature maps, through 1x1 adapters."""
+    taps: int = Field(default=4, ge=1)
+    """Feature maps that are compared, at most."""
+    perceptual: float = Field(default=0.5, ge=0)
+    """Weight of the L1 distance between a discriminator's features of both outputs; needs a discriminator."""
+    adversarial: float = Field(default=1.0, ge=0)
+    """Weight of the hinge loss against a discriminator that takes the teacher's outputs as real."""
+    discriminator_steps: int = Field(default=1, ge=1)
+    """Updates of the discriminator for each of the student."""
+    augment: bool = True
+    """Whether the discriminator sees its images through DiffAugment (Zhao et al. 2020, arXiv:2006.10738)."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the running average of the student's weights, which is the result; lower at the start."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward passes: `auto` is bf16 on GPUs that have it."""
+    deterministic: bool = True
+    """Whether CUDA runs give the same bits each time; without, cuDNN picks its kernels by a race."""

@@ -1,0 +1,1 @@
+"""What is minimized: small functions, each with its paper."""
