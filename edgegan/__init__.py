@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StorageError,
         UserError,
     )
+    from edgegan.in_memory import compress_module
     from edgegan.init.recipe import Initialized, init_recipe
     from edgegan.init.stored import store_pictures
     from edgegan.measure.latency import Latency, measure_latency
@@ -79,6 +80,7 @@ _HOMES = {
         "StorageError",
         "UserError",
     ),
+    "edgegan.in_memory": ("compress_module",),
     "edgegan.init.recipe": ("Initialized", "init_recipe"),
     "edgegan.init.stored": ("store_pictures",),
     "edgegan.measure.latency": ("Latency", "measure_latency"),
@@ -138,6 +140,7 @@ __all__ = [
     "__version__",
     "build_engines",
     "compress_generator",
+    "compress_module",
     "init_recipe",
     "lint",
     "load_module",

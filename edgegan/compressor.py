@@ -34,6 +34,8 @@ from edgegan.recipe import LatencySpec, ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
 from edgegan.version import __version__
 
+First = tuple[Candidate, str, list[Finding]]
+"""The candidate before any stage, what stands for all that it is made of, and what to say of it."""
 RESULTS = ("figures.json", "report.html", "bundle", "samples")
 
 
@@ -115,7 +117,7 @@ def compress_generator(
     folder = default_folder(read) if out is None else out
     apart = [read.folder, *(path for _, path in read.files())]
     with held(folder, "run", apart=apart) if _first_process() else nullcontext() as holder:
-        job = _Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
+        job = Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
         return job.run(stages, _command(recipe, read, words))
 
 
@@ -131,7 +133,9 @@ def _command(recipe: Any, read: Recipe, given: Sequence[tuple[str, Any]]) -> lis
     return ["edgegan", "compress", str(source), *options]
 
 
-class _Job:
+class Job:
+    """A run: lint, stages, evaluation, bundle and page, in a folder that is held."""
+
     def __init__(
         self,
         recipe: Recipe,
@@ -146,8 +150,9 @@ class _Job:
         self.count = n_stages + (1 if until else 5)
         self.index = 0
 
-    def run(self, stages: Sequence[Any], command: list[str]) -> Run:
-        candidate, origin, said = _first_candidate(self.recipe)
+    def run(self, stages: Sequence[Stage], command: list[str], first: First | None = None) -> Run:
+        """Do what is left to do; `first` takes the place of the recipe's generator."""
+        candidate, origin, said = first or _first_candidate(self.recipe)
         if self.holder:
             for name in ("figures.json", "report.html", "bundle"):
                 self.holder.check(self.folder / name)
@@ -269,8 +274,7 @@ def _left_out(candidate: Candidate) -> list[Finding]:
     ]
 
 
-def _first_candidate(recipe: Recipe) -> tuple[Candidate, str, list[Finding]]:
-    """Return the candidate before any stage, what stands for all that it is made of, and what to say."""
+def _first_candidate(recipe: Recipe) -> First:
     teacher, said = load_generator(recipe.model, recipe.contract, recipe.folder)
     discriminator = load_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
     specs = [_identity(spec, recipe.folder) for spec in (recipe.model, recipe.discriminator) if spec]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MethodType
@@ -33,12 +33,29 @@ def load_generator(spec: ModelSpec, contract: Contract, folder: Path) -> tuple[n
         ModelError: see `load_module`; or an output of the contract is not among what the module returns.
         CheckpointError: see `load_module`.
     """
+    told: list[str] = []
+    module = load_module(spec, folder, told.append)
+    again = "nothing, if that is what you mean"
+    said = [Finding("warning", "", "the checkpoint", text, again) for text in told]
+    return module, [*said, *prepare(module, contract, spec.outputs)]
+
+
+def prepare(module: nn.Module, contract: Contract, outputs: Mapping[str, str]) -> list[Finding]:
+    """Bring `module`, in eval mode, frozen, into the form that stages know, in place; return what that took.
+
+    Args:
+        module: see `load_generator`.
+        contract: what it takes and gives.
+        outputs: the contract's outputs to their paths in what the module returns, where they are named.
+
+    Raises:
+        ModelError: an output of the contract is not among what the module returns.
+    """
     said: list[Finding] = []
 
     def say(what: str, why: str, layer: str = "", level: Level = "warning") -> None:
         said.append(Finding(level, layer, what, why, "nothing, if that is what you mean"))
 
-    module = load_module(spec, folder, lambda text: say("the checkpoint", text))
     if names := parametrized(module):
         what = "spectral or weight norm was left on"
         say(what, "it is of use in training only, and was fixed at its value", together(names), "info")
@@ -54,13 +71,13 @@ def load_generator(spec: ModelSpec, contract: Contract, folder: Path) -> tuple[n
         else:
             result = again
             say("float16 inside", "it is computed in float32, as are the casts to it", together(halves))
-    if result is None or (is_plain(result, contract) and not spec.outputs):
-        return module, said
-    paths = chosen(result, contract, spec.outputs)
+    if result is None or (is_plain(result, contract) and not outputs):
+        return said
+    paths = chosen(result, contract, outputs)
     adapt(module, single="forward" in vars(module), paths=paths)
     taken = [f"{spec.name} from {'.'.join(path)}" for spec, path in zip(contract.outputs, paths)]
     say("the model returns more than tensors in a row", f"taken are: {', '.join(taken)}")
-    return module, said
+    return said
 
 
 def adapt(module: nn.Module, *, single: bool = False, paths: Sequence[tuple[str, ...]] | None = None) -> None:

@@ -21,6 +21,7 @@ from edgegan.compress.stages import build_stages
 from edgegan.errors import InputError, ModelError, some
 from edgegan.files import atomic_folder, write_text
 from edgegan.init.find_out import find_out, sandboxed
+from edgegan.init.first_stages import first_samples, first_stages, fitting
 from edgegan.init.pictures import pictures as made_pictures
 from edgegan.init.stored import MOST_BYTES, read_pictures, write_arrays
 from edgegan.init.text import comment, entries, flow
@@ -35,11 +36,6 @@ PICTURES = "inputs.npz"
 GUESS = "guess: "
 MADE_PICTURES = 128
 FARTHEST = 4
-WORK = 6e11
-"""MACs that measuring one row of the table may take, about a minute on two cores."""
-TRAINING = 1.2e13
-"""MACs of the distillation that a recipe begins with, about twenty minutes on two cores."""
-STAGES = ("prune", "distill", "quantize", "export")
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def init_recipe(
             shutil.copyfile(file, new / file.name)
         write_text(new / FILE_NAME, draft.text({}))
     progress("lint")
-    findings, left_out = _stages(folder)
+    findings, left_out = fitting(lambda without: _lint(folder, without))
     if left_out:
         write_text(folder / FILE_NAME, draft.text(left_out))
     return Initialized(folder, tuple(draft.notes()), tuple(findings))
@@ -159,29 +155,21 @@ class _Draft:
             *entries("inputs", [(_stored(entry), entry["notes"]) for entry in found["inputs"]]),
             *entries("outputs", [(entry["data"], entry["notes"]) for entry in found["outputs"]]),
             *comment("more samples make closer figures, and take longer"),
-            f"quality: {flow({'samples': self._samples()})}",
+            f"quality: {flow({'samples': first_samples(found['macs'])})}",
             "stages:",
             *self._stage_lines(left_out),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 
     def _stage_lines(self, left_out: Mapping[str, str]) -> list[str]:
-        macs = max(self.found["macs"], 1)
-        batch = 32 if macs < 2e9 else 8
-        steps = _nice(TRAINING / (3 * batch * macs), 100, 3000)
-        settings = {
-            "prune": {"macs": 0.5},
-            "distill": {"steps": steps, "batch": batch},
-            "quantize": {"targets": ["x64-cpu"]},
-            "export": {},
-        }
+        settings = first_stages(self.found["macs"])
         says = {
             "prune": "keep half of the multiplications",
             "distill": "more steps come nearer to the full model: 20000 on a GPU",
             "quantize": "`edgegan targets` lists the devices",
         }
         lines: list[str] = []
-        for stage in STAGES:
+        for stage in settings:
             said = f"  # {says[stage]}" if stage in says else ""
             if stage in left_out:
                 lines += [
@@ -191,9 +179,6 @@ class _Draft:
             else:
                 lines.append(f"  - {stage}: {flow(settings[stage])}{said}")
         return lines
-
-    def _samples(self) -> int:
-        return _nice(WORK / max(self.found["macs"], 1), 32, 2000)
 
     def _made(self) -> str:
         code = f"import edgegan; edgegan.store_pictures({str(self.folder)!r}, 'PICTURES')"
@@ -275,22 +260,6 @@ def _arrays(inputs: Sequence[Any], folder: Path | None) -> tuple[dict[str, NDArr
     return arrays, bool(shown) and folder is None
 
 
-def _stages(folder: Path) -> tuple[list[Finding], dict[str, str]]:
-    """Return lint's findings on the recipe, and the stages to leave out so that none of them is an error."""
-    findings = _lint(folder, ())
-    errors = _errors(findings)
-    for out in (("prune",), ("quantize",), ("prune", "quantize")) if errors else ():
-        better = _lint(folder, out)
-        if not _errors(better):
-            why = errors[0]
-            return better, dict.fromkeys(out, f"{why.what}: {why.why}")
-    return findings, {}
-
-
-def _errors(findings: Sequence[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.level == "error"]
-
-
 def _lint(folder: Path, without: Sequence[str]) -> list[Finding]:
     def work() -> list[dict[str, Any]]:
         recipe = Recipe.read(folder)
@@ -300,13 +269,6 @@ def _lint(folder: Path, without: Sequence[str]) -> list[Finding]:
 
     found = sandboxed(work, f"{folder} cannot be linted")
     return [Finding(**{**finding, "layers": tuple(finding["layers"])}) for finding in found]
-
-
-def _nice(wanted: float, least: int, most: int) -> int:
-    """Return a round number near `wanted`, between the others."""
-    value = min(max(wanted, least), most)
-    digits = 10 ** max(len(str(int(value))) - 1, 1)
-    return min(max(int(value // digits * digits), least), most)
 
 
 def _many(number: float) -> str:
