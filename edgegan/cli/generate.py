@@ -21,11 +21,29 @@ if TYPE_CHECKING:
 
 def generate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
-    n: Annotated[int, typer.Option("--n", help="How many samples, 1 or more.")] = 16,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="How many samples; by default 16."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="What the inputs are drawn from, 0 or more.")] = 0,
     label: Annotated[
         int | None, typer.Option(help="The label of all samples; drawn from the seed where it is not given.")
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="PATH",
+            help="A picture for a generator that takes one, or a folder of them.",
+        ),
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Scale and crop pictures to the size that the bundle takes.")
+    ] = False,
+    artifact: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which of the bundle's files to run, as int8.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of ONNX Runtime; one a processor by default.")] = None,
     engine: Annotated[
         str,
         typer.Option(help="auto, onnxruntime or tensorrt; auto takes what the bundle has for this machine."),
@@ -51,17 +69,34 @@ def generate(
     """Make samples with BUNDLE and write them to a file. The same seed gives the same samples."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallback)
-        loaded = Generator.load(bundle, engine=cast("EngineName", engine), trust_engines=trust_engines)
+        loaded = Generator.load(
+            bundle,
+            engine=cast("EngineName", engine),
+            precision=artifact,
+            threads=threads,
+            trust_engines=trust_engines,
+        )
     with loaded as generator:
         for note in generator.engine_notes:
             say(f"note: {note}", errors=True)
         labels = _labels(generator.contract, label)
-        target = out or Path(files.default_name(generator.contract))
-        _check(files.paths(target, generator.contract, n), bundle, overwrite)
-        started = time.perf_counter()
-        outputs = generator.outputs(n, seed, **labels)
+        started, outputs = time.perf_counter(), {}
+        if source is None:
+            n, target = 16 if n is None else n, out or Path(files.default_name(generator.contract))
+            _check(files.paths(target, generator.contract, n), bundle, overwrite)
+            outputs = generator.outputs(n, seed, **labels)
+            written = files.write(target, outputs, generator.contract)
+        elif n is not None:
+            raise InputError("--n is for samples that are drawn, not for pictures", next="leave --n out")
+        else:
+            from edgegan.cli.generate_input import each_picture, targets
+
+            pairs = targets(source, out, generator.contract)
+            _check([target for _, target in pairs], bundle, overwrite)
+            n, target, written = len(pairs), out or pairs[0][1].parent, []
+            for path, outputs in each_picture(generator, [path for path, _ in pairs], resize, seed, labels):
+                written += files.write(dict(pairs)[path], outputs, generator.contract)
         seconds = time.perf_counter() - started
-        written = files.write(target, outputs, generator.contract)
         ran = generator.engine.name
     if not json:
         last = f" to {written[-1]}" if len(written) > 1 else ""

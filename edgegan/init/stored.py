@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegan.errors import DataError, InputError, MissingDependency, StorageError
+from edgegan.errors import DataError, InputError, StorageError
 from edgegan.files import write_bytes
 from edgegan.reading import Unreadable, open_npz
 from edgegan.recipe import Recipe
+from edgegan.runtime import pictures
 from edgegan.runtime.contract import Input
 
 MADE_UP = "made_up"
 """The array that marks a file whose inputs were made up, and may be replaced."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MOST = 512
 MOST_BYTES = 256 << 20
 
 
-def store_pictures(recipe: str | Path, pictures: str | Path) -> Path:
+def store_pictures(recipe: str | Path, folder: str | Path) -> Path:
     """Write the stored pictures of a recipe from a folder of pictures, and return the file.
 
     Each is scaled and cropped to the contract's size; 512 at the most are taken, spread over the folder in
@@ -31,14 +31,14 @@ def store_pictures(recipe: str | Path, pictures: str | Path) -> Path:
 
     Args:
         recipe: the recipe's folder.
-        pictures: a folder of pictures.
+        folder: of pictures.
 
     Raises:
         InputError: the contract has no stored picture.
         DataError: there are no pictures, or they cannot be read.
         StorageError: the recipe's file holds other inputs than made-up ones.
     """
-    contract, folder = Recipe.read(recipe).contract, Path(recipe)
+    contract, root = Recipe.read(recipe).contract, Path(folder)
     specs = [spec for spec in contract.inputs if spec.sample.file and _is_picture(spec)]
     if not specs or len({spec.sample.file for spec in specs}) > 1:
         raise InputError(
@@ -46,14 +46,13 @@ def store_pictures(recipe: str | Path, pictures: str | Path) -> Path:
             where=str(recipe),
             next="give an input of its contract: sample: {kind: stored, file: inputs.npz, low: 0, high: 1}",
         )
-    file = folder / str(specs[0].sample.file)
+    file = Path(recipe) / str(specs[0].sample.file)
     if file.exists() and not _is_made_up(file):
         raise StorageError(
             "there are inputs in this file already",
             where=str(file),
             next="move it elsewhere, to make it anew",
         )
-    root = Path(pictures)
     arrays = {
         spec.name: read_pictures(root / spec.name if len(specs) > 1 else root, spec.shape) for spec in specs
     }
@@ -70,30 +69,11 @@ def read_pictures(folder: Path, shape: Sequence[int]) -> NDArray[np.uint8]:
     Raises:
         DataError: there are none, or one cannot be read.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise MissingDependency("pillow", extra="onnxruntime", purpose="reading pictures") from error
     channels, height, width = shape
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise DataError(
-            "there are no pictures here", where=str(folder), next=f"give a folder with {', '.join(SUFFIXES)}"
-        )
+    paths = pictures.find(folder)
     count = max(1, min(len(paths), MOST, MOST_BYTES // (channels * height * width)))
     taken = [paths[index * len(paths) // count] for index in range(count)]
-    found = []
-    for path in taken:
-        try:
-            with Image.open(path) as opened:
-                turned = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
-                fitted = np.asarray(ImageOps.fit(turned, (width, height)))
-        except Exception as error:  # a damaged picture makes Pillow raise almost anything
-            raise DataError(
-                f"the picture cannot be read: {error}", where=str(path), next="leave it out"
-            ) from error
-        found.append(fitted.reshape(height, width, channels).transpose(2, 0, 1))
-    return np.stack(found)
+    return np.stack([pictures.read(path, shape, resize=True) for path in taken])
 
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[np.generic]], *, made_up: bool = False) -> None:

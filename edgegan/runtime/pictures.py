@@ -1,0 +1,63 @@
+"""Pictures in files, as the uint8 arrays that a generator takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegan.errors import DataError, MissingDependency
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find(path: Path) -> list[Path]:
+    """Return the picture at `path`, or those in the folder at `path` and below, by their names.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(
+            "there are no pictures here", where=str(path), next=f"give a folder with {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def read(path: Path, shape: Sequence[int], *, resize: bool) -> NDArray[np.uint8]:
+    """Return a picture as uint8 `shape` (1 or 3, height, width), turned as its camera was held.
+
+    Args:
+        path: the file.
+        shape: colour for 3 channels, grey for 1.
+        resize: scale and crop a picture of another size; without, it is refused.
+
+    Raises:
+        DataError: it cannot be read, or is of another size.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise MissingDependency("pillow", extra="onnxruntime", purpose="reading pictures") from error
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            turned = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
+    except Exception as error:  # a damaged picture makes Pillow raise almost anything
+        raise DataError(
+            f"the picture cannot be read: {error}", where=str(path), next="leave it out"
+        ) from error
+    if turned.size != (width, height):
+        if not resize:
+            raise DataError(
+                f"the picture is {turned.width} x {turned.height}, and the model takes {width} x {height}",
+                where=str(path),
+                next="crop it, or let it be scaled and cropped with --resize",
+            )
+        turned = ImageOps.fit(turned, (width, height))
+    return np.asarray(turned).reshape(height, width, channels).transpose(2, 0, 1)
