@@ -17,11 +17,13 @@ def findings(path: Path) -> dict[str, Any]:
     """
     recipe = Recipe.read(path)
     specs = [spec for spec in (recipe.model, recipe.discriminator) if spec]
+    named = {spec.callable.rpartition(":")[0] for spec in specs}
+    beside = {file.relative_to(recipe.folder).as_posix() for file in recipe.folder.rglob("*.py")}
     return {
         "name": recipe.name,
         "description": recipe.description,
         "calls": [{"callable": spec.callable, "arguments": spec.arguments} for spec in specs],
-        "code": sorted(file.relative_to(recipe.folder).as_posix() for file in recipe.folder.rglob("*.py")),
+        "code": sorted(beside | {name for name in named if name.endswith(".py")}),
         "files": {str(file): file.stat().st_size if file.is_file() else None for _, file in recipe.files()},
         "contract": recipe.contract.to_dict(),
         "stages": [{"stage": stage.name, "settings": stage.settings} for stage in recipe.stages],

@@ -150,9 +150,23 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, ImportError) and "no known parent package" in str(error):
+            return _import_of_package(file.resolve())
         raise
+    return module
+
+
+def _import_of_package(file: Path) -> ModuleType:
+    """Import a file that imports its neighbours by a dot, as the module of its package that it is."""
+    root, names = file.parent.parent, [file.parent.name, file.stem]
+    while (root / "__init__.py").is_file():
+        root, names = root.parent, [root.name, *names]
+    with _on_path(root):
+        module = importlib.import_module(".".join(names))
+    if Path(module.__file__ or "").resolve() != file:
+        raise ImportError(f"another package is named {names[0]!r} too: {module.__file__}")
     return module
 
 

@@ -316,3 +316,37 @@ def test_a_published_checkpoint_loads(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("from torch import nn\nclass Empty(nn.Module):\n    pass\n")
     error = refused(tmp_path, callable="empty.py:Empty", checkpoint=str(file), key="gen_state_dict")
     assert "not in the module:" in error.what
+
+
+def test_a_file_of_a_package_imports_its_neighbours_and_one_elsewhere_its_own(folder: Path) -> None:
+    inner = folder / "code" / "netpackage" / "models"
+    inner.mkdir(parents=True)
+    for init in (inner.parent, inner):
+        (init / "__init__.py").touch()
+    (inner.parent / "parts.py").write_text("from torch import nn\nblock = nn.Linear\n")
+    (inner / "net.py").write_text(SOURCE.replace("from layers", "from ..parts"))
+    (folder / "recipe").mkdir()
+    for name in ("code/netpackage/models/net.py:Generator", "model.py:Generator"):
+        module = load_module(
+            spec(callable=f"../{name}", checkpoint="../weights.safetensors"), folder / "recipe"
+        )
+        assert torch.equal(module.state_dict()["body.weight"], state()["body.weight"])
+
+
+def test_weights_of_other_names_are_taken_in_order_where_kinds_and_shapes_agree(folder: Path) -> None:
+    weights = {
+        f"old.{index}.{name.rpartition('.')[2]}": value for index, (name, value) in enumerate(state().items())
+    }
+    torch.save({"run": {"generator": weights}, "w": torch.ones(1)}, folder / "old.pt")
+    said: list[str] = []
+    module = load_module(spec(checkpoint="old.pt"), folder, said.append)
+    assert torch.equal(module.state_dict()["norm.running_var"], state()["norm.running_var"])
+    assert any("in order" in text for text in said)
+    (key,) = (text for text in said if "entry" in text)
+    assert "'run.generator'" in key
+    torch.save({"run": {"a": state(), "b": state()}}, folder / "two.pt")
+    assert "key: run.a" in (refused(folder, checkpoint="two.pt").next or "")
+    load_module(spec(checkpoint="two.pt", key="run.b"), folder)
+    del weights["old.1.bias"]
+    torch.save(weights, folder / "old.pt")
+    assert "not in the checkpoint" in refused(folder, checkpoint="old.pt").what

@@ -14,6 +14,7 @@ from PIL import Image
 
 from edgegan import Recipe, init_recipe, load_module, store_pictures
 from edgegan.cli import main
+from edgegan.cli.inspect_recipe import findings as inspected
 from edgegan.errors import CheckpointError, DataError, InputError, ModelError, StorageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated")
@@ -56,9 +57,8 @@ def test_the_recipe_needs_nothing_more(project: Path, tmp_path: Path) -> None:
     assert torch.equal(module.state_dict()["main.0.weight"], averaged["main.0.weight"])
     assert not any(finding.level == "error" for finding in made.findings)
     assert any("standard normal" in guess for guess in made.guesses)
-    text = (made.folder / "recipe.yaml").read_text()
-    assert "# guess: standard normal" in text
-    assert "width" not in text
+    assert "# guess: standard normal" in (made.folder / "recipe.yaml").read_text()
+    assert inspected(made.folder)["code"] == ["../project/nets.py"]
 
 
 def test_a_folder_in_use_is_left_alone(project: Path, tmp_path: Path) -> None:
