@@ -50,7 +50,7 @@ def renamed_settings(recipe: Recipe) -> list[Finding]:
             f"write `{new}` in its place: {recipe.where('stages', index)}",
         )
         for index, spec in enumerate(recipe.stages)
-        for old, new in _kind(spec.name)[1].RENAMED.items()
+        for old, new in getattr(_kind(spec.name)[1], "RENAMED", {}).items()
         if old in spec.settings
     ]
 
