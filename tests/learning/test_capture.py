@@ -14,6 +14,7 @@ from edgegan.learning import devices
 from edgegan.learning.algorithm import Algorithm
 from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.algorithms.gan import AdversarialTraining
+from edgegan.learning.algorithms.qat import QuantizationAwareDistillation
 from edgegan.learning.algorithms.settings import DistillSettings, GanSettings
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.log import Log
@@ -51,6 +52,20 @@ class Wrapped(nn.Module):
         return self.inner(self.spoil(z), label)
 
 
+class Scaled(nn.Module):
+    """A generator with a scale that is learned until it is frozen."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.scale = inner, nn.Parameter(torch.ones(()))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        return self.inner(z, label) * self.scale
+
+    def freeze_scales(self) -> None:
+        self.scale.requires_grad_(False)
+
+
 def noisy(z: Tensor) -> Tensor:
     return z + torch.randn_like(z)
 
@@ -70,6 +85,15 @@ def distillation(
     settings = DistillSettings(steps=STEPS, batch=8, discriminator_steps=2, precision="fp32")
     fabric = devices.launch("fp32", alone=True)
     return Distillation(student, teacher, discriminator, CONTRACT, settings, fabric, seed=3)
+
+
+def quantization_aware() -> Algorithm:
+    torch.manual_seed(5)
+    teacher = Generator((16, 12, 8), latent=8, classes=3).eval()
+    student = Scaled(Generator((8, 8, 4), latent=8, classes=3)).eval()
+    settings = DistillSettings(steps=STEPS, batch=8, features=0, precision="fp32")
+    fabric = devices.launch("fp32", alone=True)
+    return QuantizationAwareDistillation(student, teacher, None, CONTRACT, settings, fabric, seed=3)
 
 
 def adversarial(loss: str = "hinge", critic: Callable[[], nn.Module] | None = None) -> Algorithm:
@@ -112,6 +136,7 @@ def run(
 
 ALGORITHMS: dict[str, Callable[[], Algorithm]] = {
     "distillation": distillation,
+    "phases": quantization_aware,
     "hinge": adversarial,
     "wgan-gp": lambda: adversarial("wgan-gp"),
     "relativistic": lambda: adversarial("relativistic"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 from teacher_setup import CONTRACT, SETTINGS, plain, training
+from torch import nn
 
 from edgegan import interrupts
 from edgegan.errors import DataError, RecipeError, StageError
@@ -133,6 +134,19 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"loss_discriminator loss became nan at step 0"):
         run.run()
     assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_a_contract_without_labels_has_a_discriminator_without(tmp_path: Path) -> None:
+    def network(*sizes: int, shape: tuple[int, ...]) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(*sizes), nn.Unflatten(1, shape))
+
+    contract = Contract(CONTRACT.inputs[:1], CONTRACT.outputs)
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(192, 1), nn.Flatten(0))
+    settings = TrainSettings(steps=2, batch=4, log_every=1)
+    generator = network(8, 192, shape=(3, 8, 8))
+    run = TeacherTraining(generator, critic, contract, plain(0, 255), settings, tmp_path)
+    run.run()
+    assert [row["step"] for row in run.log.rows] == [1, 2]
 
 
 def test_images_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> None:
