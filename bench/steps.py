@@ -29,7 +29,7 @@ from edgegan.learning import devices
 from edgegan.learning.algorithm import Algorithm
 from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.algorithms.gan import AdversarialTraining
-from edgegan.learning.algorithms.settings import DistillSettings, GanSettings
+from edgegan.learning.algorithms.settings import DistillationSettings, GanSettings
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.log import Log
 from edgegan.learning.loop import Loop
@@ -54,7 +54,7 @@ def distillation(settings: dict[str, Any], seed: int, fabric: Fabric) -> Distill
     assert RECIPE.discriminator is not None
     critic = load_module(RECIPE.discriminator, RECIPE.folder)
     section = next(stage.settings for stage in RECIPE.stages if stage.name == "distill")
-    chosen = DistillSettings.model_validate({**section, **settings})
+    chosen = DistillationSettings.model_validate({**section, **settings})
     return Distillation(student, teacher, critic, RECIPE.contract, chosen, fabric, seed)
 
 

@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.stage import Candidate, Context, Stage, StageRecord
+from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
 from edgegan.learning import devices
 from edgegan.learning.algorithms.distillation import Distillation
-from edgegan.learning.algorithms.settings import DistillSettings
+from edgegan.learning.algorithms.settings import DistillationSettings
 from edgegan.learning.checkpoint import Checkpoint, fingerprint
 from edgegan.learning.draws import Stream, derive, draw
 from edgegan.learning.log import Log, Row
@@ -22,13 +22,15 @@ from edgegan.learning.loop import Loop, Progress
 from edgegan.learning.taps import outputs_of
 from edgegan.module_copy import copy_of
 
-__all__ = ["Distill", "DistillSettings"]
-
 LOSSES = "losses.csv"
 HELD_OUT = 256
 """Latents, never trained on, on which student and teacher are compared before and after."""
 BEST = 1e-10
 """The least mean squared error that is told from 0, as a share of the squared range: 100 dB."""
+
+
+class DistillSettings(DistillationSettings, Settings):
+    """Settings of `Distill`: those of a distillation."""
 
 
 class Distill(Stage):

@@ -15,7 +15,7 @@ from edgegan.learning.algorithm import Algorithm
 from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.algorithms.gan import AdversarialTraining
 from edgegan.learning.algorithms.qat import QuantizationAwareDistillation
-from edgegan.learning.algorithms.settings import DistillSettings, GanSettings
+from edgegan.learning.algorithms.settings import DistillationSettings, GanSettings
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.log import Log
 from edgegan.learning.loop import Loop
@@ -82,7 +82,7 @@ def distillation(
     if spoil:
         teacher, student = Wrapped(teacher, spoil), Wrapped(student, spoil)
     discriminator = (critic or (lambda: ProjectionDiscriminator(16, classes=3, blocks=2)))()
-    settings = DistillSettings(steps=STEPS, batch=8, discriminator_steps=2, precision="fp32")
+    settings = DistillationSettings(steps=STEPS, batch=8, discriminator_steps=2, precision="fp32")
     fabric = devices.launch("fp32", alone=True)
     return Distillation(student, teacher, discriminator, CONTRACT, settings, fabric, seed=3)
 
@@ -91,7 +91,7 @@ def quantization_aware() -> Algorithm:
     torch.manual_seed(5)
     teacher = Generator((16, 12, 8), latent=8, classes=3).eval()
     student = Scaled(Generator((8, 8, 4), latent=8, classes=3)).eval()
-    settings = DistillSettings(steps=STEPS, batch=8, features=0, precision="fp32")
+    settings = DistillationSettings(steps=STEPS, batch=8, features=0, precision="fp32")
     fabric = devices.launch("fp32", alone=True)
     return QuantizationAwareDistillation(student, teacher, None, CONTRACT, settings, fabric, seed=3)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgegan.errors import StageError
 from edgegan.learning.algorithm import Batch, Update
 from edgegan.learning.algorithms.critic import Critic
-from edgegan.learning.algorithms.settings import DistillSettings
+from edgegan.learning.algorithms.settings import DistillationSettings
 from edgegan.learning.augment import Augment, augment_by
 from edgegan.learning.batch_norm import learning_mode, share_statistics
 from edgegan.learning.checkpoint import Holder, fingerprint
@@ -58,7 +58,7 @@ class Distillation:
         teacher: nn.Module,
         discriminator: nn.Module | None,
         contract: Contract,
-        settings: DistillSettings,
+        settings: DistillationSettings,
         fabric: Fabric,
         seed: int,
         name: str = "distill",

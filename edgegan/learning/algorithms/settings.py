@@ -35,8 +35,8 @@ class GanSettings(Data):
     """Mirror half of the real images."""
 
 
-class DistillSettings(Data):
-    """Settings of `Distill`; a weight of 0 turns its loss off.
+class DistillationSettings(Data):
+    """Settings of a distillation; a weight of 0 turns its loss off.
 
     The losses have no units and can be compared: `output` is relative to half the output's range, `features`
     to the variance of the teacher's features, `perceptual` to the size of the discriminator's.

@@ -15,7 +15,8 @@ from distill_setup import SETTINGS, small_candidate
 
 from edgegan import interrupts
 from edgegan.compress.distill import Distill, DistillSettings
-from edgegan.compress.stage import Candidate, Context
+from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
+from edgegan.compress.stage import Candidate, Context, Settings
 from edgegan.errors import ProofError, StageError
 from edgegan.learning import loop
 from edgegan.learning.checkpoint import fingerprint
@@ -32,6 +33,11 @@ def distill(candidate: Candidate, folder: Path, *, seed: int = 3, **settings: An
 def losses(folder: Path) -> list[dict[str, float]]:
     rows = csv.DictReader((folder / "losses.csv").read_text().splitlines())
     return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def test_its_settings_are_a_stages() -> None:
+    assert issubclass(DistillSettings, Settings)
+    assert issubclass(TrainingSettings, Settings)
 
 
 def test_the_student_nears_the_teacher(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgegan.learning.algorithms.settings import DistillSettings
+from edgegan.compress.distill import DistillSettings
 
 
 class TrainingSettings(DistillSettings):
