@@ -17,9 +17,10 @@ from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.prune.select import Scope
-from edgegan.compress.recipe_quality import file_fid
+from edgegan.compress.recipe_quality import RecipeQuality
 from edgegan.compress.stage import Candidate, Context
 from edgegan.files import write_json, write_text
+from edgegan.measure.metrics.fid import FID
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "runs" / "bench-prune"
@@ -32,12 +33,11 @@ def main() -> None:
     recipe = full_run.recipe(full_run.FULL)
     teacher = load_module(recipe.model, recipe.folder)
     candidate = Candidate(teacher, teacher, recipe.contract)
-    measure = file_fid(recipe)
-    assert measure is not None
+    measure = RecipeQuality(recipe)
 
     def score(module: Any, name: str) -> float:
         export_onnx(module, recipe.contract, FILES / f"{name}.onnx")
-        return round(measure(FILES / f"{name}.onnx", SAMPLES, True), 3)
+        return round(measure(FILES / f"{name}.onnx", FID, SAMPLES), 3)
 
     rows: list[dict[str, Any]] = []
     for macs in KEPT:

@@ -24,11 +24,11 @@ from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.evaluate.judge import SEED
 from edgegan.files import write_json, write_text
-from edgegan.measure import quality
 from edgegan.measure.features import Reference
-from edgegan.measure.fid import fid_interval
 from edgegan.measure.machine import machine
-from edgegan.measure.paired import psnr
+from edgegan.measure.metrics.fid import fid_interval
+from edgegan.measure.metrics.psnr import psnr
+from edgegan.measure.outputs import Outputs, collect
 from edgegan.recipe import Recipe
 from edgegan.target import FOLDER as TARGETS
 
@@ -117,28 +117,27 @@ def measure(recipe: Recipe, candidate: Candidate, files: dict[str, dict[str, Pat
     full = FILES / "model.fp32.onnx"
     export_onnx(candidate.student, candidate.contract, full)
 
-    def outputs(path: Path) -> quality.Outputs:
-        return quality.collect(
+    def outputs(path: Path) -> Outputs:
+        return collect(
             path, recipe.contract, samples=SAMPLES, seed=SEED, extractor=extractor, threads=THREADS
         )
 
     base = outputs(full)
-    assert base.features is not None
+    (image,) = base.kept
 
     def figures(folder: Path) -> dict[str, Any]:
         ours = outputs(folder / "model.int8.onnx")
-        assert ours.features is not None
         record = json.loads((folder / "record.json").read_text())
         proof = record["proof"]
         return {
-            "fid_10k": fid_interval(ours.features, reference).to_dict(),
-            "psnr_db": psnr(ours.kept, base.kept).to_dict(),
+            "fid_10k": fid_interval(ours.features[image], reference).to_dict(),
+            "psnr_db": psnr(ours.kept[image], base.kept[image]).to_dict(),
             "within_one_step": proof["within_one_step"],
             "graph_within_one_step": proof["graph_within_one_step"],
             "seconds": record["seconds"],
         }
 
-    float_fid = fid_interval(base.features, reference).to_dict()
+    float_fid = fid_interval(base.features[image], reference).to_dict()
     cases = []
     for name, folders in files.items():
         ptq, qat = figures(folders["ptq"]), figures(folders["qat"])

@@ -19,10 +19,11 @@ import full_run
 from edgegan.compress.export import export_onnx
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
-from edgegan.compress.recipe_quality import file_fid
+from edgegan.compress.recipe_quality import RecipeQuality
 from edgegan.compress.stage import Candidate, Context
 from edgegan.compress.stages import build_stages
 from edgegan.files import write_json, write_text
+from edgegan.measure.metrics.fid import FID
 from edgegan.reading import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,12 +43,11 @@ def measure(seed: int) -> dict[str, Any]:
     first = Candidate(teacher, teacher, recipe.contract, critic)
     last = Pipeline(build_stages(recipe)[:2]).run(first, Context(RUNS / str(seed), seed))
     found: dict[str, Any] = {"seed": seed, "minutes": round(last.lineage[-1].seconds / 60, 1)}
-    score = file_fid(recipe)
-    assert score is not None
+    score = RecipeQuality(recipe)
     for name, module in (("full", teacher), ("student", last.student)):
         path = RUNS / f"{seed}-{name}.onnx"
         export_onnx(module, recipe.contract, path)
-        found[name] = round(score(path, SAMPLES, True), 4)
+        found[name] = round(score(path, FID, SAMPLES), 4)
     write_json(file, found)
     return found
 

@@ -19,7 +19,7 @@ from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
-from edgegan.compress.recipe_quality import evaluation_of, file_fid
+from edgegan.compress.recipe_quality import RecipeQuality, evaluation_of
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages, renamed_settings
@@ -159,7 +159,7 @@ class Job:
             self._describe(command)
             self._lint(candidate, stages, said)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
-        context = Context(self.folder / "stages", self.recipe.seed, fid=file_fid(self.recipe))
+        context = Context(self.folder / "stages", self.recipe.seed, quality=RecipeQuality(self.recipe))
         if _first_process() and not all(
             step.finished for step in pipeline.steps(context.folder, context.seed, candidate)
         ):

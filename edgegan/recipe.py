@@ -31,6 +31,8 @@ FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Of a recipe and of a profile: they name folders."""
+OWN_METRIC = re.compile(r"(?P<file>[A-Za-z0-9_][A-Za-z0-9_./-]*\.py):(?P<function>[A-Za-z_]\w*)")
+"""A function of the recipe's own, as `my_metrics.py:iou`."""
 MEASURED = ("quality", "latency")
 """What profiles override beside stages."""
 M = TypeVar("M", bound=BaseModel)
@@ -119,6 +121,14 @@ class Quality(Data):
     """How many outputs are looked at: no more than there are stored inputs, where all inputs are stored."""
     inputs: str | None = None
     """An .npz of stored inputs in place of the contract's: stages are judged on what they never saw."""
+    metrics: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """What is measured, the most telling first: names, and functions of your own as `my_metrics.py:iou`; by
+    default what suits the outputs' modalities."""
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The metrics that are functions of the recipe's own files."""
+        return tuple(name for name in self.metrics or () if OWN_METRIC.fullmatch(name))
 
     @model_validator(mode="after")
     def _complete(self) -> Quality:
@@ -234,6 +244,7 @@ class Recipe(Data):
         except ValidationError as error:
             raise explain(error, cls, source, _placer(source, profile, ())) from error
         recipe._source, recipe._profile = source, profile
+        _check_metrics(recipe)
         if recipe.judged is not recipe.contract and not recipe.judged.stored:
             raise RecipeError(
                 "quality.inputs takes the place of stored inputs, and the contract has none",
@@ -283,6 +294,8 @@ class Recipe(Data):
             named.append((("quality", "reference"), self.quality.reference))
         if self.quality and self.quality.inputs:
             named.append((("quality", "inputs"), self.quality.inputs))
+        for spelled in self.quality.own_metrics if self.quality else ():
+            named.append((("quality", "metrics"), spelled.rpartition(":")[0]))
         for index, spec in enumerate(self.contract.inputs):
             if spec.sample.file:
                 named.append((("contract", "inputs", index, "sample", "file"), spec.sample.file))
@@ -327,6 +340,40 @@ class Recipe(Data):
         if isinstance(value, Mapping):
             return {key: Recipe._plain(item) for key, item in value.items()}
         return [Recipe._plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _check_metrics(recipe: Recipe) -> None:
+    """Raise `RecipeError` where metrics are unknown, fit no output, or need a reference that is not there."""
+    from edgegan.measure.metrics.registry import (
+        OWN,
+        columns,
+    )  # with scipy, which reading a recipe should not wait for
+
+    quality = recipe.quality
+    if quality is None:
+        return
+    names = None
+    if quality.metrics is not None:
+        names = [name for name in quality.metrics if name not in quality.own_metrics]
+        called = [name.rpartition(":")[2] for name in quality.metrics]
+        where = recipe.where("quality", "metrics")
+        for name in called:
+            if called.count(name) > 1:
+                raise RecipeError(f"two metrics are called {name!r}", where=where, next="rename one of them")
+    try:
+        found = columns(recipe.contract, quality.samples, reference=bool(quality.reference), names=names)
+        for name in quality.own_metrics:
+            if name.rpartition(":")[2] in OWN:
+                raise InputError(f"{name} has the name of a metric of edgegan's", next="rename your function")
+    except InputError as error:
+        raise RecipeError(error.what, where=recipe.where("quality", "metrics"), next=error.next) from error
+    if quality.reference and names is None and not any(c.metric.spec.needs == "reference" for c in found):
+        kinds = ", ".join(dict.fromkeys(output.modality.kind for output in recipe.contract.outputs))
+        raise RecipeError(
+            f"features and a reference are for images, and the generator gives {kinds}",
+            where=recipe.where("quality", "reference"),
+            next="leave both out; `metrics` says what else can be measured",
+        )
 
 
 def _refuse_unknown(recipe: type[Recipe], source: RecipeSource, data: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ def findings(path: Path) -> dict[str, Any]:
         "name": recipe.name,
         "description": recipe.description,
         "calls": [{"callable": spec.callable, "arguments": spec.arguments} for spec in specs],
+        "metrics": list(recipe.quality.own_metrics) if recipe.quality else [],
         "code": sorted(beside | {name for name in named if name.endswith(".py")}),
         "files": {str(file): file.stat().st_size if file.is_file() else None for _, file in recipe.files()},
         "contract": recipe.contract.to_dict(),
@@ -36,6 +37,8 @@ def shown(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['name']}, a recipe; nothing of it was imported"
     for call in found["calls"]:
         yield f"calls   {call['callable']} {call['arguments'] or ''}".rstrip()
+    for metric in found["metrics"]:
+        yield f"calls   {metric}"
     for file in found["code"]:
         yield f"code    {file}: may run when the recipe is used"
     for file, size in found["files"].items():

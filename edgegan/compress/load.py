@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from edgegan.compress import torchscript
 from edgegan.compress.weights import entries, find, is_average, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
+from edgegan.measure.metrics import Metric
+from edgegan.measure.metrics.own import of_function
 from edgegan.reading import Unreadable, check_plain, refusing
 from edgegan.recipe import ModelSpec
 from edgegan.recipe_source import did_you_mean
@@ -93,22 +95,32 @@ def find_callable(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
         ModelError: its file cannot be imported, or it is nothing of the kind.
     """
     source, _, name = spec.callable.rpartition(":")
-    if source.partition(".")[0] in sys.stdlib_module_names and not source.endswith(".py"):
+    made, own = _named(source, name, spec.callable, folder)
+    if not _makes_networks(made, own):
         raise ModelError(
-            f"{source} is a module of Python's own, and holds no torch.nn.Module", where=spec.callable
+            f"{spec.callable} is neither a torch.nn.Module's class nor a function of the recipe's own file",
+            where=str(folder / source) if source.endswith(".py") else None,
+            next="name a class, or a function that a file in the recipe's folder defines, as model.py:make",
         )
+    return made
+
+
+def _named(source: str, name: str, spelled: str, folder: Path) -> tuple[Any, ModuleType | None]:
+    """Return what `source`, a file or a module, holds under `name`; and the module where it is a recipe's."""
+    if source.partition(".")[0] in sys.stdlib_module_names and not source.endswith(".py"):
+        raise ModelError(f"{source} is a module of Python's own, and holds no torch.nn.Module", where=spelled)
     with _on_path(folder), _on_path((folder / source).parent if source.endswith(".py") else folder):
         try:
             module = (
                 _import_file(folder / source) if source.endswith(".py") else importlib.import_module(source)
             )
         except FileNotFoundError as error:
-            raise ModelError(f"there is no file {folder / source}", where=spec.callable) from error
+            raise ModelError(f"there is no file {folder / source}", where=spelled) from error
         except Exception as error:
             raise ModelError(
                 f"{source} cannot be imported: {type(error).__name__}: {error}",
-                where=_origin(error) or spec.callable,
-                next="install what it needs, or correct `callable` in the recipe",
+                where=_origin(error) or spelled,
+                next="install what it needs, or correct its name in the recipe",
             ) from error
     made: Any = module
     for part in name.split("."):
@@ -121,13 +133,28 @@ def find_callable(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
             )
         made = getattr(made, part)
     own = source.endswith(".py") and folder.resolve() in (folder / source).resolve().parents
-    if not _makes_networks(made, module if own else None):
+    return made, module if own else None
+
+
+def own_metric(spelled: str, folder: Path) -> Metric:
+    """Return the metric that is a function of a file in a recipe's folder, spelled `my_metrics.py:iou`.
+
+    Raises:
+        ModelError: there is no such file or function, the file lies elsewhere, or cannot be imported.
+        InputError: the function's attributes say what no metric can be.
+    """
+    source, _, name = spelled.rpartition(":")
+    if folder.resolve() in (folder / source).resolve().parents:
+        function, module = _named(source, name, spelled, folder)
+    else:
+        function, module = None, None
+    if module is None or not inspect.isfunction(function) or function.__module__ != module.__name__:
         raise ModelError(
-            f"{spec.callable} is neither a torch.nn.Module's class nor a function of the recipe's own file",
-            where=getattr(module, "__file__", None),
-            next="name a class, or a function that a file in the recipe's folder defines, as model.py:make",
+            f"{spelled} is no function that a file in the recipe's folder defines",
+            where=str(folder / source),
+            next="name one that takes the outputs and the full model's, as my_metrics.py:iou",
         )
-    return made
+    return of_function(function, name, hashlib.sha256((folder / source).read_bytes()).hexdigest()[:16])
 
 
 def _makes_networks(made: Any, own: ModuleType | None) -> bool:

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pydantic import model_validator
 from torch import nn
 
+from edgegan.measure.metrics import Metric
 from edgegan.recipe import Data
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
@@ -19,8 +20,35 @@ Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a stage works."""
 OLD_NAMES_UNTIL = "0.3"
 """The version that no longer reads settings by the names that they had."""
-FileFid = Callable[[Artifact | Path, int], float]
-"""FID of an ONNX file on ONNX Runtime, of (file, samples)."""
+
+
+class FileQuality(Protocol):
+    """Measures a file's quality by any metric, on latents that the report does not use."""
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric that is called `name`, or spelled `file.py:function`.
+
+        Raises:
+            UserError: there is none, it fits no output, or what it needs is absent.
+        """
+        ...
+
+    def __call__(
+        self, file: Artifact | Path, metric: Metric, samples: int, *, full: Path | None = None
+    ) -> float:
+        """Return a figure of a file on ONNX Runtime; of several outputs, that of the worst.
+
+        Args:
+            file: in question.
+            metric: one of `metric`.
+            samples: how many outputs it rests on.
+            full: the file to compare with, for a metric of pairs.
+
+        Raises:
+            DataError: it cannot be measured.
+            ModelError: ONNX Runtime cannot load or run a file.
+        """
+        ...
 
 
 class Settings(Data):
@@ -88,8 +116,8 @@ class Context:
     """The stage's own folder; files that it keeps go here. Written atomically, by `edgegan.files`."""
     seed: int = 0
     progress: Progress = lambda done, total: None
-    fid: FileFid | None = None
-    """To choose by, on latents that the report does not use; None where the recipe has no reference."""
+    quality: FileQuality | None = None
+    """To choose by; None where nothing measures it."""
 
 
 class Stage(ABC):

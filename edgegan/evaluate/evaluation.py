@@ -14,24 +14,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgegan import forms
 from edgegan.evaluate.judge import SEED, Judge, Progress
-from edgegan.files import atomic_path, remove, sha256, write_json
+from edgegan.evaluate.samples import write_samples
+from edgegan.files import remove, sha256, write_json
 from edgegan.forms import Form
-from edgegan.measure import quality
 from edgegan.measure.features import Extractor
 from edgegan.measure.latency import measure_latency, noise
 from edgegan.measure.machine import machine
+from edgegan.measure.metrics import Metric, described
+from edgegan.measure.outputs import paired_samples
 from edgegan.reading import Unreadable, read_json, read_npz
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
-from edgegan.runtime.modality import Image
 from edgegan.version import __version__
 
 SAMPLES_WITHOUT_QUALITY = 1000
-SHOWN = 64
 MOST_THREADS = 4
 SECONDS = 3.0
 _WARNINGS = {"warnings": forms.list_of(forms.text)}
@@ -104,6 +102,7 @@ class Evaluation:
         extractor: what FID and its kin are measured in.
         reference: the file of the real images' statistics in the extractor's features.
         seen: whether the stages drew from the contract's stored inputs, which the figures then say.
+        metrics: what is measured; by default what suits the contract's outputs.
 
     Raises:
         DataError: the reference is absent, damaged, or is not of the extractor.
@@ -120,6 +119,7 @@ class Evaluation:
         extractor: Extractor | None = None,
         reference: Path | None = None,
         seen: bool = False,
+        metrics: Sequence[str | Metric] | None = None,
     ) -> None:
         self.run_folder = run
         self.all, self.models = list(models), [model for model in models if model.unmeasured is None]
@@ -134,6 +134,7 @@ class Evaluation:
             threads=self.threads,
             extractor=extractor,
             reference=reference,
+            metrics=metrics,
         )
         self.samples = self.judge.samples
         self.inputs_name = _inputs_name(contract, seen)
@@ -164,7 +165,11 @@ class Evaluation:
             else self._row(model, qualities[model.name], latencies[model.name])
             for model in self.all
         ]
-        return {"protocol": {**self._protocol(), "noise": noise(latencies.values())}, "rows": rows}
+        return {
+            "protocol": {**self._protocol(), "noise": noise(latencies.values())},
+            "metrics": described(self.judge.columns),
+            "rows": rows,
+        }
 
     def _protocol(self) -> dict[str, Any]:
         return {
@@ -172,7 +177,7 @@ class Evaluation:
             "threads": self.threads,
             "batch": 1,
             "samples": self.samples,
-            "paired_samples": quality.paired_samples(self.contract, self.samples),
+            "paired_samples": paired_samples(self.contract, self.samples),
             "seed": SEED,
             "inputs": self.inputs_name,
             "latency_seconds": self.seconds,
@@ -214,9 +219,7 @@ class Evaluation:
             cache = self._cache("quality", self._quality_key(model))
             samples = self.run_folder / "samples" / f"{model.name}.npz"
             content = _measured_before(cache, _QUALITY)
-            if content is None or not (
-                not isinstance(self.contract.outputs[0].modality, Image) or _is_npz(samples)
-            ):
+            if content is None or not _is_npz(samples):
                 base = index * self.samples
                 content = self._quality(
                     model, samples, lambda done, _, base=base: progress(base + done, total)
@@ -230,9 +233,8 @@ class Evaluation:
         content, outputs = self.judge.judge(model.path, progress)
         if outputs is None:
             remove(samples)
-        elif outputs.kept.dtype == np.uint8:
-            with atomic_path(samples) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, images=outputs.kept[:SHOWN])
+        else:
+            write_samples(samples, outputs, self.contract)
         return content
 
     def _quality_key(self, model: Model) -> list[Any]:
@@ -245,6 +247,7 @@ class Evaluation:
             SEED,
             extractor.sha256 if (extractor := self.judge.extractor) else None,
             self.judge.reference_name,
+            [(column.name, column.metric.version) for column in self.judge.columns],
         ]
 
     def _latencies(self, progress: Progress) -> dict[str, dict[str, Any]]:

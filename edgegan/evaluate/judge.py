@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edgegan.errors import EdgeganError
 from edgegan.files import sha256
-from edgegan.measure import quality
 from edgegan.measure.features import Extractor, Reference
+from edgegan.measure.metrics import Metric, columns
+from edgegan.measure.outputs import Outputs, collect
+from edgegan.measure.scores import score
 from edgegan.runtime.contract import Contract
 
 SEED = 1
@@ -30,9 +32,11 @@ class Judge:
         threads: of the engine.
         extractor: what FID and its kin are measured in.
         reference: the file of the real images' statistics in the extractor's features.
+        metrics: what is measured; by default what suits the contract's outputs.
 
     Raises:
         DataError: the reference is absent, damaged, or is not of the extractor.
+        InputError: a metric is unknown, or cannot be measured of these outputs.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Judge:
         threads: int,
         extractor: Extractor | None = None,
         reference: Path | None = None,
+        metrics: Sequence[str | Metric] | None = None,
     ) -> None:
         most = contract.distinct()
         self.full, self.contract, self.threads = full, contract, threads
@@ -55,8 +60,9 @@ class Judge:
             if reference and self.reference
             else None
         )
+        self.columns = columns(contract, self.samples, reference=self.reference is not None, names=metrics)
 
-    def judge(self, path: Path, progress: Progress) -> tuple[dict[str, Any], quality.Outputs | None]:
+    def judge(self, path: Path, progress: Progress) -> tuple[dict[str, Any], Outputs | None]:
         """Return the `figures` of a file's outputs, those that `failed` and `warnings`; and the outputs."""
         try:
             outputs = self._collect(path, self.reference is not None, progress)
@@ -65,18 +71,16 @@ class Judge:
             return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}, None
         if path == self.full:
             self.__dict__.setdefault("_full", outputs)
-        scores = quality.score(
-            outputs, full, self.reference, samples=self.samples, wanted=self.reference is not None
-        )
+        scores = score(outputs, full, self.reference, self.columns)
         return {"figures": scores.figures, "failed": scores.failed, "warnings": scores.warnings}, outputs
 
     @cached_property
-    def _full(self) -> quality.Outputs:
+    def _full(self) -> Outputs:
         assert self.full is not None
         return self._collect(self.full, False, lambda done, total: None)
 
-    def _collect(self, path: Path, features: bool, progress: Progress) -> quality.Outputs:
-        return quality.collect(
+    def _collect(self, path: Path, features: bool, progress: Progress) -> Outputs:
+        return collect(
             path,
             self.contract,
             samples=self.samples,

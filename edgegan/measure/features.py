@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgegan.errors import DataError
 from edgegan.files import atomic_path, sha256
 from edgegan.measure.arrays import check_images
-from edgegan.measure.fid import Statistics
+from edgegan.measure.metrics.fid import Statistics
 from edgegan.reading import LARGEST_ARRAYS, Unreadable, open_npz
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 

@@ -20,7 +20,7 @@ from edgegan.learning.algorithms.gan import AdversarialTraining
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.loop import Loop
 from edgegan.measure.features import OnnxExtractor, Reference
-from edgegan.measure.fid import Statistics, fid
+from edgegan.measure.metrics.fid import Statistics, fid
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.grid import image_grid, write_png
 from edgegan.runtime.modality import Image

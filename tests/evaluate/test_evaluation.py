@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from quick_latency import shorten
 
-from edgegan.evaluate import evaluation
+from edgegan.evaluate import evaluation, judge
 from edgegan.evaluate.evaluation import Evaluation, Model
 from edgegan.evaluate.judge import SEED
-from edgegan.measure import quality
 from edgegan.measure.features import OnnxExtractor, Reference
-from edgegan.measure.fid import Statistics
 from edgegan.measure.latency import Latency
+from edgegan.measure.metrics.fid import Statistics
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -95,7 +94,7 @@ def test_an_evaluation_is_kept_row_by_row(
     models: list[Model], contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collected: list[str] = []
-    collect: Callable[..., Any] = quality.collect
+    collect: Callable[..., Any] = judge.collect
 
     def counting(path: Path, *rest: Any, **more: Any) -> Any:
         if (
@@ -107,7 +106,7 @@ def test_an_evaluation_is_kept_row_by_row(
         collected.append(path.name)
         return collect(path, *rest, **more)
 
-    monkeypatch.setattr(quality, "collect", counting)
+    monkeypatch.setattr(judge, "collect", counting)
     with pytest.raises(KeyboardInterrupt):
         Evaluation(models, contract, tmp_path).run()
     (tmp_path / "go").touch()

@@ -9,7 +9,7 @@ import pytest
 from edgegan.errors import DataError, ModelError, StorageError
 from edgegan.files import sha256
 from edgegan.measure.features import OnnxExtractor, Reference
-from edgegan.measure.fid import Statistics, fid
+from edgegan.measure.metrics.fid import Statistics, fid
 
 Files = Callable[..., Path]
 

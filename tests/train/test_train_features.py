@@ -7,7 +7,7 @@ import pytest
 
 from edgegan.errors import DataError
 from edgegan.measure.features import OnnxExtractor, Reference
-from edgegan.measure.fid import Statistics, fid
+from edgegan.measure.metrics.fid import Statistics, fid
 from edgegan.train.data import LabelledImages
 from edgegan.train.features import train_features
 

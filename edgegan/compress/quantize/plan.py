@@ -15,10 +15,9 @@ from edgegan.compress.agreement import agreement
 from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
-from edgegan.compress.quantize.choose.budget import Budget
 from edgegan.compress.quantize.choose.candidates import Improvement, Layers
 from edgegan.compress.quantize.choose.effort import Effort
-from edgegan.compress.quantize.choose.file_evaluator import FID_SAMPLES, FileEvaluator, require_fid
+from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
 from edgegan.compress.quantize.choose.mixed_precision import assign
 from edgegan.compress.quantize.choose.sensitivity import ranking, sweep, to_dicts
 from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels, saturates
@@ -63,8 +62,7 @@ class Work:
         chosen = settings.calibrator
         self.calibrators: tuple[Calibrator, ...] = AUTOMATIC if chosen == "auto" else (chosen,)
         self.start, self.trials = self.starts[0], []
-        self.budget = Budget.of(settings.quality)
-        require_fid(self.budget, context.fid, candidate.contract.distinct())
+        self.budget = measurable(settings.quality, context.quality, candidate.contract.distinct())
         sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
         each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
         each += settings.distill.steps if settings.distill else 0
@@ -140,17 +138,18 @@ class Work:
         assert int8 is not None
         if not (settings.sensitivity or settings.quality):
             return self.layers, {}, {}
-        samples = self.budget.fid_samples or FID_SAMPLES
         write = partial(self._write, target)
-        judge = FileEvaluator(
-            self.candidate, self.samples, target, write, self.context.fid, samples, self.proof_batches
-        )
-        common = self.start, self.layers, int8, calibrator
-        table = sweep(*common, judge, self._progress)
-        measured: dict[str, Any] = {"sensitivity": to_dicts(table, judge.fid_samples)}
-        if not settings.quality:
-            return self.layers, {}, measured
-        found = assign(*common, ranking(table), self.budget, judge, self._progress, improvements)
+        quality = self.context.quality, self.budget
+        with FileEvaluator(
+            self.candidate, self.samples, target, write, *quality, self.proof_batches
+        ) as judge:
+            common = self.start, self.layers, int8, calibrator
+            table = sweep(*common, judge, self._progress)
+            name = judge.fid.name if judge.fid else None
+            measured: dict[str, Any] = {"sensitivity": to_dicts(table, name)}
+            if not settings.quality:
+                return self.layers, {}, measured
+            found = assign(*common, ranking(table), self.budget, judge, self._progress, improvements)
         measured["quality_trials"] = found.trials
         return found.layers, {"precisions": found.precisions}, measured
 

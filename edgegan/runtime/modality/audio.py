@@ -32,6 +32,7 @@ class Audio(Modality):
 
     kind: ClassVar[str] = "audio"
     files: ClassVar[tuple[str, ...]] = (".wav",)
+    plays: ClassVar[str | None] = ".wav"
     one_a_file: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("mel_distance", "stft_distance", "snr_db", "psnr_db")
 

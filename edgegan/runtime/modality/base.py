@@ -44,6 +44,8 @@ class Modality(ABC):
     """Suffixes that `write` knows, beside the `.png` of previews and the `.npy` and `.npz` of any array."""
     one_a_file: ClassVar[bool] = False
     """Whether `write` takes one sample at a time."""
+    plays: ClassVar[str | None] = None
+    """Which of `files` a browser plays, for the page of a run."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that are measured unless a recipe names others, the most telling first."""
 

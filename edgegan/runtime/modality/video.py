@@ -33,6 +33,7 @@ class Video(Modality):
 
     kind: ClassVar[str] = "video"
     files: ClassVar[tuple[str, ...]] = (".gif",)
+    plays: ClassVar[str | None] = ".gif"
     metrics: ClassVar[tuple[str, ...]] = ("psnr_db", "ssim", "flicker")
 
     def __post_init__(self) -> None:

@@ -1,92 +1,149 @@
-"""How much quality INT8 may cost: the setting `quality` of the stage `quantize`."""
+"""How much quality INT8 may cost, by any metric: the setting `quality` of the stage `quantize`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from edgegan.errors import InputError
+from edgegan.measure.metrics import Metric, find
+from edgegan.measure.metrics.registry import parsed
+from edgegan.recipe import OWN_METRIC
+
 PSNR_DB = "psnr_db"
 MOST_DB = 100.0
-_FID = re.compile(r"fid_([1-9]\d*)(k?)_increase")
+_CHANGES = {"lower": "increase", "higher": "decrease"}
+_RELATIVE = re.compile(rf"(?P<figure>.+)_({'|'.join(_CHANGES.values())})")
 _FORM = "as in {fid_10k_increase: 3%} or {psnr_db: 40}"
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What INT8 outputs must reach; None asks for nothing."""
+class Limit:
+    """What one figure of INT8 outputs must reach."""
 
-    psnr_db: float | None = None
-    """At least this to the float outputs, in dB."""
-    fid_increase: float | None = None
-    """At most this share of the float student's FID more."""
-    fid_name: str = ""
-    """The figure's name, as "fid_10k_increase"."""
-    fid_samples: int = 0
+    name: str
+    """As a recipe writes it: "psnr_db", "fid_10k", "fid_10k_increase", "my_metrics.py:iou"."""
+    metric: Metric
+    value: float
+    """The figure itself; or with `relative`, the share by which it may be worse than the float student's."""
+    samples: int | None
+    """How many outputs the figure is of; None where its name does not say."""
+    relative: bool
 
     @classmethod
-    def of(cls, quality: Mapping[str, float]) -> Budget:
-        """Return the budget that a setting, read by `parse`, stands for."""
-        fid = next((name for name in quality if name != PSNR_DB), "")
-        return cls(quality.get(PSNR_DB), quality.get(fid), fid, _samples(fid))
+    def of(cls, name: str, value: float, find: Callable[[str], Metric] = find) -> Limit:
+        """Return what an entry of the setting stands for; `find` knows metrics by name.
+
+        Raises:
+            ValueError: it is no figure of a metric.
+            UserError: there is no such metric.
+        """
+        change = _RELATIVE.fullmatch(name)
+        figure = change["figure"] if change else name
+        called, samples = (figure, None) if OWN_METRIC.fullmatch(figure) else parsed(figure)
+        metric = find(called)
+        if metric.spec.needs == "reference" and (samples is None or samples < 2):
+            raise ValueError(f"must say of how many samples, 2 or more: {called}_10k, not {figure!r:.60}")
+        if change and name != f"{figure}_{_CHANGES[metric.spec.better]}":
+            raise ValueError(
+                f"{called}: {metric.spec.better} is better, so say {_CHANGES[metric.spec.better]}"
+            )
+        if change and metric.spec.needs == "pair":
+            raise ValueError(f"{called} is to the float outputs: limit it itself, as {called}: VALUE")
+        return cls(name, metric, value, samples, bool(change))
+
+    def score(self, measured: float) -> float:
+        """Return 1 where `measured` is within the limit, else less, but more than 0."""
+        lower = self.relative or self.metric.spec.better == "lower"
+        beyond = measured - self.value if lower else self.value - measured
+        if beyond <= 0:
+            return 1.0
+        return 1.0 / (1.0 + beyond / ((1.0 if self.relative else 0.0) + max(abs(self.value), 1e-6)))
+
+    def change(self, figure: float, before: float) -> float:
+        """Return by what share a `figure` is worse than the one `before`."""
+        worse = figure - before if self.metric.spec.better == "lower" else before - figure
+        return worse / max(abs(before), 1e-9)
+
+    def in_words(self, value: float) -> str:
+        """Write a value of this figure."""
+        return f"{self.name} {100 * value:.1f}%" if self.relative else f"{self.name} {value:.2f}"
+
+    def __str__(self) -> str:
+        """Write the limit as a recipe would."""
+        return f"{self.name}: {100 * self.value:g}%" if self.relative else f"{self.name}: {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What INT8 outputs must reach, in all figures at once."""
+
+    limits: tuple[Limit, ...] = ()
+
+    @classmethod
+    def of(cls, quality: Mapping[str, float], find: Callable[[str], Metric] = find) -> Budget:
+        """Return the budget that a setting, read by `parse`, stands for; `find` knows metrics by name.
+
+        Raises:
+            UserError: there is no such metric.
+        """
+        return cls(tuple(Limit.of(name, value, find) for name, value in quality.items()))
 
     def score(self, measured: Mapping[str, float]) -> float:
         """Return 1 where all that was `measured` is within the budget, else less, but more than 0."""
-        scores = [1.0]
-        if self.psnr_db is not None:
-            scores.append(max(measured[PSNR_DB], 1e-6) / self.psnr_db)
-        if self.fid_increase is not None and self.fid_name in measured:
-            scores.append((1 + self.fid_increase) / max(1 + measured[self.fid_name], 1e-6))
-        return min(scores)
+        scores = (limit.score(measured[limit.name]) for limit in self.limits if limit.name in measured)
+        return min(scores, default=1.0)
+
+    def in_words(self, measured: Mapping[str, float]) -> str:
+        """Write what was measured, and of what is not in the budget as well."""
+        limits = {limit.name: limit for limit in self.limits}
+        return ", ".join(
+            limits[name].in_words(value) if name in limits else f"{name} {value:.2f}"
+            for name, value in measured.items()
+        )
 
     def __str__(self) -> str:
         """Write the budget as a recipe would."""
-        parts = [f"{PSNR_DB}: {self.psnr_db:g}"] if self.psnr_db is not None else []
-        parts += [f"{self.fid_name}: {100 * self.fid_increase:g}%"] if self.fid_increase is not None else []
-        return ", ".join(parts)
+        return ", ".join(map(str, self.limits))
 
 
 def parse(value: Any) -> dict[str, float]:
-    """Read the setting: `{fid_10k_increase: 3%}`, `{psnr_db: 40}`, or both; percents become fractions.
+    """Read the setting: `{fid_10k_increase: 3%}`, `{psnr_db: 40}`, or others; percents become fractions.
 
     Raises:
-        ValueError: there is another key, two of FID, or a value out of range.
+        ValueError: there is a key that is no figure, or a value out of range.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"must be figures and their limits, {_FORM}")
-    unknown = [name for name in value if name != PSNR_DB and not _samples(str(name))]
-    if unknown:
-        raise ValueError(f"knows no figure {unknown[0]!r}; {_FORM}, with 2 samples or more")
-    if len(set(value) - {PSNR_DB}) > 1:
-        raise ValueError("takes FID on one number of samples only")
-    return {name: _decibels(of) if name == PSNR_DB else _fraction(name, of) for name, of in value.items()}
+    return {str(name): _limit(str(name), of) for name, of in value.items()}
 
 
-def _samples(name: str) -> int:
-    """Return how many samples the name of a FID speaks of; 0 where it is no such name, or of one sample."""
-    found = _FID.fullmatch(name)
-    count = int(found[1]) * (1000 if found[2] else 1) if found else 0
-    return count if count > 1 else 0
-
-
-def _decibels(value: Any) -> float:
-    number = _number(value)
-    if number is None or not 0 < number <= MOST_DB:
+def _limit(name: str, value: Any) -> float:
+    percent = isinstance(value, str) and value.strip().endswith("%")
+    number = _number(value.strip()[:-1]) if percent else _number(value)
+    if OWN_METRIC.fullmatch(name):
+        if number is None:
+            raise ValueError(f"{name} must be a number, not {value!r}")
+        return number / 100 if percent else number
+    try:
+        limit = Limit.of(name, 0.0)
+    except InputError as error:
+        raise ValueError(f"knows no figure {name!r:.60}; {_FORM}; {error.next}") from error
+    if limit.relative:
+        fraction = None if number is None else number / 100 if percent else number
+        if fraction is None or not 0 <= fraction <= 1:
+            raise ValueError(f"{name} must be a share of 0% to 100%, as 3% or 0.03, not {value!r}")
+        return fraction
+    if name == PSNR_DB and (number is None or percent or not 0 < number <= MOST_DB):
         raise ValueError(
             f"{PSNR_DB} must be a number of dB, more than 0 and {MOST_DB:g} at most, not {value!r}"
         )
-    return number
-
-
-def _fraction(name: str, value: Any) -> float:
-    percent = isinstance(value, str) and value.strip().endswith("%")
-    number = _number(value.strip()[:-1]) if percent else _number(value)
-    fraction = None if number is None else number / 100 if percent else number
-    if fraction is None or not 0 <= fraction <= 1:
-        raise ValueError(f"{name} must be a share of 0% to 100%, as 3% or 0.03, not {value!r}")
-    return fraction
+    if number is None or (percent and limit.metric.spec.unit != "%"):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    return number / 100 if percent else number
 
 
 def _number(value: Any) -> float | None:

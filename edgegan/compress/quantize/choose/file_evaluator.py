@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,27 +12,31 @@ from torch.fx import GraphModule
 
 from edgegan.compress.agreement import agreement
 from edgegan.compress.export import export_onnx
-from edgegan.compress.quantize.choose.budget import Budget
+from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget, Limit
 from edgegan.compress.quantize.choose.candidates import Samples
-from edgegan.compress.stage import Candidate, FileFid
-from edgegan.errors import StageError
+from edgegan.compress.stage import Candidate, FileQuality
+from edgegan.errors import StageError, UserError
+from edgegan.measure.metrics.fid import FID
+from edgegan.measure.metrics.registry import suffix
 from edgegan.runtime.artifact import Artifact
 from edgegan.target import Target
 
 FID_SAMPLES = 5000
-"""Where the budget does not say how many."""
+"""Of single layers' FID, where the budget does not say how many."""
+SAMPLES = 256
+"""Of a figure to the float outputs."""
 
 
 class FileEvaluator:
-    """Judges for one target.
+    """Judges for one target; at its end it removes the files that it needed.
 
     Args:
         candidate: its student is the measure of all.
         samples: to judge graphs by.
         target: that the files are for.
         write: writes a quantized graph as the target's file.
-        fid: of a file; None where the recipe has no features or no reference.
-        fid_samples: how many outputs FID is of.
+        quality: measures a file by any metric; None where only PSNR can be.
+        budget: what is asked for.
         batches: of the samples that a file's PSNR is of.
     """
 
@@ -42,12 +46,21 @@ class FileEvaluator:
         samples: Samples,
         target: Target,
         write: Callable[[GraphModule, Path], object],
-        fid: FileFid | None = None,
-        fid_samples: int = FID_SAMPLES,
+        quality: FileQuality | None = None,
+        budget: Budget = Budget(),  # noqa: B008
         batches: tuple[int, ...] = (1, 64),
     ) -> None:
         self.candidate, self.samples, self.target, self.write = candidate, samples, target, write
-        self.fid, self.fid_samples, self.batches = fid, fid_samples, batches
+        self.quality, self.budget, self.batches = quality, budget, batches
+        self.fid = _fid_of(budget, quality)
+        self._before: dict[str, float] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> FileEvaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     @contextmanager
     def file(self, graph: GraphModule) -> Iterator[Path]:
@@ -63,45 +76,70 @@ class FileEvaluator:
         found = agreement(self.target.int8_artifact(path), student, contract, batches=self.batches)
         return float(found["psnr_db"]) if found["finite"] else 0.0
 
-    def fid_increase(self, path: Path) -> float:
-        """Return by what share a file's FID is above the float student's, from the same latents.
+    def measure(self, path: Path, limit: Limit) -> float:
+        """Return a file's figure; of a relative limit, by what share it is worse than the float student's.
 
         Raises:
-            StageError: there is no way to measure FID.
+            DataError: it cannot be measured.
         """
-        return self._fid(self.target.int8_artifact(path)) / max(self._float_fid, 1e-9) - 1
+        found = self._figure(self.target.int8_artifact(path), limit)
+        if not limit.relative:
+            return found
+        if limit.name not in self._before:
+            self._before[limit.name] = self._figure(self._float, limit)
+        return limit.change(found, self._before[limit.name])
+
+    def _figure(self, file: Artifact | Path, limit: Limit) -> float:
+        assert self.quality is not None
+        full = self._float if limit.metric.spec.needs == "pair" else None
+        return self.quality(file, limit.metric, limit.samples or SAMPLES, full=full)
 
     @cached_property
-    def _float_fid(self) -> float:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            export_onnx(self.candidate.student, self.candidate.contract, path)
-            return self._fid(path)
-
-    def _fid(self, file: Artifact | Path) -> float:
-        assert self.fid is not None
-        return self.fid(file, self.fid_samples)
+    def _float(self) -> Path:
+        """The float student's file."""
+        path = Path(self._open.enter_context(TemporaryDirectory())) / "model.onnx"
+        export_onnx(self.candidate.student, self.candidate.contract, path)
+        return path
 
 
-def require_fid(budget: Budget, fid: FileFid | None, distinct: int | None) -> None:
-    """Raise `StageError` where the budget is for FID, and FID cannot be measured on so many samples.
+def _fid_of(budget: Budget, quality: FileQuality | None) -> Limit | None:
+    """Return the FID that is measured of single layers, the budget's if it has one; None if nothing can."""
+    asked = [limit for limit in budget.limits if limit.metric == FID and limit.relative]
+    if asked or quality is None:
+        return asked[0] if asked else None
+    try:
+        quality.metric(FID.spec.name)
+    except UserError:
+        return None
+    return Limit.of(f"fid_{suffix(FID_SAMPLES)}_increase", 0.0)
+
+
+def measurable(quality: Mapping[str, float], by: FileQuality | None, distinct: int | None) -> Budget:
+    """Return the budget that a setting stands for.
 
     Args:
-        budget: what was asked for.
-        fid: what measures it, if anything does.
+        quality: the setting.
+        by: what measures it, if anything does.
         distinct: how many different samples the contract has; None where there is no end to them.
+
+    Raises:
+        StageError: a figure cannot be measured, or not on so many samples.
     """
-    if budget.fid_increase is None:
-        return
-    if fid is None:
-        raise StageError(
-            f"the budget {budget} needs features of real images, and the recipe names none",
-            where="quantize: quality",
-            next="make them: edgegan train-features DATA; then quality: {features: FILE, reference: FILE}",
-        )
-    if distinct is not None and distinct < budget.fid_samples:
-        raise StageError(
-            f"the budget {budget} needs {budget.fid_samples} samples, and the contract has {distinct}",
-            where="quantize: quality",
-            next="ask for fewer, as in fid_1k_increase, or store more inputs",
-        )
+    try:
+        budget = Budget.of(quality, by.metric) if by else Budget.of(quality)
+    except UserError as error:
+        raise StageError(error.what, where="quantize: quality", next=error.next) from error
+    for limit in budget.limits:
+        if by is None and limit.name != PSNR_DB:
+            raise StageError(
+                f"the budget {limit} needs a recipe's `quality` to be measured with, and there is none",
+                where="quantize: quality",
+                next="give the stage a context with `quality`, or leave it at psnr_db",
+            )
+        if distinct is not None and distinct < (limit.samples or 0):
+            raise StageError(
+                f"the budget {limit} needs {limit.samples} samples, and the contract has {distinct}",
+                where="quantize: quality",
+                next="ask for fewer, as in fid_1k_increase, or store more inputs",
+            )
+    return budget

@@ -71,7 +71,7 @@ def assign(
         best = max(range(len(scores)), key=scores.__getitem__)
         raise StageError(
             f"no mix of INT8 and float meets the budget {budget}: the best, with {best} of {len(ranked)} "
-            f"layers in float, reached {_in_words(measured[best])}",
+            f"layers in float, reached {budget.in_words(measured[best])}",
             where="quantize: quality",
             next="allow more in `quality`, calibrate with more `samples`, or leave out the stage `quantize`",
         )
@@ -84,13 +84,7 @@ def _measure(graph: GraphModule, budget: Budget, judge: FileEvaluator) -> dict[s
         return measured
     with judge.file(graph) as path:
         measured[PSNR_DB] = min(measured[PSNR_DB], judge.psnr_db(path))
-        if budget.fid_increase is not None and budget.score(measured) == 1:
-            measured[budget.fid_name] = judge.fid_increase(path)
+        for limit in budget.limits:
+            if limit.name != PSNR_DB and budget.score(measured) == 1:
+                measured[limit.name] = judge.measure(path, limit)
     return measured
-
-
-def _in_words(measured: dict[str, float]) -> str:
-    return ", ".join(
-        f"{name} {value:.2f}" if name == PSNR_DB else f"{name} {100 * value:.1f}%"
-        for name, value in measured.items()
-    )

@@ -11,7 +11,6 @@ from torch.fx import GraphModule
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose.candidates import Layers, Start, lower
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
-from edgegan.measure.quality import suffix
 from edgegan.target import Int8
 
 WORST = 3
@@ -61,9 +60,10 @@ def sweep(
     for layer in chosen:
         psnr[layer] = judge.samples.psnr_db(alone(layer))
         progress()
-    for layer in sorted(chosen, key=psnr.__getitem__)[:WORST] if judge.fid else ():
-        with judge.file(alone(layer)) as path:
-            increases[layer] = judge.fid_increase(path)
+    if judge.fid is not None:
+        for layer in sorted(chosen, key=psnr.__getitem__)[:WORST]:
+            with judge.file(alone(layer)) as path:
+                increases[layer] = judge.measure(path, judge.fid)
     return [
         Sensitivity(layer, layers.macs[layer] / total, psnr[layer], increases.get(layer)) for layer in chosen
     ]
@@ -81,18 +81,14 @@ def ranking(table: Sequence[Sensitivity]) -> list[str]:
     return [entry.layer for entry in ranked]
 
 
-def to_dicts(table: Sequence[Sensitivity], fid_samples: int) -> list[dict[str, Any]]:
-    """Return the table as plain data: `layer`, `macs_share`, `psnr_db`, and `fid_<samples>_increase`."""
+def to_dicts(table: Sequence[Sensitivity], fid: str | None) -> list[dict[str, Any]]:
+    """Return the table as plain data: `layer`, `macs_share`, `psnr_db`, and the increase under `fid`."""
     return [
         {
             "layer": entry.layer,
             "macs_share": round(entry.macs_share, 4),
             "psnr_db": round(entry.psnr_db, 2),
-            **(
-                {f"fid_{suffix(fid_samples)}_increase": round(entry.fid_increase, 4)}
-                if entry.fid_increase is not None
-                else {}
-            ),
+            **({fid: round(entry.fid_increase, 4)} if fid and entry.fid_increase is not None else {}),
         }
         for entry in table
     ]

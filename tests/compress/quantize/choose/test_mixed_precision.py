@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from edgegan.compress.export import export_onnx, quiet
 from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.recipe_quality import file_fid
-from edgegan.compress.stage import Candidate, Context, FileFid
+from edgegan.compress.recipe_quality import RecipeQuality
+from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import StageError
 from edgegan.measure.features import OnnxExtractor, Reference
-from edgegan.measure.fid import Statistics
+from edgegan.measure.metrics.fid import Statistics
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract, Input, Output
 
@@ -50,12 +50,14 @@ class Pooled(nn.Module):
         return (images.float() / 255).flatten(1)[:, ::43]
 
 
-def run(folder: Path, fid: FileFid | None = None, **settings: object) -> Candidate:
+def run(folder: Path, quality_of: RecipeQuality | None = None, **settings: object) -> Candidate:
     module = Generator().eval().requires_grad_(False)
     chosen = QuantizeSettings.model_validate({**CALIBRATION_ALONE, "samples": 64, **settings})
     stage, candidate = Quantize(chosen), Candidate(module, module, CONTRACT)
     steps: list[tuple[int, int]] = []
-    after = stage.run(candidate, Context(folder, progress=lambda *step: steps.append(step), fid=fid))
+    after = stage.run(
+        candidate, Context(folder, progress=lambda *step: steps.append(step), quality=quality_of)
+    )
     stage.ensures(candidate, after)
     assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
     assert all(done <= total for done, total in steps)
@@ -63,8 +65,8 @@ def run(folder: Path, fid: FileFid | None = None, **settings: object) -> Candida
 
 
 @pytest.fixture(scope="module")
-def fid(tmp_path_factory: pytest.TempPathFactory) -> FileFid:
-    """FID to duller images of the same generator, in features that are pixels."""
+def measure(tmp_path_factory: pytest.TempPathFactory) -> RecipeQuality:
+    """Any metric; FID is to duller images of the same generator, in features that are pixels."""
     folder = tmp_path_factory.mktemp("features")
     with quiet():
         torch.onnx.export(
@@ -89,9 +91,7 @@ def fid(tmp_path_factory: pytest.TempPathFactory) -> FileFid:
         "quality": {"features": "features.onnx", "reference": "reference.npz"},
         "stages": [{"quantize": {}}],
     }
-    measure = file_fid(Recipe.of(data, folder))
-    assert measure is not None
-    return measure
+    return RecipeQuality(Recipe.of(data, folder))
 
 
 def test_the_sweep_alone_changes_nothing_but_the_record(tmp_path: Path) -> None:
@@ -148,20 +148,38 @@ def test_a_budget_out_of_reach_says_what_was_reached(tmp_path: Path) -> None:
 
 
 def test_a_budget_for_fid_needs_a_reference(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="the recipe names none"):
+    with pytest.raises(StageError, match="there is none"):
         run(tmp_path, quality={"fid_1k_increase": "3%"})
+    data = {"schema": 1, "name": "x", "model": {"callable": "torch.nn:Identity", "checkpoint": "x.pt"}}
+    recipe = Recipe.of({**data, "contract": CONTRACT.to_dict(), "stages": [{"quantize": {}}]}, tmp_path)
+    with pytest.raises(StageError, match="fid needs features of real samples"):
+        run(tmp_path, RecipeQuality(recipe), quality={"fid_1k_increase": "3%"})
+
+
+def test_a_budget_by_any_metric_is_met_by_the_file_itself(tmp_path: Path, measure: RecipeQuality) -> None:
+    plain = run(tmp_path / "a", measure, quality={"psnr_db": 15}).files["int8"]
+    export_onnx(Generator().eval(), CONTRACT, tmp_path / "float.onnx")
+    ssim = measure(plain, measure.metric("ssim"), 256, full=tmp_path / "float.onnx")
+    asked = ssim + 0.5 * (1 - ssim)
+    record = run(tmp_path / "b", measure, quality={"ssim": asked}).lineage[-1]
+    trials = record.proof["int8"]["quality_trials"]
+    assert record.changed["int8"]["precisions"]["rough"] == "float"
+    assert trials[0]["ssim"] == pytest.approx(ssim, abs=1e-3)
+    assert trials[0]["ssim"] < asked <= trials[-1]["ssim"] + 5e-5
+    assert [trial["score"] == 1 for trial in trials] == [False] * (len(trials) - 1) + [True]
 
 
 @pytest.mark.slow
-def test_a_budget_for_fid_is_met_by_the_file_itself(tmp_path: Path, fid: FileFid) -> None:
-    after = run(tmp_path, fid, quality={"fid_1k_increase": "1%"})
+def test_a_budget_for_fid_is_met_by_the_file_itself(tmp_path: Path, measure: RecipeQuality) -> None:
+    after = run(tmp_path, measure, quality={"fid_1k_increase": "1%"})
     record = after.lineage[-1]
     table, trials = (record.proof["int8"][name] for name in ("sensitivity", "quality_trials"))
     assert record.changed["int8"]["precisions"]["rough"] == "float"
     assert trials[0]["fid_1k_increase"] > 0.01 >= trials[-1]["fid_1k_increase"]
     assert trials[-1]["score"] == 1
     export_onnx(after.student, CONTRACT, tmp_path / "float.onnx")
-    increase = fid(after.files["int8"], 1000) / fid(tmp_path / "float.onnx", 1000) - 1
+    fid = measure.metric("fid")
+    increase = measure(after.files["int8"], fid, 1000) / measure(tmp_path / "float.onnx", fid, 1000) - 1
     assert trials[-1]["fid_1k_increase"] == round(increase, 4)
     measured = [entry["layer"] for entry in table if "fid_1k_increase" in entry]
     assert set(measured) == {

@@ -89,7 +89,7 @@ def test_the_most_error_per_mac_goes_first_and_the_negligible_last() -> None:
 
 def test_the_table_as_plain_data_names_the_protocol() -> None:
     table = [Sensitivity("a", 0.123456, 40.1234, 0.01234), Sensitivity("b", 0.5, 50.0)]
-    assert to_dicts(table, 5000) == [
+    assert to_dicts(table, "fid_5k_increase") == [
         {"layer": "a", "macs_share": 0.1235, "psnr_db": 40.12, "fid_5k_increase": 0.0123},
         {"layer": "b", "macs_share": 0.5, "psnr_db": 50.0},
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import DataError
 from edgegan.measure.arrays import check_features, check_same_width
+from edgegan.measure.metrics.base import MetricSpec, against_reference
 
 Floats = NDArray[np.float64]
 
@@ -29,12 +30,22 @@ def precision_recall(
     Raises:
         DataError: NaN or infinity, different dimensions, or a set of `k` points or fewer.
     """
+    return precision(features, reference_features, k), precision(reference_features, features, k)
+
+
+def precision(features: NDArray[Any], reference_features: NDArray[Any], k: int = 3) -> float:
+    """Return the share of `features` in the reference's manifold, as `precision_recall` does; recall is the
+    precision of the reference.
+
+    Raises:
+        DataError: as of `precision_recall`.
+    """
     x = check_features(features)
     y = check_features(reference_features, "the reference features")
     check_same_width(x, y)
     if not 1 <= k < min(len(x), len(y)):
         raise DataError(f"k must be 1 or more and less than both counts, {len(x)} and {len(y)}, not {k}")
-    return _inside(x, y, _radii(y, k)), _inside(y, x, _radii(x, k))
+    return _inside(x, y, _radii(y, k))
 
 
 def _squared_distances(points: Floats, centres: Floats) -> Iterator[tuple[int, Floats]]:
@@ -61,3 +72,13 @@ def _inside(points: Floats, centres: Floats, radii: Floats) -> float:
     return sum(
         int((squared <= radii).any(axis=1).sum()) for _, squared in _squared_distances(points, centres)
     ) / len(points)
+
+
+PRECISION = against_reference(
+    MetricSpec("precision", "precision", "higher", ("image",), "reference"),
+    lambda features, reference: precision(features, reference.features),
+)
+RECALL = against_reference(
+    MetricSpec("recall", "recall", "higher", ("image",), "reference"),
+    lambda features, reference: precision(reference.features, features),
+)

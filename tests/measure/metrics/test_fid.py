@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from edgegan.errors import DataError
-from edgegan.measure.fid import Statistics, fid, fid_interval
+from edgegan.measure.metrics.fid import Statistics, fid, fid_interval
 
 
 def features(n: int, d: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_the_interval_brackets_the_plain_figure_and_narrows_with_n() -> None:
 
 
 def test_a_resample_has_the_statistics_of_the_rows_that_it_drew() -> None:
-    from edgegan.measure.fid import _resampled
+    from edgegan.measure.metrics.fid import _resampled
 
     x = features(40, 5, 11).astype(np.float64)
     centred = x - x.mean(axis=0)

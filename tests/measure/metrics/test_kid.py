@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgegan.errors import DataError
-from edgegan.measure.kid import kid
+from edgegan.measure.metrics.kid import kid
 
 
 def normal(n: int, d: int, seed: int, *, shift: float = 0.0) -> np.ndarray:

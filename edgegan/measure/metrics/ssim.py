@@ -1,7 +1,8 @@
-"""How far images are from their twins: PSNR, and SSIM (Wang et al. 2004)."""
+"""Structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,32 +11,13 @@ from scipy.ndimage import gaussian_filter1d
 
 from edgegan.errors import DataError
 from edgegan.measure.arrays import check_pair
+from edgegan.measure.metrics.base import MetricSpec, paired
 from edgegan.measure.statistics import Interval, bootstrap
+from edgegan.runtime.contract import Output
 
 _BATCH = 256
 _SIGMA, _RADIUS = 1.5, 5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Interval:
-    """Return the mean over pairs of the peak signal-to-noise ratio in dB, with a bootstrap interval over
-    pairs.
-
-    `a` and `b` are uint8 NHWC. A pair without any difference counts as if one value differed by one level
-    (which is 83 dB for 32x32 colour images), so that the mean stays finite.
-
-    Raises:
-        DataError: not two uint8 NHWC batches of one shape, or fewer than two pairs.
-    """
-    check_pair(a, b)
-    values = np.concatenate(
-        [
-            _squared_error(a[start : start + _BATCH], b[start : start + _BATCH])
-            for start in range(0, len(a), _BATCH)
-        ]
-    )
-    least = 1.0 / np.prod(a.shape[1:])
-    return bootstrap(10.0 * np.log10(255.0**2 / np.maximum(values, least)))
 
 
 def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Interval:
@@ -49,9 +31,6 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Interval:
         DataError: not two uint8 NHWC batches of one shape, fewer than two pairs, or images under 11x11.
     """
     check_pair(a, b)
-    window = 2 * _RADIUS + 1
-    if min(a.shape[1:3]) < window:
-        raise DataError(f"SSIM needs images of at least {window}x{window}, not {a.shape[1]}x{a.shape[2]}")
     return bootstrap(
         np.concatenate(
             [
@@ -62,8 +41,11 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Interval:
     )
 
 
-def _squared_error(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    return np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
+def _values(a: NDArray[Any], b: NDArray[Any], output: Output) -> NDArray[np.float64]:
+    """Return the mean over the frames of each sample: an image is one."""
+    frames = a.shape[-3:]
+    values = _similarity(a.reshape(-1, *frames), b.reshape(-1, *frames))
+    return values.reshape(len(a), math.prod(a.shape[1:-3])).mean(axis=1)
 
 
 def _blur(images: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,6 +56,9 @@ def _blur(images: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _similarity(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    window = 2 * _RADIUS + 1
+    if min(a.shape[1:3]) < window:
+        raise DataError(f"SSIM needs images of at least {window}x{window}, not {a.shape[1]}x{a.shape[2]}")
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)
     variance_x = np.maximum(_blur(x * x) - mean_x**2, 0.0)
@@ -82,3 +67,6 @@ def _similarity(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
     return (luminance * structure).mean(axis=(1, 2, 3))
+
+
+SSIM = paired(MetricSpec("ssim", "SSIM", "higher", ("image", "video")), _values)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from edgegan.errors import DataError
 from edgegan.measure.arrays import check_features, check_same_width
+from edgegan.measure.metrics.base import MetricSpec, against_reference
 from edgegan.measure.statistics import Interval, normal_interval
 
 Floats = NDArray[np.float64]
@@ -118,3 +119,9 @@ def _resampled(centred: Floats, rng: np.random.Generator) -> tuple[Floats, Float
     weighted = centred[drawn] * np.sqrt(counts[drawn])[:, None]
     mean = counts @ centred / n
     return mean, (weighted.T @ weighted - n * np.outer(mean, mean)) / (n - 1)
+
+
+FID = against_reference(
+    MetricSpec("fid", "FID", "lower", ("image",), "reference"),
+    lambda features, reference: fid_interval(features, reference.statistics),
+)

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from edgegan.errors import DataError
 from edgegan.measure.arrays import check_features, check_same_width
+from edgegan.measure.metrics.base import MetricSpec, against_reference
 from edgegan.measure.statistics import Interval, normal_interval
 
 Floats = NDArray[np.float64]
 
+SUBSET = 1000
 _RESAMPLES = 100
 _BLOCK = 512
 
@@ -22,7 +24,7 @@ def kid(
     reference_features: NDArray[Any],
     *,
     subsets: int = 100,
-    subset_size: int = 1000,
+    subset_size: int = SUBSET,
     seed: int = 0,
 ) -> Interval:
     """Return the KID of `features` (N, D) from `reference_features` (M, D), with a 95% interval.
@@ -81,3 +83,13 @@ def _bootstrap_deviation(x: Floats, y: Floats, rng: np.random.Generator) -> floa
         across += _kernel(block, y).mean(axis=1) @ block_counts
     pairs = n**2 - (counts**2).sum(axis=0)
     return float(np.std(within / pairs - 2.0 * across / n, ddof=1))
+
+
+KID = against_reference(
+    MetricSpec("kid", "KID", "lower", ("image",), "reference", unit="×10⁻³", scale=1e3),
+    lambda features, reference: kid(
+        features,
+        reference.features,
+        subset_size=min(SUBSET, len(features), len(reference.features)),
+    ),
+)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegan.errors import DataError
-from edgegan.measure import precision_recall as module
-from edgegan.measure.precision_recall import precision_recall
+from edgegan.measure.metrics import precision_recall as module
+from edgegan.measure.metrics.precision_recall import precision_recall
 
 
 def brute(x: np.ndarray, y: np.ndarray, k: int) -> tuple[float, float]:

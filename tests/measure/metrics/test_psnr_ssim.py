@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgegan.errors import DataError
-from edgegan.measure.paired import psnr, ssim
+from edgegan.measure.metrics.psnr import psnr
+from edgegan.measure.metrics.ssim import ssim
 
 
 def images(n: int = 8, size: int = 24, seed: int = 0, channels: int = 3) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgegan.measure.fid import Statistics, fid
-from edgegan.measure.kid import kid
-from edgegan.measure.paired import psnr, ssim
+from edgegan.measure.metrics.fid import Statistics, fid
+from edgegan.measure.metrics.kid import kid
+from edgegan.measure.metrics.psnr import psnr
+from edgegan.measure.metrics.ssim import ssim
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchmetrics")
