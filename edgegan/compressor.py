@@ -288,7 +288,7 @@ def _first_candidate(recipe: Recipe) -> First:
 def _identity(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     """What a module rests on, without where it lies: its description, and its files by content."""
     source = folder / spec.callable.rpartition(":")[0]
-    plain = {} if spec.outputs else {"outputs"}
+    plain = {name for name in ("call", "noise", "outputs") if not getattr(spec, name)}
     return {
         **spec.model_dump(mode="json", exclude=plain),
         "checkpoint": sha256(folder / spec.checkpoint),

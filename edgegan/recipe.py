@@ -107,6 +107,11 @@ class ModelSpec(Data):
     """The checkpoint's entry that holds the weights, where it holds more than weights."""
     prefix: str = ""
     """Stripped from the weights' names; entries without it are left out."""
+    call: dict[str, bool | int | float | str | None] = {}
+    """Plain values for arguments of `forward` beside the contract's inputs, as in {depth: 3, alpha: 1.0}."""
+    noise: Literal["fixed", "mean"] | tuple[str, ...] | None = None
+    """What stands for random numbers that `forward` draws: those of one draw, their mean (no dropout), or
+    the contract's inputs of these names, in the order in which it draws."""
     outputs: dict[str, str] = {}
     """Of a model that returns more than tensors in a row: output to its path, as in {image: "0.rgb"}."""
 

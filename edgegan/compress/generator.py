@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from inspect import Parameter, Signature
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from edgegan.compress import noise
 from edgegan.compress.leaves import at, chosen, is_plain
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import HALF, Watch
 from edgegan.compress.load import load_module
+from edgegan.compress.plain_layers import make_layers_plain
 from edgegan.compress.structure import parametrized, remove_parametrizations
 from edgegan.recipe import ModelSpec
 from edgegan.runtime.contract import Contract
@@ -26,8 +29,9 @@ from edgegan.runtime.contract import Contract
 def load_generator(spec: ModelSpec, contract: Contract, folder: Path) -> tuple[nn.Module, list[Finding]]:
     """Load the module of `spec`, and bring it into the form that stages know; return what that took.
 
-    Spectral and weight norm are fixed at their values; layers and casts in float16 become float32; of nested
-    outputs those of the contract are taken. A module that does not run is left to lint.
+    Spectral and weight norm are fixed at their values, as are weights that layers compute from constants at
+    every run; layers and casts in float16 become float32; of nested outputs those of the contract are taken.
+    A module that does not run is left to lint.
 
     Raises:
         ModelError: see `load_module`; or an output of the contract is not among what the module returns.
@@ -37,19 +41,28 @@ def load_generator(spec: ModelSpec, contract: Contract, folder: Path) -> tuple[n
     module = load_module(spec, folder, told.append)
     again = "nothing, if that is what you mean"
     said = [Finding("warning", "", "the checkpoint", text, again) for text in told]
-    return module, [*said, *prepare(module, contract, spec.outputs)]
+    return module, [*said, *prepare(module, contract, spec.outputs, spec.call, spec.noise)]
 
 
-def prepare(module: nn.Module, contract: Contract, outputs: Mapping[str, str]) -> list[Finding]:
+def prepare(
+    module: nn.Module,
+    contract: Contract,
+    outputs: Mapping[str, str],
+    call: Mapping[str, Any] | None = None,
+    drawn: Literal["fixed", "mean"] | tuple[str, ...] | None = None,
+) -> list[Finding]:
     """Bring `module`, in eval mode, frozen, into the form that stages know, in place; return what that took.
 
     Args:
         module: see `load_generator`.
         contract: what it takes and gives.
         outputs: the contract's outputs to their paths in what the module returns, where they are named.
+        call: values of its forward's arguments beside the inputs.
+        drawn: what it gets in place of random numbers that its forward draws; names are inputs'.
 
     Raises:
-        ModelError: an output of the contract is not among what the module returns.
+        ModelError: an output of the contract is not among what the module returns, or the inputs named are
+            not what it draws.
     """
     said: list[Finding] = []
 
@@ -61,45 +74,99 @@ def prepare(module: nn.Module, contract: Contract, outputs: Mapping[str, str]) -
         say(what, "it is of use in training only, and was fixed at its value", together(names), "info")
         remove_parametrizations(module)
         module.requires_grad_(False)
+    form = _with_noise(Form(call=call or {}), drawn, module, contract)
+    adapt(module, form, len(contract.inputs))
     result, halves = _run(module, contract)
     if halves:
         module._apply(lambda held: held.float() if held.dtype in HALF else held)
-        adapt(module, single=True)
+        adapt(module, replace(form, single=True), len(contract.inputs))
         again, left = _run(module, contract)
         if left or again is None:
-            del module.forward
+            adapt(module, form, len(contract.inputs))
         else:
-            result = again
+            result, form = again, replace(form, single=True)
             say("float16 inside", "it is computed in float32, as are the casts to it", together(halves))
-    if result is None or (is_plain(result, contract) and not outputs):
+    if result is None:
         return said
-    paths = chosen(result, contract, outputs)
-    adapt(module, single="forward" in vars(module), paths=paths)
-    taken = [f"{spec.name} from {'.'.join(path)}" for spec, path in zip(contract.outputs, paths)]
-    say("the model returns more than tensors in a row", f"taken are: {', '.join(taken)}")
+    if outputs or not is_plain(result, contract):
+        paths = chosen(result, contract, outputs or {})
+        adapt(module, replace(form, paths=paths), len(contract.inputs))
+        taken = [f"{spec.name} from {'.'.join(path)}" for spec, path in zip(contract.outputs, paths)]
+        say("the model returns more than tensors in a row", f"taken are: {', '.join(taken)}")
+    if names := make_layers_plain(module, contract):
+        what = "layers of its own that compute their weights at every run"
+        say(what, "no input has a say in them, so they were made plain layers", together(names), "info")
     return said
 
 
-def adapt(module: nn.Module, *, single: bool = False, paths: Sequence[tuple[str, ...]] | None = None) -> None:
-    """Let `module` compute in float32 where it casts to less, and return what lies at `paths` alone.
+@dataclass(frozen=True)
+class Form:
+    """How a module's forward is called, and what is taken of its result."""
+
+    call: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments beside the inputs."""
+    single: bool = False
+    """Whether what it casts to less than float32 stays in float32."""
+    noise: Literal["fixed", "mean"] | tuple[int, ...] | None = None
+    """What it gets in place of random numbers: its own buffers, the mean, or the inputs at these places."""
+    paths: Sequence[tuple[str, ...]] | None = None
+    """Where the outputs lie in what it returns; None where that is the outputs alone."""
+
+
+def adapt(module: nn.Module, form: Form, inputs: int) -> None:
+    """Let `module` be called with so many inputs, and return its outputs, as `form` says.
 
     Its class, its layers and their names stay as they are, and copies of it are adapted too.
     """
+    vars(module).pop("forward", None)
+    if form == Form():
+        return
     written = type(module).forward
 
-    @functools.wraps(written)
-    def forward(self: nn.Module, *inputs: Any) -> Any:
-        if single:
-            with _Single():
-                result = written(self, *inputs)
-        else:
-            result = written(self, *inputs)
-        if paths is None:
+    def forward(self: nn.Module, *given: Any) -> Any:
+        drawn = form.noise if isinstance(form.noise, tuple) else ()
+        others = [value for index, value in enumerate(given) if index not in drawn]
+        with ExitStack() as modes:
+            if form.single:
+                modes.enter_context(_Single())
+            if form.noise == "mean":
+                modes.enter_context(noise.at_mean())
+            elif form.noise == "fixed":
+                modes.enter_context(noise.given(noise.fixed(self)))
+            elif drawn:
+                modes.enter_context(noise.given([given[index] for index in drawn]))
+            result = written(self, *others, **form.call)
+        if form.paths is None:
             return result
-        picked = [at(result, path) for path in paths]
+        picked = [at(result, path) for path in form.paths]
         return picked[0] if len(picked) == 1 else tuple(picked)
 
+    names = ["self", *(f"input_{index}" for index in range(inputs))]
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    forward.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     module.forward = MethodType(forward, module)
+
+
+def _with_noise(
+    form: Form,
+    named: Literal["fixed", "mean"] | tuple[str, ...] | None,
+    module: nn.Module,
+    contract: Contract,
+) -> Form:
+    """Return `form` with what the recipe puts in the place of random numbers: buffers, the mean, or inputs.
+
+    Raises:
+        ModelError: the inputs that the recipe names are not what the module draws.
+    """
+    adapt(module, form, len(contract.inputs))
+    if named == "fixed":
+        noise.fix(module, contract)
+    if not isinstance(named, tuple):
+        return replace(form, noise=named)
+    names = [port.name for port in contract.inputs]
+    others = tuple(port for port in contract.inputs if port.name not in named)
+    noise.check_named(noise.draws(module, replace(contract, inputs=others)), named, contract)
+    return replace(form, noise=tuple(names.index(name) for name in named))
 
 
 class _Single(TorchFunctionMode):

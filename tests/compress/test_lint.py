@@ -254,3 +254,12 @@ def test_layers_that_stay_whole_for_one_reason_are_one_finding_that_names_all() 
     whole = [name for finding in found for name in finding.layers]
     assert len(whole) >= 6
     assert all(finding.layer.count(",") <= 2 for finding in found)
+
+
+def test_arguments_beside_the_inputs_are_told_with_what_to_write() -> None:
+    class Grown(nn.Conv2d):
+        def forward(self, x: Tensor, depth: int, alpha: float) -> Tensor:  # pyright: ignore
+            return super().forward(x) * depth * alpha
+
+    (finding,) = [one for one in lint(Grown(3, 3, 1).eval(), PICTURE) if one.level == "error"]
+    assert "model: {call: {depth: 1, alpha: 1}}" in finding.next

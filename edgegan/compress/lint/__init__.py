@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from edgegan.compress.lint.watch import Watch
 from edgegan.compress.prune.stage import Prune
 from edgegan.compress.stage import Stage
 from edgegan.compress.structure import plain_copy
+from edgegan.errors import some
 from edgegan.runtime.contract import Contract
 
 __all__ = ["Finding", "lint"]
@@ -58,7 +60,7 @@ def _of_run(
                 "",
                 "the model does not run on the contract's inputs",
                 f"{type(error).__name__}: {error}",
-                "correct the contract's inputs, or the model's arguments",
+                _how_to_call(error),
             )
         ]
     failed = any(finding.level == "error" for finding in found)
@@ -70,3 +72,11 @@ def _of_run(
     if written and not any(finding.level == "error" for finding in found):
         found += deploy.of_export(module, contract, stages)
     return found
+
+
+def _how_to_call(error: Exception) -> str:
+    missing = re.findall(r"'(\w+)'", str(error)) if "required positional argument" in str(error) else []
+    if not missing:
+        return "correct the contract's inputs, or the model's arguments"
+    numbers = ", ".join(f"{name}: 1" for name in missing)
+    return f"name {some(missing)} as inputs of the contract; or their values: model: {{call: {{{numbers}}}}}"

@@ -79,7 +79,8 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 f"the same input gives another output {spec.name!r}",
                 f"two runs differ by up to {_gap(output, again[index]):.3g}: no stage can prove that it "
                 "keeps the model's outputs",
-                "make the noise an input of the contract, or fix it in a buffer",
+                "say in the recipe what to put in the noise's place: model: {noise: fixed}, {noise: mean} "
+                "(dropout is off then), or the names of inputs of the contract",
             )
         elif _gap(output, alone) > slack:
             yield Finding(

@@ -62,7 +62,8 @@ RULES = (
         "warning",
         "random numbers or dropout in eval mode",
         "the same input gives another output each time, and engines draw other numbers than torch",
-        "make the noise an input of the contract, or fix it in a buffer; drop out only where self.training",
+        "say in the recipe what to put in their place: model: {noise: fixed}, {noise: mean} (dropout is off "
+        "then), or the names of inputs of the contract",
     ),
     Rule(
         "_local_scalar_dense|is_nonzero|equal",
