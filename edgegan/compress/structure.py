@@ -37,12 +37,14 @@ Shapes = dict[str, list[int]]
 def shapes(module: nn.Module) -> Shapes:
     """Return the shape of each tensor of `module.state_dict()`.
 
-    A norm that holds no tensors adds `<name>.num_features`: [number of channels].
+    A norm that holds no tensors adds `<name>.num_features` or `<name>.num_channels`: [number of channels].
     """
     found = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
     for name, layer in module.named_modules():
         if isinstance(layer, _NormBase) and not layer.state_dict():
             found[f"{name}.num_features"] = [layer.num_features]
+        if isinstance(layer, nn.GroupNorm) and not layer.affine:
+            found[f"{name}.num_channels"] = [layer.num_channels]
     return found
 
 
@@ -63,6 +65,11 @@ def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
         wanted = {key: tuple(shapes[prefix + key]) for key in own if prefix + key in shapes}
         if f"{prefix}num_features" in shapes and isinstance(layer, _NormBase):
             layer.num_features = shapes[f"{prefix}num_features"][0]
+        if f"{prefix}num_channels" in shapes and isinstance(layer, nn.GroupNorm):
+            for attribute, value in _group_norm(
+                layer, {"weight": tuple(shapes[f"{prefix}num_channels"])}
+            ).items():
+                setattr(layer, attribute, value)
         changed = {key for key, shape in wanted.items() if tuple(own[key].shape) != shape}
         if not changed:
             continue
@@ -200,11 +207,11 @@ Wanted = Mapping[str, Size]
 def _conv(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
     assert isinstance(layer, _ConvNd)
     first, second = wanted["weight"][:2]
-    depthwise = layer.groups > 1 and layer.groups == layer.in_channels
-    if isinstance(layer, _ConvTransposeNd):
-        groups = first if depthwise else layer.groups
+    transposed = isinstance(layer, _ConvTransposeNd)
+    before = layer.in_channels if transposed else layer.out_channels
+    groups = first * layer.groups // before if layer.groups > 1 else 1
+    if transposed:
         return {"in_channels": first, "out_channels": second * groups, "groups": groups}
-    groups = first * layer.groups // layer.out_channels if depthwise else layer.groups
     return {"in_channels": second * groups, "out_channels": first, "groups": groups}
 
 
@@ -225,7 +232,9 @@ def _layer_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
 
 
 def _group_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
-    return {"num_channels": wanted["weight"][0]}
+    assert isinstance(layer, nn.GroupNorm)
+    channels = wanted["weight"][0]
+    return {"num_channels": channels, "num_groups": channels * layer.num_groups // layer.num_channels}
 
 
 def _prelu(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
@@ -247,6 +256,8 @@ def _attributes(layer: nn.Module, name: str, wanted: Wanted) -> dict[str, object
     for kind, attributes in KINDS.items():
         if isinstance(layer, kind):
             return attributes(layer, wanted)
+    if not type(layer).__module__.startswith("torch.") or isinstance(layer, nn.ParameterList):
+        return {}  # a network's own module reads the sizes of its parameters where it uses them
     raise StageError(
         f"a layer of kind {type(layer).__name__} cannot be resized",
         where=name or type(layer).__name__,

@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
@@ -30,7 +31,7 @@ def every_kind(a: int, b: int) -> nn.Module:
         nn.ConvTranspose2d(a, b, 4, 2, 1),
         nn.InstanceNorm2d(b),
         nn.ConvTranspose2d(b, b, 2, 2, groups=b),
-        nn.GroupNorm(2, b),
+        nn.GroupNorm(b // 3, b),
         nn.BatchNorm2d(b, affine=False),
         nn.Conv2d(b, 3, 1),
         nn.Flatten(),
@@ -100,19 +101,17 @@ def test_tied_parameters_stay_tied() -> None:
     assert module(torch.ones(1, 2)).shape == (1, 2)
 
 
-def test_an_unknown_module_whose_shape_changes_is_refused() -> None:
+def test_a_kind_of_torchs_that_cannot_be_resized_is_refused_and_a_networks_own_is_not() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.scale = nn.Parameter(torch.ones(4))
 
-        def forward(self, x: Tensor) -> Tensor:
-            return x * self.scale
-
-    module = nn.Sequential(Own())
-    resize(module, shapes(module))
-    with pytest.raises(StageError, match="kind Own cannot be resized"):
-        resize(module, {"0.scale": [2]})
+    module: Any = nn.Sequential(Own(), nn.GRUCell(4, 4))
+    resize(module, {**shapes(module), "0.scale": [2]})
+    assert module[0].scale.shape == (2,)
+    with pytest.raises(StageError, match="kind GRUCell cannot be resized"):
+        resize(module, {**shapes(module), "1.bias_ih": [6]})
 
 
 def test_another_models_structure_is_refused(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ RULES = (
         "native_group_norm|native_layer_norm",
         "warning",
         "GroupNorm or LayerNorm",
-        "its statistics are taken over channels at run time: its channels stay whole when pruning, and it "
-        "stays in float when quantizing",
+        "its statistics are taken over channels at run time: pruning takes whole groups of it, a LayerNorm's "
+        "channels stay, and it stays in float when quantizing",
         "use BatchNorm where the model can be trained again",
     ),
     Rule(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 import torch_pruning
@@ -19,6 +19,7 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from torch_pruning.ops import OPTYPE
 
 from edgegan.compress.example_inputs import example
+from edgegan.compress.prune.ties import joined
 from edgegan.compress.prune.tolerant import Lost, each_node_alone
 from edgegan.compress.sandbox import limited, time_limit
 from edgegan.runtime.contract import Contract
@@ -31,7 +32,10 @@ LAYER_SECONDS = 4.0
 OUTPUT = "its channels are the model's output"
 """Why an output layer stays whole: as it should be."""
 
-Side = Literal["inputs", "outputs"]
+BARE = "parameter"
+
+Side = str
+"""Of a layer: "inputs" or "outputs"; of a parameter that a module holds itself: "parameter:NAME:AXIS"."""
 Axis = tuple[str, int]
 
 
@@ -51,6 +55,15 @@ class Group:
     root: str
     channels: int
     slots: tuple[Slot, ...]
+
+    @property
+    def span(self) -> int:
+        """How many channels of a layer go with each: more than one where groups are lost."""
+        return max(1, min(min(map(len, slot.positions)) for slot in self.slots))
+
+    def aligned(self, align: int) -> int:
+        """Return of how many of the group's channels its layers lose multiples of `align`."""
+        return -(-align // self.span)
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ def find_groups(module: nn.Module, contract: Contract) -> Groups:
     prunable: list[Group] = []
     whole: dict[str, str] = {}
     claimed: set[tuple[str, Side, int]] = set()
-    for entry in sorted(found, key=lambda entry: order[entry["root"]]):
+    for entry in joined(sorted(found, key=lambda entry: order[entry["root"]]), layers):
         group = _to_group(entry, layers)
         if isinstance(group, str):
             whole[entry["root"]] = group
@@ -97,8 +110,13 @@ def find_groups(module: nn.Module, contract: Contract) -> Groups:
 def axes(layer: nn.Module, side: Side) -> list[Axis] | None:
     """Return the tensors of `layer` and their axis that run over the channels of `side`.
 
-    A norm without tensors has the pseudo-tensor `num_features`. None: this kind cannot lose channels.
+    A bare parameter is the one that `side` names. A norm without tensors has the pseudo-tensor `num_features`
+    or `num_channels`. None: this kind cannot lose channels. Of a grouped convolution one side has them all,
+    since it loses groups.
     """
+    if side.startswith(BARE):
+        _, name, axis = side.split(":")
+        return [(name, int(axis))]
     if isinstance(layer, _ConvNd):
         return _convolution_axes(layer, side)
     if isinstance(layer, nn.Linear):
@@ -107,6 +125,8 @@ def axes(layer: nn.Module, side: Side) -> list[Axis] | None:
         return [("weight", 1)]
     if isinstance(layer, _NormBase):
         return _present(layer, "weight", "bias", "running_mean", "running_var") or [("num_features", 0)]
+    if isinstance(layer, nn.GroupNorm):
+        return _present(layer, "weight", "bias") or [("num_channels", 0)]
     if isinstance(layer, nn.PReLU):
         return [("weight", 0)] if layer.num_parameters > 1 else []
     return None
@@ -122,8 +142,10 @@ def width(layer: nn.Module, side: Side) -> int | None:
 
 def _convolution_axes(layer: _ConvNd, side: Side) -> list[Axis] | None:
     if layer.groups > 1:
+        first: Side = "inputs" if isinstance(layer, _ConvTransposeNd) else "outputs"
         depthwise = layer.groups == layer.in_channels == layer.out_channels
-        return [("weight", 0), *_present(layer, "bias")] if depthwise else None
+        rows: list[Axis] = [("weight", 0)] if depthwise or side == first else []
+        return [*rows, *(_present(layer, "bias") if depthwise or side == "outputs" else [])]
     outputs = 1 if isinstance(layer, _ConvTransposeNd) else 0
     return [("weight", 1 - outputs)] if side == "inputs" else [("weight", outputs), *_present(layer, "bias")]
 
@@ -137,9 +159,7 @@ def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
     started = time.process_time()
     with torch.enable_grad(), each_node_alone() as lost:
         module.requires_grad_(True)
-        graph = torch_pruning.DependencyGraph().build_dependency(
-            module, example(contract, 1, 0), forward_fn=_forward, verbose=False
-        )
+        graph = _Graph().build_dependency(module, example(contract, 1, 0), forward_fn=_forward, verbose=False)
         _map_pixel_shuffles(graph)
         names = {layer: name for name, layer in module.named_modules()}
         roots = (_ConvNd, nn.Linear)
@@ -151,6 +171,27 @@ def _trace(module: nn.Module, contract: Contract) -> list[dict[str, Any]]:
             left = max(0.1, started + SECONDS / 8 - time.process_time())
             entries.append(_entry(graph, layer, names, visited, lost, min(LAYER_SECONDS, left)))
     return entries
+
+
+class _Graph(torch_pruning.DependencyGraph):
+    """torch-pruning's graph, but for which axis of a bare parameter runs over channels."""
+
+    def _detect_unwrapped_parameters(self, unwrapped_parameters: Any) -> Any:
+        names, found = super()._detect_unwrapped_parameters(unwrapped_parameters)
+        return names, [one._replace(pruning_dim=_channel_axis(one.parameters)) for one in found]
+
+
+def _channel_axis(parameter: Tensor) -> int:
+    """Return the axis of channels: the second of a picture with a batch axis, the last of a row of tokens.
+
+    Where it is another, the trial of what depends on it finds that out.
+    """
+    sizes = list(parameter.shape)
+    if parameter.ndim >= 4 and sizes[0] == 1:
+        return 1
+    if sizes[0] > 1 and parameter.ndim != 2:
+        return 0
+    return max(axis for axis, size in enumerate(sizes) if size > 1)
 
 
 def _forward(module: nn.Module, inputs: Any) -> Any:
@@ -221,8 +262,6 @@ def _obstacle(graph: Any, item: Any, lost: Lost) -> str | None:
         return f"torch-pruning cannot follow its channels ({lost[target]})"
     if target.type == OPTYPE.OUTPUT:
         return OUTPUT
-    if isinstance(target.module, nn.Parameter):
-        return f"its channels meet the bare parameter {graph._param_to_name[target.module]!r}"
     return None
 
 
@@ -261,8 +300,11 @@ def _follow(graph: Any, layer: nn.Module, channels: list[int]) -> Any:
 def _place(
     unit: dict[str, list[int]], graph: Any, names: dict[nn.Module, str], item: Any, positions: list[int]
 ) -> None:
-    name = names.get(item.dep.target.module)
-    if name is not None:
+    target = item.dep.target.module
+    if isinstance(target, nn.Parameter):
+        owner, _, name = graph._param_to_name[target].rpartition(".")
+        unit.setdefault(f"{BARE}:{name}:{item.dep.target.pruning_dim} {owner}", []).extend(positions)
+    elif (name := names.get(target)) is not None:
         side = "outputs" if graph.is_out_channel_pruning_fn(item.dep.handler) else "inputs"
         unit.setdefault(f"{side} {name}", []).extend(positions)
 
@@ -276,13 +318,15 @@ def _to_group(entry: dict[str, Any], layers: dict[str, nn.Module]) -> Group | st
     slots: list[Slot] = []
     for place in dict.fromkeys(place for unit in units for place in unit):
         side, name = place.split(" ", 1)
-        found = axes(layers[name], cast(Side, side))
+        found = axes(layers[name], side)
         if found is None:
             return f"its channels meet {name!r}, a {type(layers[name]).__name__}, which needs all of them"
         positions = tuple(tuple(sorted(set(unit.get(place, [])))) for unit in units)
         flat = [position for one in positions for position in one]
-        size = width(layers[name], cast(Side, side))
+        size = width(layers[name], side)
+        if side.startswith(BARE) and sorted(flat) != list(range(size or 0)):
+            continue  # it is of other axes than these channels, as the trial of the group will prove
         if len(set(flat)) != len(flat) or (size is not None and max(flat) >= size):
             return f"its channels do not line up with those of {name!r}"
-        slots.append(Slot(name, cast(Side, side), positions))
+        slots.append(Slot(name, side, positions))
     return Group(entry["root"], len(units), tuple(slots))

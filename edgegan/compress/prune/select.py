@@ -16,10 +16,15 @@ STEPS = 4096
 
 
 def select(
-    scores: Sequence[Scores], scope: Scope, align: int, goal: float, cost: Callable[[Selection], float]
+    scores: Sequence[Scores],
+    scope: Scope,
+    aligns: Sequence[int],
+    goal: float,
+    cost: Callable[[Selection], float],
 ) -> Selection:
     """Return the channels that stay of each group: the most whose cost is not above `goal`.
 
+    Each group keeps a multiple of its number in `aligns`, or all.
     `cost` maps a selection to the fraction kept, and must not fall when channels are added. The keep ratio is
     found by bisection over 1/4096ths; what rounding left under the goal goes to one group after the other,
     first to the one that fell farthest below its share.
@@ -35,7 +40,7 @@ def select(
         return known[tuple(counts)]
 
     def at(step: int) -> float:
-        return kept(widths(scores, scope, align, step / STEPS))
+        return kept(widths(scores, scope, aligns, step / STEPS))
 
     low, high = 0, STEPS
     if at(low) > goal:
@@ -43,12 +48,12 @@ def select(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if at(middle) <= goal else (low, middle)
-    counts, wishes = widths(scores, scope, align, low / STEPS), _shares(scores, scope, high / STEPS)
+    counts, wishes = widths(scores, scope, aligns, low / STEPS), _shares(scores, scope, high / STEPS)
     widened = True
     while widened:
         widened = False
         for index in sorted(range(len(counts)), key=lambda i: (counts[i] - wishes[i]) / len(scores[i])):
-            more = [min(count + align * (i == index), len(scores[i])) for i, count in enumerate(counts)]
+            more = [min(count + aligns[i] * (i == index), len(scores[i])) for i, count in enumerate(counts)]
             if more != counts and kept(more) <= goal:
                 counts, widened = more, True
                 break
@@ -63,13 +68,15 @@ def out_of_reach(goal: float, least: float) -> StageError:
     )
 
 
-def widths(scores: Sequence[Scores], scope: Scope, align: int, ratio: float) -> list[int]:
+def widths(scores: Sequence[Scores], scope: Scope, aligns: Sequence[int], ratio: float) -> list[int]:
     """Return how many channels each group keeps at `ratio`.
 
-    The nearest multiple of `align`, at least one; a group no wider than `align` stays whole.
+    The nearest multiple of its number in `aligns`, at least one; a group no wider than that stays whole.
     """
-    wishes = _shares(scores, scope, ratio)
-    return [min(len(one), max(align, int(wish / align + 0.5) * align)) for one, wish in zip(scores, wishes)]
+    return [
+        min(len(one), max(align, int(wish / align + 0.5) * align))
+        for one, align, wish in zip(scores, aligns, _shares(scores, scope, ratio))
+    ]
 
 
 def _shares(scores: Sequence[Scores], scope: Scope, ratio: float) -> list[float]:

@@ -116,7 +116,8 @@ class Prune(Stage):
         changed = {
             "kept": best.kept,
             "widths": {
-                group.root: [group.channels, len(stay)] for group, stay in zip(groups, best.selection)
+                group.root: [group.span * group.channels, group.span * len(stay)]
+                for group, stay in zip(groups, best.selection)
             },
             "whole": whole,
             "scope": scope,
@@ -165,7 +166,7 @@ class Prune(Stage):
         goal, align = self.settings.macs, self.settings.align
         if goal is None:
             return
-        chosen = [list(range(min(group.channels, align))) for group in groups]
+        chosen = [list(range(min(group.channels, group.aligned(align)))) for group in groups]
         narrow = structure.plain_copy(full)
         structure.resize(narrow, pruned_shapes(full, kept_positions(full, groups, chosen)))
         if (least := count(narrow, contract).macs / count(full, contract).macs) > goal:
@@ -178,8 +179,9 @@ class Prune(Stage):
         skipped = {group.root: why for group in found.prunable if (why := self._skipped(group))}
         whole = {**found.whole, **skipped}
         if not groups:
+            reasons = some([f"{layer}: {why}" for layer, why in whole.items()], "; ")
             raise StageError(
-                f"no layer can be pruned: {some([f'{layer}: {why}' for layer, why in whole.items()], '; ')}",
+                f"no layer can be pruned: {reasons or 'it has no convolution and no Linear of torch.nn'}",
                 next="take `prune` out of the recipe's stages; `edgegan lint` says it of every layer",
             )
         return groups, whole
@@ -219,9 +221,10 @@ class Prune(Stage):
         ranked = scores(
             settings.importance, settings.norm, structure.plain_copy(full), contract, groups, seed
         )
+        aligns = [group.aligned(settings.align) for group in groups]
         if settings.macs is not None:
-            return select(ranked, scope, settings.align, settings.macs, macs_kept)
-        return select(ranked, scope, settings.align, cast(float, settings.channels), channels_kept)
+            return select(ranked, scope, aligns, settings.macs, macs_kept)
+        return select(ranked, scope, aligns, cast(float, settings.channels), channels_kept)
 
 
 def _part(context: Context, index: int, count: int) -> Context:

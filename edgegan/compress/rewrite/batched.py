@@ -1,7 +1,8 @@
-"""Convolutions whose groups are the samples of a batch, each with its own weights, as products of matrices.
+"""Convolutions whose groups are the samples of a batch, each with its own weights.
 
 So modulated convolutions are often written (Karras et al. 2020, arXiv:1912.04958). ONNX wants a number of
-groups that is fixed.
+groups that is fixed. Where the weights are constants times factors of a sample, they get their static form;
+others become products of matrices.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-aten = torch.ops.aten
+from edgegan.compress.rewrite.modulated import StaticForm
+from edgegan.compress.rewrite.nodes import aten, replace
+
 GROUPS = {aten.conv1d.default: 6, aten.conv2d.default: 6, aten.conv_transpose2d.input: 6}
 """The operators that are rewritten, and where they have their groups."""
 
@@ -25,12 +28,15 @@ def without_batched_groups(graph: GraphModule) -> bool:
 
     The graph then has to be traced anew.
     """
-    found = False
+    found, static = False, StaticForm(graph)
     for node in list(graph.graph.nodes):
         place = GROUPS.get(node.target)
         if place is None or len(node.args) <= place or not isinstance(node.args[place], Node):
             continue
         found = True
+        if (plain := static.write(node, node.args[place])) is not None:
+            replace(node, plain)
+            continue
         name = f"batched_{node.name}"
         setattr(graph, name, _Batched(_transposed if "transpose" in str(node.target) else _plain, node))
         with graph.graph.inserting_before(node):
@@ -46,6 +52,7 @@ def without_batched_groups(graph: GraphModule) -> bool:
                 total = graph.graph.call_function(aten.add.Tensor, (instead, column))
             instead.replace_all_uses_with(total, lambda user, keep=total: user is not keep)
         graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
     graph.recompile()
     return found
 

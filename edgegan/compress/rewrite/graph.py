@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
-from torch.fx.node import map_arg
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
+from edgegan.compress.rewrite.fourier import without_complex
 from edgegan.compress.rewrite.functionalize import without_mutations
+from edgegan.compress.rewrite.nodes import (
+    add_constant,
+    argument,
+    aten,
+    constant,
+    depends_on,
+    evaluate,
+    layer_of,
+    only_reader,
+    replace,
+    shape,
+)
 from edgegan.compress.rewrite.parametrization import without_parametrizations
 from edgegan.errors import ModelError, ProofError
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
-aten = torch.ops.aten
+__all__ = [
+    "Rewrite",
+    "add_constant",
+    "argument",
+    "aten",
+    "constant",
+    "depends_on",
+    "evaluate",
+    "layer_of",
+    "only_reader",
+    "outputs",
+    "prove",
+    "replace",
+    "rewrite",
+    "shape",
+    "trace",
+    "watch",
+]
+
 DROPOUTS = (aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default)
 TRACED_BATCH = 2
 """The size that the free batch axis stands for in a graph's shapes."""
@@ -63,7 +93,8 @@ def rewrite(
 def trace(module: nn.Module, contract: Contract) -> GraphModule:
     """Return a copy of `module` as a graph of ATen operators with a free batch axis.
 
-    Idle dropout is left out, and operators that write over their input are replaced.
+    Idle dropout is left out, operators that write over their input are replaced, convolutions of weights of
+    each sample's own get another form, and what is complex is written in real numbers.
 
     Raises:
         ModelError: the module cannot be traced.
@@ -79,18 +110,19 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
                 dynamic_shapes=tuple({0: batch} for _ in contract.inputs),
             )
     except Exception as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next(iter(lines), type(error).__name__)
+        advice = "write its forward without branches on values, and without a fixed batch size in reshapes"
+        if "Constraints violated" in reason:
+            reason = "its forward takes the size of the batch for a fixed number, as len(x) does"
+            advice = "write x.shape[0] for len(x), and -1 or x.shape[0] for the batch in reshapes"
         raise ModelError(
-            f"the module cannot be traced: {reason}",
-            where=type(module).__name__,
-            next="write its forward without branches on values, and without a fixed batch size in reshapes",
+            f"the module cannot be traced: {reason}", where=type(module).__name__, next=advice
         ) from error
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
     without_mutations(traced)
-    if without_batched_groups(traced):
+    if without_batched_groups(traced) or without_complex(traced):
         return trace(traced, contract)
     for node in list(traced.graph.nodes):
         if node.target in DROPOUTS and not argument(node, 2, "train"):
@@ -117,91 +149,6 @@ def watch(graph: GraphModule, inputs: tuple[Tensor, ...], see: Callable[[Node, A
 
     with torch.no_grad():
         Watch(graph).run(*inputs)
-
-
-def constant(graph: GraphModule, node: object) -> Tensor | None:
-    """Return the tensor that `node` reads from the module, or None where it is computed."""
-    if not isinstance(node, Node) or node.op != "get_attr":
-        return None
-    value: object = graph
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value.detach() if isinstance(value, Tensor) else None
-
-
-def add_constant(graph: GraphModule, name: str, value: Tensor) -> Node:
-    """Store `value` in the module as a parameter near `name`; return the node that reads it.
-
-    Call it within `graph.graph.inserting_before(...)`.
-    """
-    path, _, leaf = name.rpartition(".")
-    owner: nn.Module = graph
-    for part in path.split(".") if path else []:
-        if not isinstance(getattr(owner, part, None), nn.Module):
-            setattr(owner, part, nn.Module())
-        owner = getattr(owner, part)
-    unique, count = leaf, 2
-    while hasattr(owner, unique):
-        unique, count = f"{leaf}_{count}", count + 1
-    owner.register_parameter(unique, nn.Parameter(value.contiguous(), requires_grad=False))
-    node = graph.graph.get_attr(f"{path}.{unique}" if path else unique)
-    node.meta["val"] = value
-    return node
-
-
-def layer_of(node: object) -> str:
-    """Return the name of the layer whose weight `node` reads."""
-    return str(node.target).rpartition(".")[0] if isinstance(node, Node) else ""
-
-
-def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
-    """Return an operator's argument, however it was passed."""
-    if len(node.args) > position:
-        return node.args[position]
-    return node.kwargs.get(name, default)
-
-
-def shape(node: object) -> tuple[int, ...]:
-    """Return the shape of a node's tensor; a free axis is -1."""
-    value = node.meta.get("val") if isinstance(node, Node) else None
-    if not isinstance(value, Tensor):
-        return ()
-    return tuple(size if isinstance(size, int) else -1 for size in value.shape)
-
-
-def only_reader(node: Node, reader: Node) -> bool:
-    """Whether `reader` alone reads `node`."""
-    return list(node.users) == [reader]
-
-
-def replace(node: Node, by: Node) -> None:
-    """Let `by` take the place of `node`."""
-    node.replace_all_uses_with(by)
-    node.graph.erase_node(node)
-
-
-def depends_on(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node]:
-    """Return the inputs of the graph behind `node`; `known` holds those of the nodes before it."""
-    if node.op == "placeholder":
-        return frozenset([node])
-    return frozenset().union(*(known[source] for source in node.all_input_nodes))
-
-
-def evaluate(graph: GraphModule, node: Node, inputs: Mapping[Node, Any]) -> Any:
-    """Compute one node's value from the values of the inputs that it depends on."""
-    values: dict[Node, Any] = dict(inputs)
-
-    def value(source: Node) -> Any:
-        if source not in values:
-            if source.op == "get_attr":
-                values[source] = constant(graph, source)
-            else:
-                args, kwargs = map_arg((source.args, source.kwargs), value)
-                values[source] = source.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-        return values[source]
-
-    with torch.no_grad():
-        return value(node)
 
 
 def _frozen_copy(module: nn.Module) -> nn.Module:

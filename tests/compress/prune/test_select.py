@@ -28,7 +28,7 @@ def test_no_group_could_be_wider_under_the_goal(
     cost = macs(sizes)
     if cost([list(range(min(size, 8))) for size in sizes]) > goal:
         return
-    chosen = select(scores, scope, 8, goal, cost)
+    chosen = select(scores, scope, [8] * len(sizes), goal, cost)
     assert cost(chosen) <= goal
     for index, stay in enumerate(chosen):
         assert len(stay) % 8 == 0 or len(stay) == sizes[index]
@@ -42,12 +42,12 @@ def test_no_group_could_be_wider_under_the_goal(
 def test_the_goal_is_met_as_nearly_as_widths_allow(goal: float, least: float) -> None:
     sizes = [256, 256, 256, 160, 160, 80, 80]
     cost = macs(sizes)
-    chosen = select([np.arange(size, dtype=float) for size in sizes], "uniform", 8, goal, cost)
+    chosen = select([np.arange(size, dtype=float) for size in sizes], "uniform", [8] * len(sizes), goal, cost)
     assert least < cost(chosen) <= goal
 
 
 def test_the_channels_of_the_highest_scores_stay() -> None:
     scores = [np.arange(32, dtype=float), np.arange(32, dtype=float)[::-1]]
-    chosen = select(scores, "uniform", 8, 0.5, macs([32, 32]))
+    chosen = select(scores, "uniform", [8, 8], 0.5, macs([32, 32]))
     assert [len(stay) for stay in chosen] == [24, 16]
     assert chosen == [list(range(8, 32)), list(range(16))]

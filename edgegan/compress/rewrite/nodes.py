@@ -1,0 +1,98 @@
+"""What rewrites ask of a graph's nodes, and how they put others in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+aten = torch.ops.aten
+
+
+def constant(graph: GraphModule, node: object) -> Tensor | None:
+    """Return the tensor that `node` reads from the module, or None where it is computed."""
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    value: object = graph
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def add_constant(graph: GraphModule, name: str, value: Tensor) -> Node:
+    """Store `value` in the module as a parameter near `name`; return the node that reads it.
+
+    Call it within `graph.graph.inserting_before(...)`.
+    """
+    path, _, leaf = name.rpartition(".")
+    owner: nn.Module = graph
+    for part in path.split(".") if path else []:
+        if not isinstance(getattr(owner, part, None), nn.Module):
+            setattr(owner, part, nn.Module())
+        owner = getattr(owner, part)
+    unique, count = leaf, 2
+    while hasattr(owner, unique):
+        unique, count = f"{leaf}_{count}", count + 1
+    owner.register_parameter(unique, nn.Parameter(value.contiguous(), requires_grad=False))
+    node = graph.graph.get_attr(f"{path}.{unique}" if path else unique)
+    node.meta["val"] = value
+    return node
+
+
+def layer_of(node: object) -> str:
+    """Return the name of the layer whose weight `node` reads."""
+    return str(node.target).rpartition(".")[0] if isinstance(node, Node) else ""
+
+
+def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
+    """Return an operator's argument, however it was passed."""
+    if len(node.args) > position:
+        return node.args[position]
+    return node.kwargs.get(name, default)
+
+
+def shape(node: object) -> tuple[int, ...]:
+    """Return the shape of a node's tensor; a free axis is -1."""
+    value = node.meta.get("val") if isinstance(node, Node) else None
+    if not isinstance(value, Tensor):
+        return ()
+    return tuple(size if isinstance(size, int) else -1 for size in value.shape)
+
+
+def only_reader(node: Node, reader: Node) -> bool:
+    """Whether `reader` alone reads `node`."""
+    return list(node.users) == [reader]
+
+
+def replace(node: Node, by: Node) -> None:
+    """Let `by` take the place of `node`."""
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
+
+
+def depends_on(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node]:
+    """Return the inputs of the graph behind `node`; `known` holds those of the nodes before it."""
+    if node.op == "placeholder":
+        return frozenset([node])
+    return frozenset().union(*(known[source] for source in node.all_input_nodes))
+
+
+def evaluate(graph: GraphModule, node: Node, inputs: Mapping[Node, Any]) -> Any:
+    """Compute one node's value from the values of the inputs that it depends on."""
+    values: dict[Node, Any] = dict(inputs)
+
+    def value(source: Node) -> Any:
+        if source not in values:
+            if source.op == "get_attr":
+                values[source] = constant(graph, source)
+            else:
+                args, kwargs = map_arg((source.args, source.kwargs), value)
+                values[source] = source.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        return values[source]
+
+    with torch.no_grad():
+        return value(node)
