@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from edgegan.report import write_report
     from edgegan.runtime.bundle import Bundle, write_bundle
     from edgegan.runtime.contract import Contract, Input, Output, Sample
-    from edgegan.runtime.engine_build import build_engines
+    from edgegan.runtime.engines.tensorrt.bundle_engines import build_engines
     from edgegan.runtime.generator import Generator
     from edgegan.target import Target, targets
     from edgegan.train.features import train_features
@@ -88,7 +88,7 @@ _HOMES = {
     "edgegan.report": ("write_report",),
     "edgegan.runtime.bundle": ("Bundle", "write_bundle"),
     "edgegan.runtime.contract": ("Contract", "Input", "Output", "Sample"),
-    "edgegan.runtime.engine_build": ("build_engines",),
+    "edgegan.runtime.engines.tensorrt.bundle_engines": ("build_engines",),
     "edgegan.runtime.generator": ("Generator",),
     "edgegan.target": ("Target", "targets"),
     "edgegan.train.features": ("train_features",),

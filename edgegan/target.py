@@ -122,7 +122,7 @@ class Target(_Data):
     schema_version: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
-    engine: Literal["onnxruntime", "tensorrt"]
+    engine: Literal["onnxruntime", "openvino", "tensorrt"]
     arch: Literal["x86_64", "aarch64", "wasm"]
     precisions: tuple[Precision, ...] = Field(min_length=1)
     align: int = Field(ge=1)

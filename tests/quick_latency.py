@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from edgegan.measure import disturbance, latency
+from edgegan.runtime.artifact import USUAL_ENGINE
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Measure shortly, and withhold nothing."""
+    """Measure shortly, on one engine, and withhold nothing."""
     patch.setattr("edgegan.evaluate.evaluation.SECONDS", 0.05)
     patch.setattr(latency, "STARTS", 2)
     patch.setattr(latency, "ROUNDS", 2)
+    patch.setattr("edgegan.compress.run_models.measuring_engines", lambda: [USUAL_ENGINE])
     withhold_nothing(patch)
 
 

@@ -22,6 +22,7 @@ from edgegan.evaluate.evaluation import Evaluation, Model
 from edgegan.measure.latency import measure_latency
 from edgegan.recipe import Recipe
 from edgegan.runtime import Bundle, Generator
+from edgegan.runtime.artifact import Artifact
 
 MODEL = """\
 from torch import nn
@@ -137,7 +138,7 @@ def evaluation(recipe: Path, folder: Path) -> Evaluation:
     read = Recipe.read(recipe)
     module = load_module(read.model, recipe)
     export_onnx(module, read.contract, folder / "full.onnx")
-    full = Model("full", "full model", None, folder / "full.onnx", "fp32", params=1, macs=1)
+    full = Model("full", "full model", None, Artifact("full", str(folder / "full.onnx")), params=1, macs=1)
     return evaluation_of(read, [full], folder / "run")
 
 

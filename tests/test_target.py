@@ -13,7 +13,16 @@ from edgegan.errors import RecipeError
 from edgegan.target import FOLDER, Int8, Target, target_names, targets
 
 JETSONS = ["jetson-agx-orin", "jetson-orin-nano", "jetson-orin-nx", "jetson-thor", "jetson-xavier-nx"]
-NAMES = ["arm64-cpu", *JETSONS, "raspberry-pi-5", "rtx-desktop", "web", "x64-cpu", "x64-cpu-vnni"]
+NAMES = [
+    "arm64-cpu",
+    *JETSONS,
+    "openvino-cpu",
+    "raspberry-pi-5",
+    "rtx-desktop",
+    "web",
+    "x64-cpu",
+    "x64-cpu-vnni",
+]
 CPU = {"symmetric": False, "outputs": True, "sums": False, "bias": "int32", "rest": "fp32"}
 OWN = """\
 schema: 1
@@ -103,6 +112,12 @@ def test_tensorrt_gets_symmetric_int8_and_fp16(target: Target) -> None:
     assert [figure.value for figure in channels if figure] == [32, 8]
 
 
+def test_openvino_gets_what_tensorrt_gets_with_the_rest_in_float32() -> None:
+    like = Target.read("rtx-desktop").int8
+    assert like is not None
+    assert Target.read("openvino-cpu").int8 == like.model_copy(update={"rest": "fp32"})
+
+
 def test_which_jetpack_can_type_strongly() -> None:
     typed = {
         target.name: [release.version for release in target.jetpack if release.strongly_typed]
@@ -138,7 +153,7 @@ def test_your_own_file_works_the_same(own: Path) -> None:
     ("old", "new", "line", "words"),
     [
         ("engine: onnx", "enigne: onnx", 4, ["unknown key 'enigne'", "did you mean 'engine'"]),
-        ("engine: onnxruntime", "engine: tflite", 4, ["engine", "'onnxruntime' or 'tensorrt'"]),
+        ("engine: onnxruntime", "engine: tflite", 4, ["engine", "'onnxruntime', 'openvino' or 'tensorrt'"]),
         ("arch: aarch64", "arch: arm64", 5, ["arch", "'aarch64'"]),
         ("[fp32, int8]", "[fp32]", 6, ["precisions and int8 disagree"]),
         ("[fp32, int8]", "[fp32, int4]", 6, ["precisions.1", "'int8'"]),

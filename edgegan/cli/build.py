@@ -24,7 +24,7 @@ def build(
     json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
 ) -> None:
     """Build TensorRT engines for this machine from BUNDLE's models, into it."""
-    from edgegan.runtime.engine_build import build_engines
+    from edgegan.runtime.engines.tensorrt.bundle_engines import build_engines
 
     built = build_engines(bundle, precision, batches=_three(batches))
     if json:

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from edgegan.cli.console import say, say_json
 from edgegan.errors import EngineFallback, InputError, StorageError
 from edgegan.runtime import Contract, Generator
 from edgegan.runtime.modality import files
-
-if TYPE_CHECKING:
-    from edgegan.runtime.engine_choice import EngineName
 
 
 def generate(
@@ -43,10 +40,12 @@ def generate(
     artifact: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which of the bundle's files to run, as int8.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Of ONNX Runtime; one a processor by default.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of an engine on the CPU; one a processor by default.")
+    ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="auto, onnxruntime or tensorrt; auto takes what the bundle has for this machine."),
+        typer.Option(help="auto, or one that `edgegan doctor` lists."),
     ] = "auto",
     trust_engines: Annotated[
         bool,
@@ -71,7 +70,7 @@ def generate(
         warnings.simplefilter("ignore", EngineFallback)
         loaded = Generator.load(
             bundle,
-            engine=cast("EngineName", engine),
+            engine=engine,
             precision=artifact,
             threads=threads,
             trust_engines=trust_engines,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from edgegan.files import remove, sha256, write_text
 from edgegan.reading import Unreadable, read_text
 from edgegan.runtime.artifact import PRECISIONS, USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.engines.registry import why_not
+from edgegan.runtime.engines.registry import engine_kind, engine_kinds, why_not
 from edgegan.version import __version__
 
 
@@ -41,8 +41,10 @@ def models_of(
         origin: stands for the teacher.
     """
     contract = final.contract
-    path = _exported(teacher, contract, folder / f"{FULL}.onnx", origin)
-    models = [Model(FULL, "full model", None, path, "fp32", **asdict(count(teacher, contract)))]
+    engines = measuring_engines()
+    full = Artifact.of(_exported(teacher, contract, folder / f"{FULL}.onnx", origin), FULL)
+    costs = asdict(count(teacher, contract))
+    models = [_on(engine, full, "full model", costs) for engine in engines]
     changed = [
         entry
         for entry, before in zip(after, [teacher, *(s for *_, s in after)])
@@ -53,25 +55,54 @@ def models_of(
         if index == len(changed) - 1 and "fp32" in final.files:
             continue
         name = stage if stage not in {model.name for model in models} else f"{stage}-{index + 1}"
-        path = _exported(student, contract, folder / f"{name}.onnx", key)
-        costs = asdict(count(student, contract))
-        models.append(Model(name, f"after {stage}", stage, path, "fp32", **costs))
+        artifact = Artifact.of(_exported(student, contract, folder / f"{name}.onnx", key), name)
+        models.append(Model(name, f"after {stage}", stage, artifact, **asdict(count(student, contract))))
     costs = asdict(count(final.student, contract))
-    for artifact, unmeasured in _measured_first(final.artifacts, platform.machine()):
-        name, path = artifact.name, Path(artifact.file)
-        label = name.upper() + (f" (after {last})" if name == "fp32" and last else "")
-        models.append(Model(name, label, None, path, name, **costs, unmeasured=unmeasured))
-    return models
+    exported = list(_exports(final.artifacts, engines, f" (after {last})" if last else "", costs))
+    return models + sorted(exported, key=lambda model: model.unmeasured is not None)
 
 
-def _measured_first(artifacts: Sequence[Artifact], machine: str) -> list[tuple[Artifact, str | None]]:
-    """Return the artifacts that ONNX Runtime is to run here, then those that it is not, and why."""
-    reasons = {
-        artifact: why_not(artifact, artifacts, engine=USUAL_ENGINE, machine=machine)
-        for artifact in sorted(artifacts, key=lambda artifact: PRECISIONS.index(artifact.precision))
-    }
-    told = {of: f"not measured here: {reason}" if reason else None for of, reason in reasons.items()}
-    return sorted(told.items(), key=lambda item: item[1] is not None)
+def measuring_engines() -> list[str]:
+    """Return the engines that models are measured on: ONNX Runtime, and others on the CPU that are installed.
+
+    Engines that are built ahead of time are left to `edgegan bench`, on the device that they are built for.
+    """
+    others = [kind for kind in engine_kinds() if not kind.ahead and kind.name != USUAL_ENGINE]
+    return [USUAL_ENGINE, *(kind.name for kind in others if kind.check().runs)]
+
+
+def _exports(
+    artifacts: Sequence[Artifact], engines: Sequence[str], after: str, costs: dict[str, int]
+) -> Iterator[Model]:
+    """Yield the rows of the exported files: on each engine that is to run one, or why none is here.
+
+    FP16 is measured on the first engine only: others on the CPU compute it in FP32.
+    """
+    machine = platform.machine()
+    for engine in engines:
+        for artifact in sorted(artifacts, key=lambda of: PRECISIONS.index(of.precision)):
+            label = artifact.name.upper() + (after if artifact.name == "fp32" else "")
+            reasons = {each: why_not(artifact, artifacts, engine=each, machine=machine) for each in engines}
+            first = engine == engines[0]
+            if first and all(reasons.values()):
+                told = f"not measured here: {reasons[engine]}{_missing(artifact.engine)}"
+                yield Model(artifact.name, label, None, artifact, **costs, unmeasured=told)
+            elif reasons[engine] is None and (first or artifact.precision != "fp16"):
+                yield _on(engine, artifact, label, costs)
+
+
+def _on(engine: str, artifact: Artifact, label: str, costs: dict[str, int]) -> Model:
+    """Return an artifact's row on an engine, which is named where others have a row of it too."""
+    if engine == USUAL_ENGINE or artifact.engine == engine:
+        return Model(artifact.name, label, None, artifact, **costs, engine=engine)
+    label = f"{label} on {engine_kind(engine).title}"
+    return Model(f"{artifact.name}-{engine}", label, None, artifact, **costs, engine=engine)
+
+
+def _missing(engine: str | None) -> str:
+    """Return what to type to have an engine that is not installed here."""
+    kinds = [kind for kind in engine_kinds() if kind.name == engine and not kind.ahead]
+    return "".join(f", which does not run here: {kind.check().next}" for kind in kinds if kind.check().next)
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,16 @@ from edgegan.evaluate.samples import write_samples
 from edgegan.files import remove, sha256, write_json
 from edgegan.forms import Form
 from edgegan.measure.features import Extractor
-from edgegan.measure.latency import measure_latency, noise
+from edgegan.measure.latency import noise, side_by_side
 from edgegan.measure.machine import machine
 from edgegan.measure.metrics import Metric, described
 from edgegan.measure.outputs import paired_samples
+from edgegan.measure.turns import Runnable
 from edgegan.reading import Unreadable, read_json, read_npz
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
+from edgegan.runtime.engines.registry import engine_kind, packages
 from edgegan.version import __version__
 
 SAMPLES_WITHOUT_QUALITY = 1000
@@ -53,19 +55,24 @@ def usual_threads() -> int:
 
 @dataclass(frozen=True)
 class Model:
-    """One row to be: an ONNX file, and what the module that it was made of costs."""
+    """One row to be: an ONNX file on an engine, and what the module that it was made of costs."""
 
     name: str
     label: str
     stage: str | None
-    path: Path
-    precision: str
+    artifact: Artifact
     params: int
     """Learnable numbers."""
     macs: int
     """Multiply-accumulates of one sample."""
     unmeasured: str | None = None
     """Why it cannot be measured on this machine, where it cannot."""
+    engine: str = USUAL_ENGINE
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return Path(self.artifact.file)
 
 
 def _measured_before(path: Path, form: Form) -> dict[str, Any] | None:
@@ -88,6 +95,11 @@ def _is_npz(samples: Path) -> bool:
 def _inputs_name(contract: Contract, seen: bool) -> str | None:
     files = [f"{name} {sha256(path)[:8]}" for name, path in contract.stored.items()]
     return ", ".join(files) + ("; the stages drew from them too" if seen else "") if files else None
+
+
+def _versions(engine: str) -> str:
+    """Return what an engine is, as "onnxruntime 1.32.0"."""
+    return ", ".join(f"{name} {version}" for name, version in engine_kind(engine).versions().items())
 
 
 class Evaluation:
@@ -173,7 +185,7 @@ class Evaluation:
 
     def _protocol(self) -> dict[str, Any]:
         return {
-            "engine": f"onnxruntime {metadata.version('onnxruntime')} CPU",
+            "engine": ", ".join(_versions(engine) for engine in {model.engine: 0 for model in self.models}),
             "threads": self.threads,
             "batch": 1,
             "samples": self.samples,
@@ -206,7 +218,8 @@ class Evaluation:
             "label": model.label,
             "stage": model.stage,
             "file": model.path.name,
-            "precision": model.precision,
+            "precision": model.artifact.precision,
+            "engine": model.engine,
             "params": model.params,
             "macs": model.macs,
             "file_bytes": model.path.stat().st_size,
@@ -230,7 +243,7 @@ class Evaluation:
         return found
 
     def _quality(self, model: Model, samples: Path, progress: Progress) -> dict[str, Any]:
-        content, outputs = self.judge.judge(model.path, progress)
+        content, outputs = self.judge.judge(model.artifact, progress, engine=model.engine)
         if outputs is None:
             remove(samples)
         else:
@@ -240,6 +253,7 @@ class Evaluation:
     def _quality_key(self, model: Model) -> list[Any]:
         return [
             self.checksums[model.name],
+            model.engine,
             self.checksums[self.models[0].name],
             self.contract.to_dict(),
             self.inputs_name,
@@ -252,14 +266,14 @@ class Evaluation:
 
     def _latencies(self, progress: Progress) -> dict[str, dict[str, Any]]:
         """Return the latencies as they were kept; where one was withheld, all are measured again."""
-        names = {model.name: self.checksums[model.name] for model in self.models}
+        full = self.models[0].artifact
+        names = {model.name: [self.checksums[model.name], model.engine] for model in self.models}
         cache = self._cache("latency", [names, self.threads, self.seconds, machine()])
         content = _measured_before(cache, _LATENCIES) or {}
         if content.keys() != names.keys() or any(latency.get("withheld") for latency in content.values()):
-            measured = measure_latency(
-                {model.name: model.path for model in self.models},
-                self.contract,
-                baseline=self.models[0].name,
+            measured = side_by_side(
+                {model.name: Runnable(model.artifact, self.contract, model.engine) for model in self.models},
+                baselines=[model.name for model in self.models if model.artifact == full],
                 threads=self.threads,
                 seconds=self.seconds,
                 progress=progress,
@@ -269,7 +283,7 @@ class Evaluation:
         return content
 
     def _cache(self, kind: str, key: Any) -> Path:
-        content = json.dumps([key, __version__, metadata.version("onnxruntime")], sort_keys=True)
+        content = json.dumps([key, __version__, packages()], sort_keys=True)
         path = self.folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
         self.kept.add(path)
         return path

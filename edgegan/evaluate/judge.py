@@ -13,6 +13,7 @@ from edgegan.measure.features import Extractor, Reference
 from edgegan.measure.metrics import Metric, columns
 from edgegan.measure.outputs import Outputs, collect
 from edgegan.measure.scores import score
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 
 SEED = 1
@@ -62,14 +63,18 @@ class Judge:
         )
         self.columns = columns(contract, self.samples, reference=self.reference is not None, names=metrics)
 
-    def judge(self, path: Path, progress: Progress) -> tuple[dict[str, Any], Outputs | None]:
+    def judge(
+        self, file: Path | Artifact, progress: Progress, *, engine: str = USUAL_ENGINE
+    ) -> tuple[dict[str, Any], Outputs | None]:
         """Return the `figures` of a file's outputs, those that `failed` and `warnings`; and the outputs."""
+        path = Path(file.file) if isinstance(file, Artifact) else file
+        is_full = path == self.full and engine == USUAL_ENGINE
         try:
-            outputs = self._collect(path, self.reference is not None, progress)
-            full = None if self.full in (None, path) else self._full
+            outputs = self._collect(file, engine, self.reference is not None, progress)
+            full = None if self.full is None or is_full else self._full
         except EdgeganError as error:
             return {"figures": {}, "failed": {"quality": error.what}, "warnings": []}, None
-        if path == self.full:
+        if is_full:
             self.__dict__.setdefault("_full", outputs)
         scores = score(outputs, full, self.reference, self.columns)
         return {"figures": scores.figures, "failed": scores.failed, "warnings": scores.warnings}, outputs
@@ -77,12 +82,13 @@ class Judge:
     @cached_property
     def _full(self) -> Outputs:
         assert self.full is not None
-        return self._collect(self.full, False, lambda done, total: None)
+        return self._collect(self.full, USUAL_ENGINE, False, lambda done, total: None)
 
-    def _collect(self, path: Path, features: bool, progress: Progress) -> Outputs:
+    def _collect(self, file: Path | Artifact, engine: str, features: bool, progress: Progress) -> Outputs:
         return collect(
-            path,
+            file,
             self.contract,
+            engine=engine,
             samples=self.samples,
             seed=SEED,
             extractor=self.extractor if features else None,

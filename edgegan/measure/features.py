@@ -14,7 +14,7 @@ from edgegan.files import atomic_path, sha256
 from edgegan.measure.arrays import check_images
 from edgegan.measure.metrics.fid import Statistics
 from edgegan.reading import LARGEST_ARRAYS, Unreadable, open_npz
-from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.registry import open_artifact
 
 _BATCH = 128
 _LARGEST = LARGEST_ARRAYS // 2
@@ -62,7 +62,7 @@ class OnnxExtractor:
         self.sha256 = sha256(path)
         self.name = f"{path.name} {self.sha256[:8]}"
         self._where = str(path)
-        self._engine = OnnxRuntimeEngine(path, threads=threads)
+        self._engine = open_artifact(path, threads=threads)
         inputs = {name: port.dtype for name, port in self._engine.inputs.items()}
         outputs = {name: port.dtype for name, port in self._engine.outputs.items()}
         if inputs != {"images": "uint8"} or outputs != {"features": "float32"}:

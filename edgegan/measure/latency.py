@@ -20,6 +20,7 @@ from edgegan.errors import InputError
 from edgegan.measure.disturbance import ADVICE, why_speedup_is_withheld, why_times_are_withheld
 from edgegan.measure.statistics import Interval, repeatable
 from edgegan.measure.turns import Run, Runnable, take_turns
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
 
@@ -128,10 +129,11 @@ class Latency:
 
 
 def measure_latency(
-    candidates: Mapping[str, Path],
+    candidates: Mapping[str, Path | Artifact],
     contract: Contract,
     *,
     baseline: str,
+    engine: str = USUAL_ENGINE,
     batch: int = 1,
     threads: int = 1,
     seconds: float = 3.0,
@@ -139,12 +141,13 @@ def measure_latency(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Latency]:
-    """Measure `candidates` (name to ONNX file) on ONNX Runtime, one running at a time.
+    """Measure `candidates` (name to ONNX file) on one engine, one running at a time.
 
     Args:
         candidates: all take and give what `contract` says.
         contract: how inputs are sampled, and which outputs are images.
         baseline: the candidate that speed-ups are relative to.
+        engine: the name of one that `edgegan doctor` lists.
         batch: samples in a run.
         threads: threads of the engine in each process.
         seconds: measured time for each candidate, over all its turns.
@@ -158,7 +161,7 @@ def measure_latency(
     Raises:
         InputError: the baseline is not among the candidates, or a number is not positive.
     """
-    runnables = {name: Runnable(path, contract) for name, path in candidates.items()}
+    runnables = {name: Runnable(path, contract, engine) for name, path in candidates.items()}
     return side_by_side(
         runnables,
         baselines=[baseline],

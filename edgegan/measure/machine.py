@@ -7,8 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from edgegan.runtime.cpu import cpu, processors
-
-_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt")
+from edgegan.runtime.engines.registry import packages
 
 
 def machine() -> dict[str, Any]:
@@ -29,12 +28,5 @@ def machine() -> dict[str, Any]:
         "ram_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "os": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {"numpy": metadata.version("numpy"), **packages()},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

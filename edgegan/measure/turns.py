@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgegan.measure.disturbance import Calls
 from edgegan.measure.worker import Worker, WorkerFailed
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 
 Floats = NDArray[np.float64]
@@ -23,10 +24,17 @@ _LEAST_PER_TURN = 2
 
 @dataclass(frozen=True)
 class Runnable:
-    """A model's file, and how its inputs are sampled and its outputs converted."""
+    """A model's file, how its inputs are sampled and its outputs converted, and what runs it."""
 
-    model: Path
+    model: Path | Artifact
     contract: Contract
+    engine: str = USUAL_ENGINE
+
+    @property
+    def artifact(self) -> Artifact:
+        """What the file is: FP32 for any engine, where a path is all that is known."""
+        model = self.model
+        return model if isinstance(model, Artifact) else Artifact(model.stem, str(model))
 
 
 def take_turns(
@@ -99,7 +107,8 @@ class Run:
         reply = self._ask(
             {
                 "do": "load",
-                "model": str(self._runnable.model),
+                "artifact": asdict(self._runnable.artifact),
+                "engine": self._runnable.engine,
                 "contract": contract.to_dict(),
                 "stored": str(contract.folder) if contract.folder else None,
                 "batch": batch,

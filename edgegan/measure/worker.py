@@ -2,8 +2,8 @@
 
 One request and one reply at a time, each one line of JSON:
 
-    {"do": "load", "model": PATH, "contract": {...}, "stored": FOLDER or null, "batch": 1, "threads": 2}
-                                                 ->  {"load_ms", "engine"}
+    {"do": "load", "artifact": {...}, "engine": NAME, "contract": {...}, "stored": FOLDER or null,
+     "batch": 1, "threads": 2}                   ->  {"load_ms", "engine"}
     {"do": "turn", "seconds": 0.2, "least": 2}   ->  {"run_ms": [...], "cpu_ms": [...], "lost_ms": [...],
                                                       "switches": [...], "end_to_end_ms": [...]}
     {"do": "memory"}                             ->  {"peak_rss_mib"}
@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from edgegan.measure.memory import peak_rss_mib
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Arrays, Contract
+from edgegan.runtime.engines.registry import engine_kind, open_artifact
 
 COMMAND = (sys.executable, "-m", "edgegan.measure.worker")
 PATIENCE_S = 120.0
@@ -116,17 +118,20 @@ class _Bench:
     """The child's end: one loaded model, and the clock."""
 
     def __init__(
-        self, model: str, contract: dict[str, Any], stored: str | None, batch: int, threads: int
+        self,
+        artifact: dict[str, Any],
+        engine: str,
+        contract: dict[str, Any],
+        stored: str | None,
+        batch: int,
+        threads: int,
     ) -> None:
-        from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
-
         self._contract, self._batch = Contract.from_dict(contract), batch
         if stored is not None:
             self._contract = self._contract.with_stored(Path(stored))
-        with suppress(ImportError):  # ahead of the clock; where it is absent, the engine says so
-            import onnxruntime  # noqa: F401
+        engine_kind(engine).check()  # imports it, ahead of the clock
         start = time.perf_counter()
-        self._engine = OnnxRuntimeEngine(Path(model), threads=threads)
+        self._engine = open_artifact(Artifact(**artifact), engine, threads=threads)
         self.loaded = {"load_ms": (time.perf_counter() - start) * 1e3, "engine": self._engine.name}
 
     def turn(self, seconds: float, least: int) -> dict[str, list[float]]:

@@ -34,9 +34,11 @@ class Headline:
 
 def shipped_row(rows: Sequence[Row], precision: str | None) -> Row | None:
     """Return the row that the bundle loads by default; the last exported file where no bundle says which."""
-    measured = [row for row in rows if not is_full(row) and not row.get("unmeasured")]
+    engine = rows[0].get("engine")
+    here = [row for row in rows if row.get("engine") == engine and not row.get("unmeasured")]
+    measured = [row for row in here if not is_full(row)]
     files = [row for row in measured if not row.get("stage")] or measured
-    named = [row for row in files if precision and row.get("precision") == precision]
+    named = [row for row in files if precision and row.get("name") == precision]
     return (named or files or [None])[-1]
 
 

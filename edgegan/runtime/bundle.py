@@ -137,6 +137,11 @@ class Bundle:
                 manifest.artifacts, engine=engine, machine=machine, name=name, default=manifest.default_on
             )
 
+    def built_from(self, artifact: Artifact) -> list[EngineEntry]:
+        """Return the engines that were built from the artifact's file as it is now."""
+        wanted = (artifact.name, self.manifest.files[artifact.file].sha256)
+        return [built for built in self.manifest.engines if (built.artifact, built.onnx_sha256) == wanted]
+
     @contextmanager
     def _placed(self) -> Iterator[None]:
         """Say in which bundle something is not."""

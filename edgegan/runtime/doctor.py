@@ -74,7 +74,7 @@ def matching_targets(architecture: str, processor: Cpu, gpu: Gpu | None) -> tupl
     if architecture == "x86_64":
         found += ["rtx-desktop"] * bool(gpu and "RTX" in gpu.name)
         found += ["x64-cpu-vnni"] * processor.vnni
-        found.append("x64-cpu")
+        found += ["x64-cpu"] + ["openvino-cpu"] * processor.vnni
     return tuple(found)
 
 

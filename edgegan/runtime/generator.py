@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.contract import Arrays, Contract, Output, whole
 from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.given import as_input, rows, warn_of_range
-
-if TYPE_CHECKING:
-    from edgegan.runtime.engine_choice import EngineName
 
 _AT_ONCE = 16
 """Samples that go through the engine together; more are run in turns, so that memory stays bounded."""
@@ -49,7 +46,7 @@ class Generator:
         cls,
         bundle: str | Path,
         *,
-        engine: EngineName = "auto",
+        engine: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
         trust_engines: bool = False,
@@ -58,21 +55,22 @@ class Generator:
 
         Args:
             bundle: the folder.
-            engine: "onnxruntime" runs on the CPU. "tensorrt" runs on the GPU, with the bundle's engine for
-                this machine or one that is built now. "auto" is TensorRT where the bundle has an engine for
-                this machine and `trust_engines` is set, ONNX Runtime otherwise. What could not be as asked is
-                warned of with `EngineFallback`, and kept in `engine_notes`.
-            precision: which of the bundle's models, such as "fp32". By default "int8-tensorrt", "fp16" or
-                "fp32" for TensorRT; for ONNX Runtime the bundle's default, or "int8-arm64" on arm64.
-            threads: of ONNX Runtime; by default one for each processor that this process may use.
-            trust_engines: load the bundle's TensorRT engines. An engine is native code, which the bundle's
+            engine: "onnxruntime" and "openvino" run on the CPU. "tensorrt" runs on the GPU, with the bundle's
+                engine for this machine or one that is built now. "auto" is TensorRT where the bundle has an
+                engine for this machine and `trust_engines` is set; else the engine that the bundle's default
+                was found on, or another that is installed. What could not be as asked is warned of with
+                `EngineFallback`, and kept in `engine_notes`. `edgegan doctor` lists what there is.
+            precision: the name of one of the bundle's models, such as "fp32"; by default the one that suits
+                the engine and this machine best (`edgegan.runtime.artifact.choose`).
+            threads: of an engine on the CPU; by default one for each processor that this process may use.
+            trust_engines: load the engines in the bundle. An engine is native code, which the bundle's
                 checksums say nothing good of: set it where you built them yourself, or trust who did.
 
         Raises:
             BundleError: the bundle is damaged, of an unknown schema, or unsafe.
-            InputError: it has no model of this precision, or none for this engine.
+            InputError: there is no such engine or model, or no model for this engine.
             ModelError: the engine cannot load the model, or the model does not fit the contract.
-            MissingDependency: onnxruntime is not installed.
+            MissingDependency: the engine is not installed.
         """
         from edgegan.runtime.engine_choice import load_engine
 

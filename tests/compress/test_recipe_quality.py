@@ -49,7 +49,7 @@ def test_stages_choose_by_fid_on_latents_that_the_report_does_not_use(
     with pytest.raises(InputError, match="needs features"):
         RecipeQuality(Recipe.of(RECIPE)).metric("fid")
     measure = RecipeQuality(recipe)
-    model = Model("full", "full model", None, generator_file("full"), "fp32", 1, 1)
+    model = Model("full", "full model", None, Artifact.of(generator_file("full")), 1, 1)
     (row,) = evaluation_of(recipe, [model], tmp_path / "run").run()["rows"]
     chosen_by = measure(model.path, FID, 100)
     assert chosen_by == measure(Artifact.of(model.path, engine="tensorrt"), FID, 100)
@@ -60,7 +60,7 @@ def test_stages_choose_by_fid_on_latents_that_the_report_does_not_use(
 def test_models_are_measured_as_the_recipe_says(
     recipe: Recipe, tmp_path: Path, generator_file: Callable[..., Path]
 ) -> None:
-    model = Model("full", "full model", None, generator_file("full"), "fp32", 1, 1)
+    model = Model("full", "full model", None, Artifact.of(generator_file("full")), 1, 1)
     asked = evaluation_of(recipe, [model], tmp_path / "run")
     assert (asked.samples, asked.seconds) == (100, 7.0)
     assert (asked.judge.reference_name or "").endswith("(200 images)")

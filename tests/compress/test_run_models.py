@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgegan.compress.cost import count
 from edgegan.compress.export import export_onnx
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate
-from edgegan.runtime.artifact import known
+from edgegan.runtime.artifact import Artifact, known
 from edgegan.runtime.contract import Contract, Input, Output
 
 CONTRACT = Contract((Input("z", (8,)),), (Output("image", (3, 12, 12)),))
@@ -48,6 +49,11 @@ def resized(teacher: nn.Module, width: int) -> nn.Module:
         {"first.weight": [width, 8], "first.bias": [width], "last.weight": [432, width], "last.bias": [432]},
     )
     return student
+
+
+@pytest.fixture(autouse=True)
+def _on_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_models, "measuring_engines", lambda: ["onnxruntime"])
 
 
 def test_each_stage_that_changed_the_student_has_a_row_but_the_exported_one(
@@ -121,3 +127,39 @@ def test_an_int8_file_for_another_processor_that_stands_alone_is_measured(
     final = replace(candidate, artifacts=(known("int8-arm64", candidate.artifacts[0].file),))
     found = models_of(candidate.teacher, [], final, tmp_path, origin="x")
     assert [(model.name, model.unmeasured) for model in found] == [("full", None), ("int8-arm64", None)]
+
+
+def test_engines_beside_the_first_have_rows_of_what_they_are_to_run(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_models, "measuring_engines", lambda: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(run_models.platform, "machine", lambda: "x86_64")
+    file = candidate.artifacts[0].file
+    files = [known(name, file) for name in ("fp32", "fp16", "int8", "int8-tensorrt")]
+    own = Artifact("int8-openvino", file, "int8", "openvino", "x86_64")
+    final = replace(candidate, artifacts=(*files, own))
+    found = models_of(candidate.teacher, [("prune", "a", candidate.student)], final, tmp_path, origin="x")
+    assert [(model.name, model.label, model.engine) for model in found if not model.unmeasured] == [
+        ("full", "full model", "onnxruntime"),
+        ("full-openvino", "full model on OpenVINO", "openvino"),
+        ("fp32", "FP32 (after prune)", "onnxruntime"),
+        ("fp16", "FP16", "onnxruntime"),
+        ("int8", "INT8", "onnxruntime"),
+        ("fp32-openvino", "FP32 (after prune) on OpenVINO", "openvino"),
+        ("int8-openvino", "INT8-OPENVINO", "openvino"),
+    ]
+    assert [model.name for model in found if model.unmeasured] == ["int8-tensorrt"]
+
+
+def test_where_an_engine_is_not_installed_its_file_has_a_row_that_says_how_to_get_it(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    own = Artifact("int8-openvino", candidate.artifacts[0].file, "int8", "openvino", "x86_64")
+    final = replace(candidate, artifacts=(own, *candidate.artifacts))
+    (row,) = [
+        model for model in models_of(candidate.teacher, [], final, tmp_path, origin="x") if model.unmeasured
+    ]
+    assert row.name == "int8-openvino"
+    assert "it is for OpenVINO on x64 CPUs" in (row.unmeasured or "")
+    assert "pip install 'edgegan[openvino]'" in (row.unmeasured or "")

@@ -18,6 +18,7 @@ from edgegan.evaluate.judge import SEED
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.latency import Latency
 from edgegan.measure.metrics.fid import Statistics
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -32,8 +33,8 @@ def models(generator_file: Callable[..., Path]) -> list[Model]:
     """A full model and a smaller one."""
     full, small = generator_file("full"), generator_file("model.fp32", width=6)
     return [
-        Model("full", "full model", None, full, "fp32", params=300, macs=200),
-        Model("fp32", "FP32", None, small, "fp32", params=30, macs=20),
+        Model("full", "full model", None, Artifact.of(full, "full"), params=300, macs=200),
+        Model("fp32", "FP32", None, Artifact.of(small, "fp32"), params=30, macs=20),
     ]
 
 
@@ -133,7 +134,7 @@ def test_a_model_that_cannot_run_has_its_reasons_and_the_others_their_figures(
     models: list[Model], contract: Contract, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    bad = Model("int8", "INT8", None, tmp_path / "bad.onnx", "int8", 1, 1)
+    bad = Model("int8", "INT8", None, Artifact("int8", str(tmp_path / "bad.onnx"), "int8"), 1, 1)
     elsewhere = replace(models[1], name="int8-arm64", unmeasured="it is for arm64")
     rows = Evaluation([*models, bad, elsewhere], contract, tmp_path).run()["rows"]
     assert set(rows[2]["failed"]) == {"quality", "latency"}

@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from edgegan.measure.worker import MEASURED, Worker, WorkerFailed
+from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 
 Files = Callable[..., Path]
@@ -23,7 +25,8 @@ def live() -> Iterator[Worker]:
 def load(path: Path, contract: Contract, **changes: int) -> dict[str, object]:
     return {
         "do": "load",
-        "model": str(path),
+        "artifact": asdict(Artifact("model", str(path))),
+        "engine": "onnxruntime",
         "contract": contract.to_dict(),
         "stored": None,
         "batch": 2,

@@ -12,14 +12,19 @@ import pytest
 
 from edgegan.errors import BundleError
 from edgegan.runtime import Bundle
-from edgegan.runtime.engine_build import find_engine
 from edgegan.runtime.engines.tensorrt.cuda import Gpu
-from edgegan.runtime.engines.tensorrt.module import describe
+from edgegan.runtime.engines.tensorrt.kind import fits
+from edgegan.runtime.engines.tensorrt.module import TensorRT, describe
 from edgegan.runtime.manifest import EngineEntry
 
 ORIN, OTHER = Gpu("Orin", "8.7"), Gpu("NVIDIA GeForce RTX 4070", "8.9")
 TEN = describe(None, "tensorrt", (10, 3, 0))
 RTX = describe(None, "tensorrt_rtx", (1, 7, 1, 116))
+
+
+def find_engine(bundle: Bundle, name: str, trt: TensorRT, gpu: Gpu) -> EngineEntry | None:
+    built = bundle.built_from(bundle.artifact(name))
+    return next((entry for entry in built if fits(entry, trt, gpu)), None)
 
 
 @pytest.fixture
@@ -132,26 +137,22 @@ def test_two_engines_are_two_files(bundle: Bundle, entry: EngineEntry) -> None:
 
 def test_an_engine_fits_its_own_version_gpu_and_model_only(bundle: Bundle, entry: EngineEntry) -> None:
     made = bundle.add_engines({entry: b"plan"})
-    assert find_engine(made, made.artifact("fp32"), TEN, ORIN) == entry
-    assert find_engine(made, made.artifact("uint8"), TEN, ORIN) is None
-    assert find_engine(made, made.artifact("fp32"), TEN, OTHER) is None
-    assert find_engine(made, made.artifact("fp32"), TEN, Gpu("Orin", "8.9")) is None
-    assert find_engine(made, made.artifact("fp32"), RTX, ORIN) is None
+    assert find_engine(made, "fp32", TEN, ORIN) == entry
+    assert find_engine(made, "uint8", TEN, ORIN) is None
+    assert find_engine(made, "fp32", TEN, OTHER) is None
+    assert find_engine(made, "fp32", TEN, Gpu("Orin", "8.9")) is None
+    assert find_engine(made, "fp32", RTX, ORIN) is None
     for version in ((10, 3, 1), (10, 3), (8, 6, 1)):
-        assert find_engine(made, made.artifact("fp32"), describe(None, "tensorrt", version), ORIN) is None
+        assert find_engine(made, "fp32", describe(None, "tensorrt", version), ORIN) is None
     for changes in ({"onnx_sha256": "0" * 64}, {"artifact": "uint8"}):
         stale = bundle.add_engines({replace(entry, **changes): b"plan"})
-        assert find_engine(stale, stale.artifact("fp32"), TEN, ORIN) is None
+        assert find_engine(stale, "fp32", TEN, ORIN) is None
 
 
 def test_an_engine_that_is_bound_to_no_gpu_fits_each(bundle: Bundle, portable: EngineEntry) -> None:
     made = bundle.add_engines({portable: b"plan"})
-    assert (
-        find_engine(made, made.artifact("fp32"), RTX, ORIN)
-        == find_engine(made, made.artifact("fp32"), RTX, OTHER)
-        == portable
-    )
-    assert find_engine(made, made.artifact("fp32"), TEN, ORIN) is None
+    assert find_engine(made, "fp32", RTX, ORIN) == find_engine(made, "fp32", RTX, OTHER) == portable
+    assert find_engine(made, "fp32", TEN, ORIN) is None
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:

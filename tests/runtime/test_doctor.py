@@ -21,6 +21,7 @@ RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI:
 ORIN = Cpu("ARMv8", "NVIDIA Jetson Orin Nano Developer Kit", ("asimd", "asimddp"))
 PI = Cpu("Cortex-A76", "Raspberry Pi 5 Model B Rev 1.0", ("asimd", "asimddp"))
 RTX = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+X64_VNNI = ["x64-cpu-vnni", "x64-cpu", "openvino-cpu"]
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 
 
@@ -126,8 +127,18 @@ def test_on_a_jetson_tensorrt_comes_with_jetpack(tmp_path: Path, monkeypatch: py
         ("aarch64", PI, None, ["raspberry-pi-5", "arm64-cpu"]),
         ("aarch64", Cpu("Cortex-A72", "Raspberry Pi 4 Model B Rev 1.4", ("asimd",)), None, []),
         ("x86_64", Cpu("EPYC", None, ("avx2",)), None, ["x64-cpu"]),
-        ("x86_64", Cpu("Core", None, ("avx2", "avx_vnni")), RTX, ["rtx-desktop", "x64-cpu-vnni", "x64-cpu"]),
-        ("x86_64", Cpu("Xeon", None, ("avx2", "avx512_vnni")), H100, ["x64-cpu-vnni", "x64-cpu"]),
+        (
+            "x86_64",
+            Cpu("Core", None, ("avx2", "avx_vnni")),
+            RTX,
+            ["rtx-desktop", "x64-cpu-vnni", "x64-cpu", "openvino-cpu"],
+        ),
+        (
+            "x86_64",
+            Cpu("Xeon", None, ("avx2", "avx512_vnni")),
+            H100,
+            ["x64-cpu-vnni", "x64-cpu", "openvino-cpu"],
+        ),
         ("ppc64le", Cpu("POWER9", None, ()), None, []),
     ],
 )

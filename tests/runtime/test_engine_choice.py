@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from edgegan.errors import EngineFallback, InputError
-from edgegan.runtime import Bundle, Contract, Generator, engine_choice, write_bundle
+from edgegan.runtime import Bundle, Contract, Generator, write_bundle
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.runtime.engines.tensorrt import kind
 from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
+from edgegan.runtime.engines.tensorrt.module import describe
 from edgegan.runtime.manifest import EngineEntry
 
 on_a_cpu = pytest.mark.skipif(gpu() is not None, reason="this machine has a GPU, so nothing has to give way")
@@ -77,16 +79,16 @@ def test_a_bundles_engines_are_loaded_on_request_only(
 ) -> None:
     loaded: list[bytes] = []
 
-    def load(plan: bytes, *, trt: object) -> OnnxRuntimeEngine:
+    def load(plan: bytes, *, trt: object = None) -> OnnxRuntimeEngine:
         loaded.append(plan)
         return OnnxRuntimeEngine(with_engine.model("fp32"))
 
-    gpu = SimpleNamespace(gpu=lambda: Gpu("Orin", "8.7"))
-    trt = SimpleNamespace(name="tensorrt", version_text="10.3.0", text="TensorRT 10.3.0")
-    monkeypatch.setattr(engine_choice, "require", lambda: trt)
-    monkeypatch.setattr(engine_choice, "Cuda", lambda: gpu)
-    monkeypatch.setattr(engine_choice, "build_model", lambda *_: SimpleNamespace(plan=b"built here"))
-    monkeypatch.setattr(engine_choice, "TensorRTEngine", load)
+    orin, trt = Gpu("Orin", "8.7"), describe(None, "tensorrt", (10, 3, 0))
+    monkeypatch.setattr(kind, "driver_gpu", lambda: orin)
+    monkeypatch.setattr(kind, "find", lambda: trt)
+    monkeypatch.setattr(kind, "Cuda", lambda: SimpleNamespace(gpu=lambda: orin))
+    monkeypatch.setattr(kind, "build_engine", lambda *_, **__: SimpleNamespace(plan=b"built here", trt=trt))
+    monkeypatch.setattr(kind, "TensorRTEngine", load)
     with pytest.warns(EngineFallback, match=r"engines are programs, and were not loaded.*trust_engines"):
         Generator.load(with_engine.folder, engine=engine)
     assert loaded == ([] if engine == "auto" else [b"built here"])
@@ -116,8 +118,8 @@ def test_a_precision_that_is_not_there(with_engine: Bundle, engine) -> None:
 
 
 def test_an_engine_that_is_none(both: Bundle) -> None:
-    with pytest.raises(InputError, match=r"no engine 'cuda'\n.*auto, onnxruntime, tensorrt"):
-        Generator.load(both.folder, engine="cuda")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"no engine 'cuda'\n.*auto, onnxruntime, openvino, tensorrt"):
+        Generator.load(both.folder, engine="cuda")
 
 
 def test_a_file_for_another_engine_is_run_where_it_is_named_only(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -126,6 +128,8 @@ class EngineKind(ABC):
     """As it is typed, and as artifacts are written for it: lower-case letters and digits."""
     title: ClassVar[str]
     """As people call it: "ONNX Runtime"."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What its results rest on, as the package index calls it."""
     ahead: ClassVar[bool] = False
     """It is built ahead of time, which takes long: so a bundle can keep what was built for a machine, and
     where it cannot run a bundle falls back on another engine."""
@@ -134,9 +138,13 @@ class EngineKind(ABC):
     def check(self) -> Check:
         """Say whether this machine can run it; brings its module into the process where that is installed."""
 
-    @abstractmethod
     def versions(self) -> dict[str, str]:
-        """Return what its results rest on, each with its version; nothing where it is not installed."""
+        """Return those of its `packages` that are installed, with their versions; imports none of them."""
+        found = {}
+        for package in self.packages:
+            with suppress(metadata.PackageNotFoundError):
+                found[package] = metadata.version(package)
+        return found
 
     @abstractmethod
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:

@@ -35,6 +35,7 @@ class OnnxRuntime(EngineKind):
 
     name = "onnxruntime"
     title = "ONNX Runtime"
+    packages = ("onnxruntime", "onnxruntime-gpu")
 
     def check(self) -> Check:
         """Say whether it is installed, and with what providers."""
@@ -46,11 +47,6 @@ class OnnxRuntime(EngineKind):
             return Check(self.name, None, False, False, str(error), next_)
         detail = f"on the CPU; its providers: {', '.join(providers)}"
         return Check(self.name, f"onnxruntime {version}", True, True, detail)
-
-    def versions(self) -> dict[str, str]:
-        """Return onnxruntime's version."""
-        found = self.check().version
-        return {"onnxruntime": found.split()[1]} if found else {}
 
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         """Load an artifact; what was written for another engine is not optimized."""

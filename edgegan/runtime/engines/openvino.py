@@ -27,6 +27,7 @@ class OpenVino(EngineKind):
 
     name = "openvino"
     title = "OpenVINO"
+    packages = ("openvino",)
 
     def check(self) -> Check:
         """Say whether it is installed, and on what CPU it runs."""
@@ -37,13 +38,6 @@ class OpenVino(EngineKind):
             detail = str(error).strip().splitlines()[-1] if str(error).strip() else "it cannot be imported"
             return Check(self.name, None, False, False, detail, "pip install 'edgegan[openvino]'")
         return Check(self.name, f"openvino {_version(openvino)}", True, True, f"on the CPU: {cpu.strip()}")
-
-    def versions(self) -> dict[str, str]:
-        """Return openvino's version."""
-        try:
-            return {"openvino": _version(_module())}
-        except (ImportError, OSError, AttributeError):
-            return {}
 
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         """Load an artifact; one that was written for another engine runs as this one takes its Q/DQ."""

@@ -82,12 +82,22 @@ def why_not(artifact: Artifact, artifacts: Iterable[Artifact], *, engine: str, m
     """
     cpus = f" on {_CPUS.get(artifact.arch, artifact.arch)} CPUs" if artifact.arch else ""
     if artifact.engine not in (None, engine):
-        return f"it is for {engine_kind(artifact.engine or engine).title}{cpus}"
+        return f"it is for {_title(artifact.engine)}{cpus}"
     kind = (artifact.engine, artifact.precision)
     rivals = [other for other in artifacts if (other.engine, other.precision) == kind]
     if artifact.arch is None or choose(rivals, engine=engine, machine=machine) == artifact:
         return None
-    return f"it is for {engine_kind(engine).title}{cpus}, and this is {machine}"
+    return f"it is for {_title(engine)}{cpus}, and this is {machine}"
+
+
+def _title(engine: str | None) -> str:
+    """Return what people call an engine; its name, where no installed package knows it."""
+    return engine_kind(engine).title if engine in engine_names() else str(engine)
+
+
+def packages() -> dict[str, str]:
+    """Return the packages of all kinds of engines that are installed, with their versions."""
+    return {name: version for kind in engine_kinds() for name, version in kind.versions().items()}
 
 
 def _others() -> dict[str, metadata.EntryPoint]:
@@ -104,9 +114,6 @@ class _Broken(EngineKind):
 
     def check(self) -> Check:
         return Check(self.name, None, False, False, self.what)
-
-    def versions(self) -> dict[str, str]:
-        return {}
 
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         raise ModelError(self.what, where=self.name, next="install that package anew, or remove it")

@@ -15,9 +15,9 @@ import tensorrt_models as made
 from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime import Bundle, Contract, Generator, write_bundle
 from edgegan.runtime.contract import Input, Output, Sample
-from edgegan.runtime.engine_build import build_engines
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.runtime.engines.tensorrt.build import build_engine
+from edgegan.runtime.engines.tensorrt.bundle_engines import build_engines
 from edgegan.runtime.engines.tensorrt.cuda import gpu
 from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
 from edgegan.runtime.engines.tensorrt.module import find

@@ -13,7 +13,7 @@ from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options
 from edgegan.runtime.engines.tensorrt.build import build_engine
 from edgegan.runtime.engines.tensorrt.cuda import Cuda
 from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
-from edgegan.runtime.engines.tensorrt.module import find
+from edgegan.runtime.engines.tensorrt.module import TensorRT, find
 from edgegan.runtime.manifest import EngineEntry
 
 ON_A_JETSON = (
@@ -27,6 +27,7 @@ class TensorRTKind(EngineKind):
 
     name = "tensorrt"
     title = "TensorRT"
+    packages = ("tensorrt", "tensorrt-rtx")
     ahead = True
 
     def check(self) -> Check:
@@ -48,11 +49,6 @@ class TensorRTKind(EngineKind):
             return Check(self.name, found.text, True, False, error.what, error.next)
         return Check(self.name, found.text, True, True, f"on {gpu}")
 
-    def versions(self) -> dict[str, str]:
-        """Return the module's version, under its name."""
-        found = find()
-        return {found.name: found.version_text} if found else {}
-
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         """Build an engine in memory, which takes from seconds to minutes, and load it."""
         model = content.read_bytes() if isinstance(content, Path) else content
@@ -62,13 +58,18 @@ class TensorRTKind(EngineKind):
     def fits(self, built: EngineEntry) -> bool:
         """Whether an engine was built with this very module, for a GPU as that here or for any."""
         found = find()
-        if found is None or (built.module, built.version) != (found.name, found.version_text):
-            return False
-        return built.gpu is None or Gpu(built.gpu, built.compute_capability or "") == Cuda().gpu()
+        return found is not None and fits(built, found, Cuda().gpu())
 
     def load(self, plan: bytes) -> Engine:
         """Load a built engine, which is code."""
         return TensorRTEngine(plan)
+
+
+def fits(built: EngineEntry, trt: TensorRT, gpu: Gpu) -> bool:
+    """Whether an engine was built with this very module and version, for this GPU or for any."""
+    if (built.module, built.version) != (trt.name, trt.version_text):
+        return False
+    return built.gpu is None or Gpu(built.gpu, built.compute_capability or "") == gpu
 
 
 def _absence() -> str:

@@ -1,4 +1,4 @@
-"""Engines of a bundle's models: which fit this machine, and building them into the bundle."""
+"""Building engines of a bundle's models into the bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.engines.tensorrt.build import BATCHES, BuiltEngine, build_engine, slug
-from edgegan.runtime.engines.tensorrt.cuda import Gpu
 from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 from edgegan.runtime.manifest import EngineEntry
 
@@ -49,27 +48,9 @@ def build_engines(
     return made
 
 
-def find_engine(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> EngineEntry | None:
-    """Return the bundle's engine of this model, as it is now, for this TensorRT on this GPU, or None."""
-    wanted = (artifact.name, bundle.manifest.files[artifact.file].sha256, trt.name, trt.version_text)
-    for engine in bundle.manifest.engines:
-        got = (engine.artifact, engine.onnx_sha256, engine.module, engine.version)
-        here = engine.gpu is None or Gpu(engine.gpu, engine.compute_capability or "") == gpu
-        if got == wanted and here:
-            return engine
-    return None
-
-
-def build_model(
-    bundle: Bundle, artifact: Artifact, trt: TensorRT, batches: tuple[int, int, int] = BATCHES
-) -> BuiltEngine:
-    """Build an engine from a model of the bundle, as `build_engine` does."""
-    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
-    return build_engine(bundle.read(artifact.file), batches=batches, shapes=shapes, trt=trt)
-
-
 def _build(bundle: Bundle, artifact: Artifact, trt: TensorRT, batches: tuple[int, int, int]) -> StoredEngine:
-    built = build_model(bundle, artifact, trt, batches)
+    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
+    built = build_engine(bundle.read(artifact.file), batches=batches, shapes=shapes, trt=trt)
     gpu = built.gpu
     place = f".{slug(gpu.name)}-{gpu.compute_capability}" if gpu else ""
     entry = EngineEntry(
