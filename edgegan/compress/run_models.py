@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -43,7 +44,7 @@ def models_of(
     contract = final.contract
     engines = measuring_engines()
     full = Artifact.of(_exported(teacher, contract, folder / f"{FULL}.onnx", origin), FULL)
-    costs = asdict(count(teacher, contract))
+    costs: dict[str, Any] = asdict(count(teacher, contract))
     models = [_on(engine, full, "full model", costs) for engine in engines]
     changed = [
         entry
@@ -72,7 +73,7 @@ def measuring_engines() -> list[str]:
 
 
 def _exports(
-    artifacts: Sequence[Artifact], engines: Sequence[str], after: str, costs: dict[str, int]
+    artifacts: Sequence[Artifact], engines: Sequence[str], after: str, costs: dict[str, Any]
 ) -> Iterator[Model]:
     """Yield the rows of the exported files: on each engine that is to run one, or why none is here.
 
@@ -91,7 +92,7 @@ def _exports(
                 yield _on(engine, artifact, label, costs)
 
 
-def _on(engine: str, artifact: Artifact, label: str, costs: dict[str, int]) -> Model:
+def _on(engine: str, artifact: Artifact, label: str, costs: dict[str, Any]) -> Model:
     """Return an artifact's row on an engine, which is named where others have a row of it too."""
     if engine == USUAL_ENGINE or artifact.engine == engine:
         return Model(artifact.name, label, None, artifact, **costs, engine=engine)
