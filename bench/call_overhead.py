@@ -122,18 +122,20 @@ def markdown(rows: list[dict[str, Any]], turns: int, cpu: str) -> str:
         "| --- | --- | ---: |" + " ---: |" * 3,
     ]
     for row in rows:
-        cells = [
-            f"{row['over'][form]['value']:+.1f}% [{row['over'][form]['low']:+.1f}, {row['over'][form]['high']:+.1f}]"
-            for form in FORMS[1:]
-        ]
+        cells = [_percent(row["over"][form]) for form in FORMS[1:]]
         lines.append(f"| {row['file']} | {row['engine']} | {row['bare_us']:.0f} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"`python bench/call_overhead.py`, {cpu}, one thread, batch 1: the CIFAR-10 student of the profile `full`.",
-        f"The least time of a call in a turn, against that of the bare session in the same turn: the median over {turns}",
-        "turns, with 95% intervals. A generator checks its inputs and outputs, and makes uint8 images.",
+        f"`python bench/call_overhead.py`, {cpu}, one thread, batch 1: the student of the profile `full` of",
+        "`recipes/cifar10`. The least time of a call in a turn, against that of the bare session in the same",
+        f"turn: the median over {turns} turns, with 95% intervals. A generator checks its inputs and outputs,",
+        "and makes uint8 images.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _percent(over: dict[str, float]) -> str:
+    return f"{over['value']:+.1f}% [{over['low']:+.1f}, {over['high']:+.1f}]"
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def models_of(
     """
     contract = final.contract
     engines = measuring_engines()
-    full = Artifact.of(_exported(teacher, contract, folder / f"{FULL}.onnx", origin), FULL)
+    full = Artifact(FULL, str(_exported(teacher, contract, folder / f"{FULL}.onnx", origin)))
     costs: dict[str, Any] = asdict(count(teacher, contract))
     models = [_on(engine, full, "full model", costs) for engine in engines]
     changed = [
@@ -56,7 +56,7 @@ def models_of(
         if index == len(changed) - 1 and "fp32" in final.files:
             continue
         name = stage if stage not in {model.name for model in models} else f"{stage}-{index + 1}"
-        artifact = Artifact.of(_exported(student, contract, folder / f"{name}.onnx", key), name)
+        artifact = Artifact(name, str(_exported(student, contract, folder / f"{name}.onnx", key)))
         models.append(Model(name, f"after {stage}", stage, artifact, **asdict(count(student, contract))))
     costs = asdict(count(final.student, contract))
     exported = list(_exports(final.artifacts, engines, f" (after {last})" if last else "", costs))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgegan.errors import InputError
 from edgegan.runtime import modality
 from edgegan.runtime.modality import Modality
+from edgegan.runtime.modality.base import all_finite
 from edgegan.runtime.modality.registry import LAYOUTS
 from edgegan.runtime.safe_filenames import is_safe
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
@@ -24,6 +25,9 @@ from edgegan.runtime.streams import NEWEST, stream
 KINDS = ("normal", "uniform", "labels", "one_hot", "constant", "stored")
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
+
+DTYPES = {name: np.dtype(name) for name in ("float32", "int64")}
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,10 @@ class Contract:
         return max(counts) if all(spec.sample.file for spec in self.inputs) else None
 
     @cached_property
+    def _input_names(self) -> frozenset[str]:
+        return frozenset(spec.name for spec in self.inputs)
+
+    @cached_property
     def _files(self) -> Stored:
         if self.source is None:
             raise InputError(
@@ -232,8 +240,8 @@ class Contract:
 
     def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise `InputError` where `arrays` does not fit: names, shapes, dtypes, label range, batch sizes."""
-        names = [spec.name for spec in self.inputs]
-        if set(arrays) != set(names):
+        if arrays.keys() != self._input_names:
+            names = [spec.name for spec in self.inputs]
             raise InputError(f"the inputs must be {names}, not {sorted(arrays)}")
         for spec in self.inputs:
             array = arrays[spec.name]
@@ -243,14 +251,14 @@ class Contract:
                     f"input {spec.name!r} must have shape ({expected}), not {array.shape}",
                     next=_layout_advice(spec.shape, array.shape),
                 )
-            if array.dtype != spec.dtype:
+            if array.dtype != DTYPES[spec.dtype]:
                 raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
             if spec.sample.kind == "labels" and not _all_in(array, spec.sample.classes or 0):
                 raise InputError(f"input {spec.name!r} must be in 0..{(spec.sample.classes or 0) - 1}")
-            if spec.dtype == "float32" and not np.isfinite(array).all():
+            if spec.dtype == "float32" and not all_finite(array):
                 raise InputError(f"input {spec.name!r} holds NaN or infinity")
         sizes = {name: len(array) for name, array in arrays.items()}
-        if len(set(sizes.values())) != 1 or 0 in sizes.values():
+        if 0 in sizes.values() or len(set(sizes.values())) != 1:
             raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
 
     def only_output(self, kind: type[Modality]) -> Output:
@@ -419,7 +427,9 @@ def _is_range(low: Any, high: Any) -> bool:
 
 
 def _all_in(array: NDArray[Any], classes: int) -> bool:
-    return array.size == 0 or (array.min() >= 0 and array.max() < classes)
+    if array.size <= _FEW:  # faster than two reductions
+        return all(0 <= label < classes for label in array.ravel().tolist())
+    return bool(array.min() >= 0 and array.max() < classes)
 
 
 def whole(value: Any, what: str, least: int) -> int:

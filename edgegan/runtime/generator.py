@@ -40,6 +40,9 @@ class Generator:
         self.engine = engine
         self.contract = contract
         self.engine_notes = engine_notes
+        self._specs = {spec.name: spec for spec in contract.inputs}
+        self._shapes: dict[tuple[str, np.dtype[Any]], list[tuple[int, ...]]] = {}
+        """What shapes a sample of an output may have, by the output's name and type."""
 
     @classmethod
     def load(
@@ -113,8 +116,13 @@ class Generator:
         try:
             arrays = self._inputs(n, seed, inputs)
             count = len(next(iter(arrays.values())))
+            if count <= _AT_ONCE:
+                return self._run(arrays, count)
             turns = [
-                self._run({name: array[start : start + _AT_ONCE] for name, array in arrays.items()})
+                self._run(
+                    {name: array[start : start + _AT_ONCE] for name, array in arrays.items()},
+                    min(_AT_ONCE, count - start),
+                )
                 for start in range(0, count, _AT_ONCE)
             ]
             return {name: np.concatenate([turn[name] for turn in turns]) for name in turns[0]}
@@ -132,19 +140,23 @@ class Generator:
         self.close()
 
     def _inputs(self, n: int | None, seed: int, given: dict[str, Any]) -> Arrays:
-        specs = {spec.name: spec for spec in self.contract.inputs}
-        for name in given:
+        specs = self._specs
+        values: Arrays = {}
+        for name, value in given.items():
             if name not in specs:
                 raise InputError(f"the model has no input {name!r}", next=_suggestion(name, list(specs)))
-        values = {name: as_input(specs[name], value) for name, value in given.items() if value is not None}
+            if value is not None:
+                values[name] = as_input(specs[name], value)
         if n is None:
             n = next((len(array) for array in values.values() if array.ndim), 1)
         n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
-        missing = [name for name in specs if name not in values]
-        drawn = self.contract.sample(n, seed) if missing else {}
+        drawn = self.contract.sample(n, seed) if len(values) < len(specs) else {}
         arrays = {
-            name: drawn[name] if name in missing else rows(specs[name], values[name], n) for name in specs
+            name: rows(spec, values[name], n) if name in values else drawn[name]
+            for name, spec in specs.items()
         }
+        if not values:
+            return arrays
         self.contract.check_inputs(arrays)
         if len(arrays[next(iter(arrays))]) != n:
             raise InputError(f"the inputs hold {len(arrays[next(iter(arrays))])} samples, not n = {n}")
@@ -152,23 +164,24 @@ class Generator:
             warn_of_range(self.contract, specs[name], arrays[name], stacklevel=5)
         return arrays
 
-    def _run(self, inputs: Arrays) -> Arrays:
+    def _run(self, inputs: Arrays, n: int) -> Arrays:
         results = self.engine(inputs)
-        n = len(next(iter(inputs.values())))
-        return {spec.name: _output(spec, results[spec.name], n) for spec in self.contract.outputs}
+        return {spec.name: self._output(spec, results[spec.name], n) for spec in self.contract.outputs}
 
-
-def _output(spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
-    if array.shape not in [(n, *shape) for shape in spec.modality.shapes(spec, array.dtype.name)]:
-        raise ModelError(
-            f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says",
-            where=f"output {spec.name!r}",
-            next="export the model with the contract's shapes and a free batch axis (N)",
-        )
-    try:
-        return spec.modality.encode(array, spec)
-    except InputError as error:
-        raise ModelError(error.what, where=f"output {spec.name!r}", next=error.next) from error
+    def _output(self, spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
+        key = (spec.name, array.dtype)
+        if key not in self._shapes:
+            self._shapes[key] = spec.modality.shapes(spec, array.dtype.name)
+        if array.shape[:1] != (n,) or array.shape[1:] not in self._shapes[key]:
+            raise ModelError(
+                f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says",
+                where=f"output {spec.name!r}",
+                next="export the model with the contract's shapes and a free batch axis (N)",
+            )
+        try:
+            return spec.modality.encode(array, spec)
+        except InputError as error:
+            raise ModelError(error.what, where=f"output {spec.name!r}", next=error.next) from error
 
 
 def _check_ports(engine: Engine, contract: Contract) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
-from edgegan.runtime.contract import Contract, Input, one_hot
+from edgegan.runtime.contract import DTYPES, Contract, Input, one_hot
 from edgegan.runtime.stored_inputs import scaled
 
 
@@ -27,6 +27,8 @@ def as_input(spec: Input, value: Any) -> NDArray[Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"input {spec.name!r} is not an array: {error}") from error
+    if array.dtype == DTYPES[spec.dtype]:
+        return array
     kinds = "iu" if spec.dtype == "int64" else "iuf"
     if array.size and array.dtype.kind not in kinds:
         raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
@@ -64,9 +66,14 @@ def rows(spec: Input, array: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stacklevel: int) -> None:
-    """Warn with `OutOfRange` where values lie further out than the width of all that the contract draws."""
-    if spec.dtype == "int64" or not _is_far(array, (spec.sample.low, spec.sample.high)):
+    """Warn with `OutOfRange` where values lie further out than the width of all that the contract draws.
+
+    The values are finite.
+    """
+    if spec.dtype == "int64":
         return
+    if spec.sample.kind != "normal" and not _is_far(array, (spec.sample.low, spec.sample.high)):
+        return  # without looking at all stored inputs
     usual = contract.usual_range(spec)
     if usual is not None and _is_far(array, usual):
         warnings.warn(
@@ -81,6 +88,9 @@ def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stack
 def _is_far(array: NDArray[Any], usual: tuple[float, float]) -> bool:
     low, high = usual
     width = high - low
+    nearest = min(width - low, high + width)
+    if nearest > 0 and np.vdot(array, array) <= nearest**2:  # no single value can be farther
+        return False
     return bool(array.min() < low - width or array.max() > high + width)
 
 

@@ -97,7 +97,8 @@ def test_an_evaluation_is_kept_row_by_row(
     collected: list[str] = []
     collect: Callable[..., Any] = judge.collect
 
-    def counting(path: Path, *rest: Any, **more: Any) -> Any:
+    def counting(file: Path | Artifact, *rest: Any, **more: Any) -> Any:
+        path = Path(file.file if isinstance(file, Artifact) else file)
         if (
             collected.count(path.name) == 0
             and path.name == "model.fp32.onnx"
@@ -105,7 +106,7 @@ def test_an_evaluation_is_kept_row_by_row(
         ):
             raise KeyboardInterrupt
         collected.append(path.name)
-        return collect(path, *rest, **more)
+        return collect(file, *rest, **more)
 
     monkeypatch.setattr(judge, "collect", counting)
     with pytest.raises(KeyboardInterrupt):
@@ -175,7 +176,7 @@ def test_a_withheld_latency_is_measured_again_and_a_good_one_is_kept(
         asked.append(seconds)
         return dict.fromkeys(files, answers[min(len(asked), len(answers)) - 1])
 
-    monkeypatch.setattr(evaluation, "measure_latency", measured)
+    monkeypatch.setattr(evaluation, "side_by_side", measured)
     first = Evaluation(models, contract, tmp_path, seconds=7).run()
     assert "interrupted 9" in first["rows"][1]["withheld"]["latency"]
     assert first["rows"][1]["latency_ms_p50"] is None

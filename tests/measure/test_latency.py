@@ -68,7 +68,7 @@ def times(
 turn, name = -1, ''
 for line in sys.stdin:
     request = json.loads(line)
-    name = name or os.path.basename(request['model'])
+    name = name or os.path.basename(request['artifact']['file'])
     turn += request['do'] == 'turn'
     run = {run_ms}
     calls = dict(run_ms=run, cpu_ms={cpu}, lost_ms={lost}, switches={switches}, end_to_end_ms={end_to_end})
