@@ -64,7 +64,7 @@ def calls(engine: Engine) -> dict[str, Call]:
     """Return the forms of a call by name."""
     contract = full_run.recipe(full_run.FULL).contract
     generator = Generator(engine, contract)
-    feeds = contract.sample(1, 7)
+    feeds: dict[str, Any] = contract.sample(1, 7)
     forms = (
         bare(engine, feeds),
         lambda: engine(feeds),
@@ -128,7 +128,7 @@ def markdown(rows: list[dict[str, Any]], turns: int, cpu: str) -> str:
         "",
         f"`python bench/call_overhead.py`, {cpu}, one thread, batch 1: the student of the profile `full` of",
         "`recipes/cifar10`. The least time of a call in a turn, against that of the bare session in the same",
-        f"turn: the median over {turns} turns, with 95% intervals. A generator checks its inputs and outputs,",
+        f"turn: the median over {turns} turns, with 95% intervals. A generator checks inputs and outputs,",
         "and makes uint8 images.",
     ]
     return "\n".join(lines) + "\n"

@@ -41,7 +41,7 @@ class Generator:
         self.contract = contract
         self.engine_notes = engine_notes
         self._specs = {spec.name: spec for spec in contract.inputs}
-        self._shapes: dict[tuple[str, np.dtype[Any]], list[tuple[int, ...]]] = {}
+        self._shapes: dict[tuple[str, int], list[tuple[int, ...]]] = {}
         """What shapes a sample of an output may have, by the output's name and type."""
 
     @classmethod
@@ -169,7 +169,7 @@ class Generator:
         return {spec.name: self._output(spec, results[spec.name], n) for spec in self.contract.outputs}
 
     def _output(self, spec: Output, array: NDArray[Any], n: int) -> NDArray[Any]:
-        key = (spec.name, array.dtype)
+        key = (spec.name, array.dtype.num)
         if key not in self._shapes:
             self._shapes[key] = spec.modality.shapes(spec, array.dtype.name)
         if array.shape[:1] != (n,) or array.shape[1:] not in self._shapes[key]:

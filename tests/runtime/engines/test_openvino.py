@@ -7,12 +7,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("openvino")
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime import Contract, Generator
@@ -20,6 +19,7 @@ from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.engines.openvino import OpenVinoEngine
 from edgegan.runtime.engines.registry import engine_kind, open_artifact
 
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 MODELS = Path(__file__).parents[1] / "models"
 
 
