@@ -26,7 +26,8 @@ def findings(bundle: Bundle) -> dict[str, dict[str, Any]]:
     Each has `file`, `engine`, `int8_macs_share` (0..1) and `layers`: for each its `layer`, `macs_share`
     (0..1) and `precision`. For ONNX Runtime `precision` is that of the kernel in the graph as optimized for
     this machine, and `operators` and `float_operators` count its nodes. For TensorRT it is what the file asks
-    for, and `built` that of the kernels in the engine, where TensorRT is installed and can build here.
+    for, and `built` that of the kernels in the engine, where TensorRT is installed and can build here. For
+    other engines it is what the file asks for.
 
     Raises:
         InputError: the bundle has no INT8 model.
@@ -70,8 +71,10 @@ def _found(path: Path, artifact: Artifact) -> dict[str, Any]:
         for layer, count in macs.items()
     ]
     about = {"file": path.name, "int8_macs_share": found["int8_macs_share"], "layers": layers}
-    if not ours:
+    if artifact.engine == "tensorrt":
         return {**about, **_built(path, layers)}
+    if not ours:
+        return {**about, "engine": artifact.engine}
     engine = f"onnxruntime {onnxruntime_version()}"
     operators = {name: found[name] for name in ("operators", "float_operators")}
     return {**about, "engine": engine, **operators}
