@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         StorageError,
         UserError,
     )
+    from edgegan.evaluate.bench import bench
+    from edgegan.evaluate.compare import Comparison, compare
+    from edgegan.evaluate.record import BenchRecord
     from edgegan.in_memory import compress_module
     from edgegan.init.recipe import Initialized, init_recipe
     from edgegan.init.stored import store_pictures
@@ -80,6 +83,9 @@ _HOMES = {
         "StorageError",
         "UserError",
     ),
+    "edgegan.evaluate.bench": ("bench",),
+    "edgegan.evaluate.compare": ("Comparison", "compare"),
+    "edgegan.evaluate.record": ("BenchRecord",),
     "edgegan.in_memory": ("compress_module",),
     "edgegan.init.recipe": ("Initialized", "init_recipe"),
     "edgegan.init.stored": ("store_pictures",),
@@ -97,10 +103,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BenchRecord",
     "Bundle",
     "BundleError",
     "Candidate",
     "CheckpointError",
+    "Comparison",
     "Context",
     "Contract",
     "DataError",
@@ -138,7 +146,9 @@ __all__ = [
     "Target",
     "UserError",
     "__version__",
+    "bench",
     "build_engines",
+    "compare",
     "compress_generator",
     "compress_module",
     "init_recipe",

@@ -33,6 +33,11 @@ def number(value: Any, place: str) -> None:
     _expect(fits, f"0 or a number from {SMALLEST:g} to {LARGEST:g}", value, place)
 
 
+def real(value: Any, place: str) -> None:
+    """Take a number of any size."""
+    _expect(isinstance(value, (int, float)) and not isinstance(value, bool), "a number", value, place)
+
+
 def positive(value: Any, place: str) -> None:
     """Take a number of a figure's size above 0."""
     number(value, place)
@@ -43,6 +48,11 @@ def count(value: Any, place: str) -> None:
     """Take a whole number, 0 or more."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     _expect(whole and 0 <= value <= LARGEST, "a whole number from 0 to 1e15", value, place)
+
+
+def whole(value: Any, place: str) -> None:
+    """Take a whole number of any size."""
+    _expect(isinstance(value, int) and not isinstance(value, bool), "a whole number", value, place)
 
 
 def boolean(value: Any, place: str) -> None:
@@ -92,7 +102,7 @@ def mapping_of(form: Form) -> Form:
     def check(value: Any, place: str) -> None:
         _expect(isinstance(value, dict), "an object", value, place)
         for key, item in value.items():
-            form(item, _inside(place, key))
+            form(item, inside(place, key))
 
     return check
 
@@ -105,15 +115,16 @@ def record(needed: Mapping[str, Form], optional: Mapping[str, Form] | None = Non
         _expect(isinstance(value, dict), "an object", value, place)
         for key in needed:
             if key not in value:
-                raise Unreadable(f"{_inside(place, key)} is missing")
+                raise Unreadable(f"{inside(place, key)} is missing")
         for key, item in value.items():
             if key in forms:
-                forms[key](item, _inside(place, key))
+                forms[key](item, inside(place, key))
 
     return check
 
 
-def _inside(place: str, key: str) -> str:
+def inside(place: str, key: str) -> str:
+    """Return the place of an object's `key` at `place`."""
     return f"{place}.{key:.60}" if place else f"{key:.60}"
 
 

@@ -13,13 +13,13 @@ import pytest
 import edgegan
 
 PUBLIC = """
-Bundle BundleError Candidate CheckpointError Context Contract DataError Distill DistillSettings
-EdgeganError EngineFallback Export ExportSettings Finding Follower Generator Initialized Input
-InputError Latency MissingDependency ModelError OutOfRange Output Pipeline ProofError Prune
-PruneSettings Quantize QuantizeSettings Recipe RecipeError Run Sample Stage StageError StageRecord
-StorageError Target UserError __version__ build_engines compress_generator compress_module init_recipe
-lint load_module measure_latency store_pictures targets train_features train_teacher write_bundle
-write_report
+BenchRecord Bundle BundleError Candidate CheckpointError Comparison Context Contract DataError
+Distill DistillSettings EdgeganError EngineFallback Export ExportSettings Finding Follower Generator
+Initialized Input InputError Latency MissingDependency ModelError OutOfRange Output Pipeline
+ProofError Prune PruneSettings Quantize QuantizeSettings Recipe RecipeError Run Sample Stage
+StageError StageRecord StorageError Target UserError __version__ bench build_engines compare
+compress_generator compress_module init_recipe lint load_module measure_latency store_pictures
+targets train_features train_teacher write_bundle write_report
 """
 
 

@@ -32,6 +32,7 @@ VERBS = {
     "lint": ("lint", "Say what will not prune, quantize or deploy well, before any training."),
     "report": ("report", "Write RUN/report.html: what a run achieved, on one page that needs no network."),
     "generate": ("generate", "Make samples with BUNDLE and write them to a file."),
+    "bench": ("bench", "Measure latency, throughput and quality of BUNDLEs here; compare two records."),
     "build": ("build", "Build TensorRT engines for this machine from BUNDLE's models, into it."),
     "inspect": ("inspect", "Show what a bundle holds, how it was made, and its figures; verified first."),
     "targets": ("targets", "List the devices that edgegan knows, or show one with its figures and sources."),

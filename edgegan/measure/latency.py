@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.forms import positive
 from edgegan.measure.disturbance import ADVICE, why_speedup_is_withheld, why_times_are_withheld
 from edgegan.measure.statistics import Interval, repeatable
 from edgegan.measure.turns import Run, Runnable, take_turns
@@ -51,15 +52,18 @@ P99_LEAST = 100
 """Warn where p99 rests on fewer times than this."""
 
 
+Positive = Annotated[float, positive]
+
+
 @dataclass(frozen=True)
 class Starts:
     """What each start of a candidate's process gave, for comparing measurements of another day."""
 
-    ms: tuple[float, ...] = ()
+    ms: tuple[Positive, ...] = ()
     """The median of the turns' medians."""
-    cpu_ms: tuple[float, ...] = ()
+    cpu_ms: tuple[Positive, ...] = ()
     """The mean CPU time of a call, interrupted or not."""
-    speedup: tuple[float, ...] = ()
+    speedup: tuple[Positive, ...] = ()
     """The median of the turns' ratios to the baseline's."""
 
 

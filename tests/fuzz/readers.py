@@ -321,6 +321,51 @@ def write_page(folder: Path, name: str) -> None:
 
 
 MODELS = ("bundle/*.onnx",)
+
+
+def bench_records(folder: Path) -> None:
+    from edgegan.measure.statistics import Interval
+    from edgegan.runtime.engines.layer_times import LayerTime
+    from tests.made_bench import record, row
+
+    measured = {"latency_ms_p50": 5.0, "speedup": Interval(2.0, 1.9, 2.1), "psnr_db": Interval(40, 39, 41)}
+    layers = (LayerTime("conv", "Conv", "float", 1.5), LayerTime("q", "QuantizeLinear", "conversion", 0.5))
+    failed = {"latency": "the process was killed"}
+    rows = row("fp32", 10.0, full=True), row("int8", 5.0, measured=measured, layers=layers, precision="int8")
+    record(*rows, row("fp16", 9.0, failed=failed)).write(folder / "record.json")
+    record(*rows).write(folder / "other.json")
+
+
+def read_bench_record(folder: Path, name: str) -> None:
+    from edgegan.cli.console import output
+    from edgegan.evaluate.compare import compare
+    from edgegan.evaluate.record import BenchRecord
+    from edgegan.report.bench import bench_table, comparison_table, headline
+    from edgegan.report.layers import layer_report
+
+    read = BenchRecord.read(folder / name)
+    console = output(quiet=True)
+    console.print(bench_table(read))
+    console.print(headline(read.headline))
+    for row in read.rows:
+        for part in layer_report(row):
+            console.print(part)
+    other = "other.json" if name == "record.json" else "record.json"
+    console.print(comparison_table(compare(folder / name, folder / other)))
+
+
+def contract_file(folder: Path) -> None:
+    bundle(folder)
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+    (folder / "bundle" / "contract.json").write_text(json.dumps(manifest["contract"]))
+
+
+def read_contract_file(folder: Path, name: str) -> None:
+    from edgegan.evaluate.sources import read_contract
+
+    read_contract(folder / name)
+
+
 READERS: dict[str, Reader] = {
     "recipe": Reader(recipe, read_recipe, ("*.yaml",), "04-yaml"),
     "target": Reader(target, read_target, attacks="04-yaml"),
@@ -335,5 +380,7 @@ READERS: dict[str, Reader] = {
     "reference": Reader(reference, read_reference),
     "images": Reader(images, read_data, attacks="06-images"),
     "report": Reader(report, read_report, attacks="11-report"),
+    "bench record": Reader(bench_records, read_bench_record),
+    "contract": Reader(contract_file, read_contract_file, ("bundle/*.json", "bundle/*.npz"), short=60),
     "report's page": Reader(report, write_page, ("run/*.json", "run/stages/*/*"), "11-report", short=10),
 }
