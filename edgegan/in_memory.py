@@ -154,7 +154,7 @@ def _recipe(module: nn.Module, contract: Contract, settings: Settings, samples: 
     return Recipe.of(
         {
             "schema": 1,
-            "name": name.lower(),
+            "name": name.lower().strip("_") or "module",
             "model": {"callable": f"memory:{name}", "checkpoint": "in memory"},
             "contract": contract.to_dict(),
             "quality": {"samples": samples},

@@ -11,7 +11,23 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from edgegan import Contract, Follower, Generator, Input, Output, Sample, compress_module
+from edgegan import (
+    Contract,
+    Distill,
+    DistillSettings,
+    Export,
+    ExportSettings,
+    Follower,
+    Generator,
+    Input,
+    Output,
+    Prune,
+    PruneSettings,
+    Quantize,
+    QuantizeSettings,
+    Sample,
+    compress_module,
+)
 from edgegan.errors import InputError, ModelError
 from edgegan.init.from_examples import collected, describe
 
@@ -95,13 +111,15 @@ def test_five_lines_make_a_bundle_and_leave_the_module_alone(
     examples = {"photo": photos[:2], "style": torch.randn(2, 4)}
 
     def run(follower: Follower | None = None) -> Any:
+        stages = [
+            Prune(PruneSettings(macs=0.7, align=4)),
+            Distill(DistillSettings(steps=4, batch=4)),
+            Quantize(QuantizeSettings(targets=["x64-cpu"], samples=8)),
+            Export(ExportSettings()),
+        ]
+        calibration = {"photo": photos}
         return compress_module(
-            module,
-            examples,
-            target=["x64-cpu"],
-            calibration={"photo": photos},
-            out=tmp_path / "run",
-            follower=follower,
+            module, examples, calibration=calibration, out=tmp_path / "run", stages=stages, follower=follower
         )
 
     made = run()

@@ -50,6 +50,7 @@ def renamed_settings(recipe: Recipe) -> list[Finding]:
             f"write `{new}` in its place: {recipe.where('stages', index)}",
         )
         for index, spec in enumerate(recipe.stages)
+        if spec.name in STAGES
         for old, new in getattr(_kind(spec.name)[1], "RENAMED", {}).items()
         if old in spec.settings
     ]

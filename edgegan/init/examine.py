@@ -16,7 +16,7 @@ from edgegan.init.bounds import Bounds, Range
 from edgegan.init.inputs import Guess
 from edgegan.init.modality import is_picture, modality_of
 from edgegan.init.ranges import latent_drawn, output_range, picture_drawn, values_of
-from edgegan.init.search import call, outputs, run
+from edgegan.init.search import call, chosen, outputs, run
 from edgegan.runtime.contract import RESERVED
 
 MOST_CLASSES = 1 << 16
@@ -55,17 +55,17 @@ def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
     with bounds:
         result = run(module, inputs, 2)
     given = outputs(result, 2)
-    chosen = _chosen(given)
-    bound = bounds.of(chosen[0][1])
+    taken = chosen(given)
+    bound = bounds.of(taken[0][1])
     ranges: dict[str, Range | None] = {}
     entries = [_input(module, inputs, guess, bound, ranges) for guess in inputs]
-    made = [_output(module, inputs, ranges, path, bounds.of(value)) for path, value in chosen]
+    made = [_output(module, inputs, ranges, path, bounds.of(value)) for path, value in taken]
     _name(entries, made)
-    nested = isinstance(result, dict) or len(given) != len(chosen) or not _in_a_row(result)
+    nested = isinstance(result, dict) or len(given) != len(taken) or not _in_a_row(result)
     notes = [*_free_sizes(module, inputs), *_oddities(module, inputs, ranges)]
-    if len(given) > len(chosen):
+    if len(given) > len(taken):
         left = [
-            f"{'.'.join(path)} {tuple(value.shape[1:])}" for path, value in given if path not in dict(chosen)
+            f"{'.'.join(path)} {tuple(value.shape[1:])}" for path, value in given if path not in dict(taken)
         ]
         notes.append(f"guess: of what forward returns these were left out: {', '.join(left)}")
     return Examined(entries, made, notes, nested)
@@ -93,15 +93,6 @@ def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
         middle = (low + high) // 2
         low, high = (middle, high) if runs(middle - 1) else (low, middle)
     return replace(guess, classes=low)
-
-
-def _chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str, ...], Tensor]]:
-    """Return the outputs that a generator is for: its pictures of the largest size, or else the first."""
-    pictures = [one for one in given if is_picture(one[1].shape[1:])]
-    if not pictures:
-        return given[:1]
-    largest = max(value.shape[2] * value.shape[3] for _, value in pictures)
-    return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
 
 
 def _in_a_row(result: Any) -> bool:
@@ -192,7 +183,8 @@ def _free_sizes(module: nn.Module, inputs: tuple[Guess, ...]) -> list[str]:
         return []
     for step in STEPS:
         with suppress(Exception):
-            larger = outputs(run(module, tuple(_larger(guess, step) for guess in inputs), 2), 2)[0][1]
+            grown = tuple(_larger(guess, step) for guess in inputs)
+            larger = chosen(outputs(run(module, grown, 2), 2))[0][1]
             return [
                 f"free size: it takes other sizes too; {step} more and {2 * step} more gave "
                 f"{tuple(larger.shape[1:])}. A bundle has one size: put that of your application here"

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgegan.init.bounds import Range
 from edgegan.init.inputs import Guess
-from edgegan.init.search import call, outputs
+from edgegan.init.search import call, chosen, outputs
 
 LATENTS: dict[str, Range | None] = {"normal": None, "uniform -1..1": (-1.0, 1.0), "uniform 0..1": (0.0, 1.0)}
 PICTURES: tuple[Range, ...] = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
@@ -99,7 +99,7 @@ def picture_drawn(module: nn.Module, inputs: Sequence[Guess], picture: Guess, bo
         if gap is not None:
             scores[held] += gap
             told[held].append("the batch norms")
-        result = outputs(call(module, values), PICTURE_SAMPLES)[0][1]
+        result = chosen(outputs(call(module, values), PICTURE_SAMPLES))[0][1]
         if result.dim() == 4 and result.shape[1] in (1, 3):
             scores[held] += _unlike(
                 values[[guess.name for guess in inputs].index(picture.name)], result, held

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgegan.compress.leaves import leaves
 from edgegan.init.inputs import Facts, Guess, Option, options, parameters
+from edgegan.init.modality import is_picture
 
 MOST_STARTS = 2000
 MOST_TRIES = 1500
@@ -68,6 +69,15 @@ def outputs(result: Any, n: int) -> list[tuple[tuple[str, ...], Tensor]]:
         for path, value in leaves(result)
         if value.is_floating_point() and value.dim() > 1 and len(value) == n
     ]
+
+
+def chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str, ...], Tensor]]:
+    """Return the outputs that a generator is for: its pictures of the largest size, or else the first."""
+    pictures = [one for one in given if is_picture(one[1].shape[1:])]
+    if not pictures:
+        return given[:1]
+    largest = max(value.shape[2] * value.shape[3] for _, value in pictures)
+    return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
 
 
 def _search(module: nn.Module, facts: Facts) -> Search:
