@@ -52,10 +52,11 @@ def main() -> None:
     full_run.begin(full_run.FULL)
     run = compress_generator("recipes/cifar10", profile="full")
     assert run.figures is not None
-    rows = {row["name"]: row for row in run.figures["rows"]}
+    figures = run.figures.to_dict()
+    rows = {row["name"]: row for row in figures["rows"]}
     quality = next(key for key in rows["full"] if key.startswith("fid_"))
     reached = goals(rows["full"], rows["int8"], quality)
-    content = {"goals": [asdict(goal) for goal in reached], **run.figures}
+    content = {"goals": [asdict(goal) for goal in reached], **figures}
     write_json(ROOT / "bench" / "headline.json", content)
     lines = ["| INT8 against the full model | goal | value | met |", "| --- | --- | --- | --- |"]
     lines += [f"| {g.what} | {g.goal} | {g.value:.3g} | {'yes' if g.met else 'no'} |" for g in reached]

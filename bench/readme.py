@@ -15,6 +15,7 @@ import numpy as np
 from edgegan.files import write_text
 from edgegan.report.headline import headline
 from edgegan.report.table import markdown_table
+from edgegan.run.folder import read_run
 from edgegan.runtime.grid import image_grid, write_png
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,19 +27,17 @@ FRONT, SCALE = 8, 4
 
 def section(run: Path) -> str:
     """Return a run's table, and under it what it was measured with."""
-    figures = json.loads((run / "figures.json").read_text())
-    described = json.loads((run / "run.json").read_text())
-    protocol: dict[str, Any] = figures["protocol"]
-    machine = protocol["machine"]
+    read = read_run(run)
+    protocol, machine = read.figures.protocol, read.figures.protocol.machine
     flags = ", ".join(machine["flags"])
     sentences = [
-        f"Made by `{' '.join(described['command'])}`:",
-        f"{protocol['engine']}, {protocol['threads']} threads, batch {protocol['batch']},",
+        f"Made by `{read.run.shell_command}`:",
+        f"{protocol.engine}, {protocol.threads} threads, batch {protocol.batch},",
         f"on {machine['cores']} cores of an {machine['cpu']} ({flags});",
-        f"{protocol['samples']:,} samples of seed {protocol['seed']}, features {protocol['features']},",
-        f"reference {protocol['reference']}. Brackets hold 95% intervals.",
+        f"{protocol.samples:,} samples of seed {protocol.seed}, features {protocol.features},",
+        f"reference {protocol.reference}. Brackets hold 95% intervals.",
     ]
-    return f"{markdown_table(figures)}\n\n{' '.join(sentences)}"
+    return f"{markdown_table(read.figures)}\n\n{' '.join(sentences)}"
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -52,8 +51,7 @@ def fill(text: str, name: str, content: str) -> str:
 
 def grid(run: Path) -> np.ndarray[Any, Any]:
     """Return the first samples of each row of the run's table, one row each."""
-    rows = json.loads((run / "figures.json").read_text())["rows"]
-    shown = [row["name"] for row in rows if not row.get("unmeasured")]
+    shown = [row.name for row in read_run(run).figures.rows if not row.unmeasured]
     strips = [np.load(run / "samples" / f"{row}.npz")["images"][:COLUMNS] for row in shown]
     return image_grid(np.concatenate(strips), COLUMNS)
 
@@ -71,7 +69,7 @@ def front(run: Path) -> np.ndarray[Any, Any]:
 
 def sentence(run: Path) -> str:
     """Return the figures of the file that ships against the full model, in one line."""
-    summed = headline(json.loads((run / "figures.json").read_text()), shipped(run))
+    summed = headline(read_run(run).figures, shipped(run))
     assert summed is not None
     return "; ".join(f"**{item.figure} {item.what}** ({item.detail})" for item in summed.items)
 

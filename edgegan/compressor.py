@@ -8,12 +8,11 @@ import os
 import platform
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgegan import forms
 from edgegan.compress.generator import load_generator
 from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
 from edgegan.compress.lint import Finding, lint
@@ -25,18 +24,33 @@ from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.errors import ModelError, RecipeError, some
 from edgegan.evaluate.evaluation import Model
-from edgegan.files import remove, sha256, write_json, write_text
+from edgegan.files import remove, sha256, write_text
 from edgegan.measure.machine import machine
 from edgegan.module_copy import copy_of
 from edgegan.owned import HeldFolder, held
 from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import LatencySpec, ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
+from edgegan.run.figures import Figures
+from edgegan.run.folder import (
+    BUNDLE,
+    FIGURES,
+    PAGE,
+    RECIPE,
+    RUN,
+    SAMPLES,
+    STAGES,
+    write_description,
+    write_figures,
+    write_findings,
+)
+from edgegan.run.records import Description, Findings
+from edgegan.run.result import result_sha256
 from edgegan.version import __version__
 
 First = tuple[Candidate, str, list[Finding]]
 """The candidate before any stage, what stands for all that it is made of, and what to say of it."""
-RESULTS = ("figures.json", "report.html", "bundle", "samples")
+RESULTS = (FIGURES, PAGE, BUNDLE, SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Run:
 
     folder: Path
     stages: tuple[str, ...]
-    figures: dict[str, Any] | None = None
+    figures: Figures | None = None
     bundle: Path | None = None
     report: Path | None = None
 
@@ -154,12 +168,12 @@ class Job:
         """Do what is left to do; `first` takes the place of the recipe's generator."""
         candidate, origin, said = first or _first_candidate(self.recipe)
         if self.holder:
-            for name in ("figures.json", "report.html", "bundle"):
+            for name in (FIGURES, PAGE, BUNDLE):
                 self.holder.check(self.folder / name)
             self._describe(command)
             self._lint(candidate, stages, said)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
-        context = Context(self.folder / "stages", self.recipe.seed, quality=RecipeQuality(self.recipe))
+        context = Context(self.folder / STAGES, self.recipe.seed, quality=RecipeQuality(self.recipe))
         if _first_process() and not all(
             step.finished for step in pipeline.steps(context.folder, context.seed, candidate)
         ):
@@ -176,7 +190,8 @@ class Job:
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
         figures = evaluation_of(self.recipe, models, self.folder).run(self._begin)
-        write_json(self.folder / "figures.json", figures)
+        figures = replace(figures, result_sha256=_result(final, figures))
+        write_figures(self.folder, figures)
         bundle = self._bundle(final, figures, models) if final.artifacts else None
         return Run(self.folder, names, figures, bundle, self._report())
 
@@ -186,23 +201,23 @@ class Job:
 
     def _describe(self, command: list[str]) -> None:
         """Write `run.json`, with the time of the first start of this very recipe, and the resolved recipe."""
-        resolved, file = self.recipe.to_yaml(), self.folder / "recipe.yaml"
-        started = _started(self.folder / "run.json", file, resolved) or datetime.now(timezone.utc).isoformat(
+        resolved, file = self.recipe.to_yaml(), self.folder / RECIPE
+        started = _started(self.folder / RUN, file, resolved) or datetime.now(timezone.utc).isoformat(
             timespec="seconds"
         )
-        content = {
-            "name": self.recipe.name,
-            "description": self.recipe.description,
-            "profile": self.recipe.profile,
-            "seed": self.recipe.seed,
-            "command": command,
-            "recipe_sha256": hashlib.sha256(resolved.encode()).hexdigest(),
-            "edgegan": __version__,
-            "started": started,
-            "machine": machine(),
-        }
+        described = Description(
+            name=self.recipe.name,
+            description=self.recipe.description,
+            profile=self.recipe.profile,
+            seed=self.recipe.seed,
+            command=tuple(command),
+            recipe_sha256=hashlib.sha256(resolved.encode()).hexdigest(),
+            edgegan=__version__,
+            started=started,
+            machine=machine(),
+        )
         write_text(file, resolved)
-        write_json(self.folder / "run.json", content)
+        write_description(self.folder, described)
 
     def _lint(self, candidate: Candidate, stages: Sequence[Stage], said: Sequence[Finding]) -> None:
         self._begin("lint")
@@ -212,7 +227,7 @@ class Job:
             *untold_targets(stages),
             *renamed_settings(self.recipe),
         ]
-        write_json(self.folder / "lint.json", [asdict(finding) for finding in findings])
+        write_findings(self.folder, Findings(tuple(findings)))
         self.follower.findings(findings)
         errors = [finding for finding in findings if finding.level == "error"]
         if errors:
@@ -226,15 +241,17 @@ class Job:
         for name in RESULTS:
             remove(self.folder / name)
 
-    def _bundle(self, final: Candidate, figures: dict[str, Any], models: Sequence[Model]) -> Path:
+    def _bundle(self, final: Candidate, figures: Figures, models: Sequence[Model]) -> Path:
         from edgegan.runtime.artifact import default_of
         from edgegan.runtime.bundle import write_bundle
 
         self._begin("bundle")
-        measured = {row["name"]: row["speedup"] for row in figures["rows"] if row.get("speedup")}
+        measured = {
+            row.name: speedup.to_dict() for row in figures.rows if (speedup := row.interval("speedup"))
+        }
         default = default_of(final.artifacts, platform.machine(), measured)
         self.follower.findings(slow_int8(default.name, measured, final.artifacts))
-        folder = self.folder / "bundle"
+        folder = self.folder / BUNDLE
         grid = self._grid(default.name)
         write_bundle(
             folder,
@@ -243,7 +260,7 @@ class Job:
             models=final.artifacts,
             default=default,
             lineage=[asdict(record) for record in final.lineage],
-            figures=figures,
+            figures=figures.to_dict(),
             extra_files={"samples.png": grid} if grid else {},
         )
         return folder
@@ -251,7 +268,7 @@ class Job:
     def _grid(self, row: str) -> Path | None:
         from edgegan.runtime.grid import image_grid, write_png
 
-        samples = self.folder / "samples" / f"{row}.npz"
+        samples = self.folder / SAMPLES / f"{row}.npz"
         if not samples.is_file():
             return None
         path = samples.with_name("samples.png")
@@ -263,6 +280,13 @@ class Job:
 
         self._begin("report")
         return write_report(self.folder)
+
+
+def _result(final: Candidate, figures: Figures) -> str:
+    """Return the hash of what the run made."""
+    paths = {**final.contract.stored, **{path.name: path for path in final.files.values()}}
+    files = {name: sha256(path) for name, path in paths.items()}
+    return result_sha256(final.contract.to_dict(), files, final.lineage, figures)
 
 
 def _left_out(candidate: Candidate) -> list[Finding]:
@@ -299,9 +323,8 @@ def _identity(spec: ModelSpec, folder: Path) -> dict[str, Any]:
 def _started(described: Path, file: Path, resolved: str) -> str | None:
     """Return when the run of the `resolved` recipe began; None where it has not, or its files are damaged."""
     try:
-        content = read_json(described) if read_text(file) == resolved else {}
-        forms.record({}, {"started": forms.text})(content, "")
-        return content.get("started")
+        same = read_text(file) == resolved
+        return Description.from_dict(read_json(described)).started or None if same else None
     except Unreadable:
         return None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +29,31 @@ def small_recipe(tmp_path: Path) -> Path:
     from small_recipe import write_recipe
 
     return write_recipe(tmp_path / "small")
+
+
+@pytest.fixture
+def figures() -> dict[str, Any]:
+    """What a made run's `figures.json` holds, to be changed by a test."""
+    from made_run import make_figures
+
+    return make_figures().to_dict()
+
+
+@pytest.fixture
+def folder_of(tmp_path: Path) -> Callable[..., Path]:
+    """Make a run folder from what `figures.json` holds, and fields of its description."""
+    from made_run import make_run
+
+    from edgegan.run.figures import Figures
+
+    return lambda figures=None, **run: make_run(
+        tmp_path / "made", Figures.from_dict(figures) if figures else None, **run
+    )
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run folder such as `edgegan compress` leaves."""
+    from made_run import make_run
+
+    return make_run(tmp_path / "runs" / "cifar10")

@@ -26,7 +26,7 @@ def test_on_arm64_the_int8_file_for_arm64_is_measured_shown_and_shipped(
     run = compress_generator(recipe, out=tmp_path / "run")
     assert run.figures is not None
     assert run.bundle is not None
-    rows = {row["name"]: row for row in run.figures["rows"]}
+    rows = {row["name"]: row for row in run.figures.to_dict()["rows"]}
     manifest = Bundle.open(run.bundle).manifest
     speedups = {name: row["speedup"] for name, row in rows.items() if row.get("speedup")}
     assert manifest.default == default_of(manifest.artifacts, "aarch64", speedups).name

@@ -41,7 +41,7 @@ def test_the_celeba_dcgan_goes_through_all_stages_to_a_bundle(shared: Path, tmp_
     assert run.bundle is not None
     assert run.report is not None
     assert run.figures is not None
-    rows = {row["name"]: row for row in run.figures["rows"]}
+    rows = {row["name"]: row for row in run.figures.to_dict()["rows"]}
     assert list(rows) == ["full", "prune", "fp32", "fp16", "int8"]
     assert all(not row["failed"] for row in rows.values())
     assert rows["int8"]["macs"] <= 0.3 * rows["full"]["macs"]

@@ -55,7 +55,7 @@ def compress(
         "stages": list(run.stages),
         "bundle": str(run.bundle) if run.bundle else None,
         "report": str(run.report) if run.report else None,
-        "figures": run.figures,
+        "figures": run.figures.to_dict() if run.figures else None,
     }
     if json:
         say_json(result)

@@ -72,15 +72,15 @@ def inspect(
     for record in manifest.lineage:
         say(f"stage   {record.get('stage')}: {_settings(record.get('settings'))}")
     if manifest.figures.get("rows"):
-        from edgegan.report.checked import FIGURES
         from edgegan.report.table import rows_table
+        from edgegan.run.figures import Figures
 
         try:
-            FIGURES(manifest.figures, "figures")
+            figures = Figures.from_dict(manifest.figures, "figures")
         except Unreadable as error:
             say(f"figures not shown: {error}")
         else:
-            output().print(rows_table(manifest.figures))
+            output().print(rows_table(figures))
 
 
 def _is_recipe(path: Path) -> bool:

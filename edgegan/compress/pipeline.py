@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from edgegan import forms
 from edgegan.compress import fingerprint, structure
-from edgegan.compress.stage import Candidate, Context, Progress, Stage, StageRecord
+from edgegan.compress.stage import Candidate, Context, Progress, Stage
+from edgegan.compress.step import KEY, Step, plan
 from edgegan.errors import EdgeganError, StageError
-from edgegan.files import refusal, remove, sha256, write_json, write_text
+from edgegan.files import refusal, remove, sha256, write_json
 from edgegan.module_copy import copy_of
 from edgegan.owned import held
-from edgegan.reading import Unreadable, check_plain, read_json, read_text
-from edgegan.runtime.artifact import Artifact, known
-from edgegan.version import __version__
+from edgegan.run.folder import RECORD
+from edgegan.run.records import KeptRecord
+from edgegan.run.typed import to_plain
 
-KEY, RECORD = "key", "record.json"
-_DATA = forms.mapping_of(forms.anything)
-_TEXT = forms.maybe(forms.text)
-_ARTIFACT = forms.record(
-    {
-        **dict.fromkeys(("name", "file", "precision"), forms.text),
-        **dict.fromkeys(("engine", "arch", "target"), _TEXT),
-        "opset": forms.count,
-        "uint8_outputs": forms.boolean,
-    }
-)
-_FORM = forms.record(
-    {
-        "stage": forms.text,
-        "settings": _DATA,
-        "changed": _DATA,
-        "proof": _DATA,
-        "seconds": forms.number,
-        "sha256": forms.mapping_of(forms.text),
-    },
-    {"artifacts": forms.list_of(_ARTIFACT), "files": forms.mapping_of(forms.text)},
-)
 POLL_SECONDS = 0.2
 
 Follow = Callable[[str, bool], Progress]
 """Called with (stage, whether it is restored) as each stage begins; returns the stage's progress."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage at its place: its folder is `NN-name`, its `key` stands for all that its result rests on."""
-
-    stage: Stage
-    folder: Path
-    key: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether the stage's result is there, whole, and made by this very step."""
-        return self.started and _record(self.folder) is not None
-
-    @property
-    def started(self) -> bool:
-        """Whether the folder is this step's: what a broken-off stage left in it may be gone on with."""
-        try:
-            return read_text(self.folder / KEY) == self.key
-        except Unreadable:
-            return False
 
 
 class Pipeline(Stage):
@@ -83,7 +37,7 @@ class Pipeline(Stage):
 
     Each stage has a folder in the context's folder, which is absent, empty or a pipeline's own. A stage whose
     folder holds its finished result is not run again. A result counts only for the same stage, settings,
-    seed, edgegan version and earlier stages.
+    seed and earlier stages: see `Key`.
 
     Under `torchrun` every process runs the stages that are `parallel`; the first alone runs the others and
     writes, and the rest read its results, from a folder that all of them see.
@@ -109,14 +63,8 @@ class Pipeline(Stage):
 
     def steps(self, folder: Path, seed: int, candidate: Candidate) -> list[Step]:
         """Return the stages with their folders and keys, for `candidate` as the first."""
-        steps: list[Step] = []
-        key = fingerprint.of_candidate(candidate) if self.origin is None else self.origin
-        for index, stage in enumerate(self.stages, 1):
-            settings = stage.settings.model_dump(mode="json")
-            content = json.dumps([stage.name, settings, seed, __version__, key], sort_keys=True)
-            key = hashlib.sha256(content.encode()).hexdigest()
-            steps.append(Step(stage, folder / f"{index:02d}-{stage.name}", key))
-        return steps
+        origin = fingerprint.of_candidate(candidate) if self.origin is None else self.origin
+        return plan(self.stages, folder, seed, origin)
 
     def requires(self, candidate: Candidate) -> None:
         """Raise `StageError` where the first stage cannot use the candidate."""
@@ -157,7 +105,7 @@ class Pipeline(Stage):
         stage = step.stage
         if _first_process() and not step.started:
             remove(step.folder)
-            write_text(step.folder / KEY, step.key)
+            write_json(step.folder / KEY, to_plain(step.content))
         if _first_process() or stage.parallel:
             _seed(context.seed)
             stage.requires(candidate)
@@ -174,54 +122,25 @@ def _keep(candidate: Candidate, step: Step) -> None:
     artifacts = [replace(of, file=_relative(Path(of.file), step)) for of in candidate.artifacts]
     kept = [step.folder / structure.STRUCTURE, step.folder / structure.WEIGHTS, *candidate.files.values()]
     checksums = {_relative(path, step): sha256(path) for path in kept}
-    record = asdict(candidate.lineage[-1])
-    described = [asdict(artifact) for artifact in artifacts]
-    write_json(step.folder / RECORD, {**record, "artifacts": described, "sha256": checksums})
+    record = KeptRecord(**vars(candidate.lineage[-1]), artifacts=tuple(artifacts), sha256=checksums)
+    write_json(step.folder / RECORD, asdict(record))
 
 
 def _relative(path: Path, step: Step) -> str:
     return Path(os.path.relpath(path, step.folder)).as_posix()
 
 
-def _record(folder: Path) -> dict[str, Any] | None:
-    """Return a stage's record; None where it is damaged, or a file is not the one of which it speaks."""
-    try:
-        record = read_json(folder / RECORD)
-        _FORM(record, "")
-        needed = {structure.STRUCTURE, structure.WEIGHTS, *(of.file for of in _artifacts(record))}
-        if not needed <= record["sha256"].keys():
-            return None
-        for name, sum in record["sha256"].items():
-            if not (folder / name).resolve().is_relative_to(folder.parent.resolve()):
-                return None
-            check_plain(folder / name)
-            if sha256(folder / name) != sum:
-                return None
-    except Unreadable:
-        return None
-    return record
-
-
-def _artifacts(record: dict[str, Any]) -> list[Artifact]:
-    """Return the artifacts of a record; one of version 0.1 has their names and files only."""
-    if "artifacts" in record:
-        known_keys = [field.name for field in fields(Artifact)]
-        return [Artifact(**{key: of[key] for key in known_keys}) for of in record["artifacts"]]
-    return [known(name, file) for name, file in record.get("files", {}).items()]
-
-
 def _restore(before: Candidate, step: Step) -> Candidate:
     """Read a finished stage's result: right after it ran too, so that a resumed run gets the very same."""
-    record = _record(step.folder)
+    record = step.record
     if record is None:
         raise StageError(
             "the stage's result was changed just now", where=str(step.folder), next=structure.AGAIN
         )
-    placed = ((of, (step.folder / of.file).resolve()) for of in _artifacts(record))
+    placed = ((of, (step.folder / of.file).resolve()) for of in record.exported)
     artifacts = tuple(replace(of, file=str(path)) for of, path in placed)
     student = structure.load(copy_of(before.teacher), step.folder).requires_grad_(False)
-    kept = {field.name: record[field.name] for field in fields(StageRecord)}
-    return before.with_record(StageRecord(**kept), student=student, artifacts=artifacts)
+    return before.with_record(record.record, student=student, artifacts=artifacts)
 
 
 def _clear_strangers(folder: Path, steps: Sequence[Step]) -> None:

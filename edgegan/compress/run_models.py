@@ -11,15 +11,15 @@ from typing import Any
 from torch import nn
 
 from edgegan.compress.cost import count
-from edgegan.compress.export import export_onnx
+from edgegan.compress.export import Export, export_onnx
 from edgegan.compress.stage import Candidate
-from edgegan.evaluate.evaluation import FULL, Model
+from edgegan.evaluate.evaluation import Model
 from edgegan.files import remove, sha256, write_text
 from edgegan.reading import Unreadable, read_text
+from edgegan.run.figures import FULL
 from edgegan.runtime.artifact import PRECISIONS, USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.registry import engine_kind, engine_kinds, why_not
-from edgegan.version import __version__
 
 
 def models_of(
@@ -115,7 +115,7 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 def _exported(module: nn.Module, contract: Contract, path: Path, key: str) -> Path:
     mark = path.with_suffix(".key")
-    key = f"{key} {__version__}"
+    key = f"{key} {Export.revision}"
     if not (path.is_file() and _text(mark) == f"{key} {sha256(path)}"):
         remove(mark)
         export_onnx(module, contract, path)

@@ -13,8 +13,19 @@ from torch import nn
 
 from edgegan.measure.metrics import Metric
 from edgegan.recipe import Data
+from edgegan.run.records import StageRecord
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
+
+__all__ = [
+    "OLD_NAMES_UNTIL",
+    "Candidate",
+    "Context",
+    "Progress",
+    "Settings",
+    "Stage",
+    "StageRecord",
+]
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a stage works."""
@@ -69,19 +80,6 @@ class Settings(Data):
 
 
 @dataclass(frozen=True)
-class StageRecord:
-    """What one stage did: plain data, fit for JSON."""
-
-    stage: str
-    settings: dict[str, Any]
-    changed: dict[str, Any]
-    """What it changed: layer to kept channels, layer to scale, file to opset, and the like."""
-    proof: dict[str, Any]
-    """What was checked of the result, and the figures of that check."""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class Candidate:
     """What passes between stages. Modules are in eval mode, on the CPU, and never changed in place."""
 
@@ -126,8 +124,14 @@ class Stage(ABC):
     name: ClassVar[str]
     parallel: ClassVar[bool] = False
     """Whether every process that `torchrun` started takes part; otherwise the first runs it alone."""
+    revision: ClassVar[int] = 1
+    """Raised by the author when equal settings give another result, so that kept results are made again."""
     settings: Any
-    """The stage's own kind of `Settings`."""
+    """The stage's own kind of `Settings`. The default of a new option is what the stage did before it."""
+
+    def rests_on(self) -> dict[str, Any]:
+        """Return, as plain data, what results rest on that the settings only name: what a file holds."""
+        return {}
 
     @abstractmethod
     def requires(self, candidate: Candidate) -> None:

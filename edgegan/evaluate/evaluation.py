@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +19,49 @@ from edgegan.evaluate.samples import write_samples
 from edgegan.files import remove, sha256, write_json
 from edgegan.forms import Form
 from edgegan.measure.features import Extractor
-from edgegan.measure.latency import noise, side_by_side
+from edgegan.measure.latency import Latency, noise, side_by_side
 from edgegan.measure.machine import machine
 from edgegan.measure.metrics import Metric, described
 from edgegan.measure.outputs import paired_samples
+from edgegan.measure.statistics import Interval
 from edgegan.measure.turns import Runnable
 from edgegan.reading import Unreadable, read_json, read_npz
+from edgegan.run.figures import Figure, Figures, MetricColumn, Protocol, Row
+from edgegan.run.typed import from_plain
 from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.registry import engine_kind, packages
-from edgegan.version import __version__
 
+REVISION = 1
+"""Raised when the same figures are measured in another way, so that all are measured again."""
 SAMPLES_WITHOUT_QUALITY = 1000
 MOST_THREADS = 4
 SECONDS = 3.0
 _WARNINGS = {"warnings": forms.list_of(forms.text)}
+_INTERVAL = forms.record(dict.fromkeys(("value", "low", "high"), forms.real))
+_FIGURE = forms.maybe(forms.either(forms.real, _INTERVAL))
+_TIMES = [key for key, value in Latency().to_dict().items() if value is None]
 _QUALITY = forms.record(
     {
-        "figures": forms.mapping_of(forms.anything),
+        "figures": forms.mapping_of(_FIGURE),
         "failed": forms.mapping_of(forms.text),
         **_WARNINGS,
     }
 )
-_LATENCIES = forms.mapping_of(forms.record(_WARNINGS))
-FULL = "full"
+_LATENCIES = forms.mapping_of(
+    forms.either(
+        forms.record({"failed": forms.text, **_WARNINGS}),
+        forms.record(
+            {
+                **dict.fromkeys(_TIMES, _FIGURE),
+                **dict.fromkeys(("iterations", "disturbed"), forms.count),
+                "withheld": forms.mapping_of(forms.text),
+                **_WARNINGS,
+            }
+        ),
+    )
+)
 
 Follow = Callable[[str], Progress]
 
@@ -90,6 +108,10 @@ def _is_npz(samples: Path) -> bool:
         return bool(read_npz(samples, ["images"]))
     except Unreadable:
         return False
+
+
+def _figure(value: Any) -> Figure | None:
+    return Interval(**value) if isinstance(value, dict) else value
 
 
 def _inputs_name(contract: Contract, seen: bool) -> str | None:
@@ -153,9 +175,9 @@ class Evaluation:
         self.checksums = {model.name: sha256(model.path) for model in self.models}
         self.kept: set[Path] = set()
 
-    def run(self, follow: Follow = lambda step: lambda done, total: None) -> dict[str, Any]:
-        """Measure the models and return the content of `figures.json`, with the reason for each figure that
-        failed, and for each file that cannot be measured on this machine.
+    def run(self, follow: Follow = lambda step: lambda done, total: None) -> Figures:
+        """Measure the models and return their figures, with the reason for each figure that failed, and for
+        each file that cannot be measured on this machine.
 
         Args:
             follow: called with "quality" and "latency" as these begin; returns their progress.
@@ -165,65 +187,59 @@ class Evaluation:
         for file in self.folder.glob("*.json"):
             if file not in self.kept:
                 remove(file)
-        rows = [
-            {
-                **self._facts(model),
-                "unmeasured": model.unmeasured,
-                "warnings": [],
-                "failed": {},
-                "withheld": {},
-            }
+        rows = tuple(
+            self._facts(model)
             if model.unmeasured
             else self._row(model, qualities[model.name], latencies[model.name])
             for model in self.all
-        ]
-        return {
-            "protocol": {**self._protocol(), "noise": noise(latencies.values())},
-            "metrics": described(self.judge.columns),
-            "rows": rows,
-        }
+        )
+        told = {key: from_plain(MetricColumn, each) for key, each in described(self.judge.columns).items()}
+        return Figures(replace(self._protocol(), noise=noise(latencies.values())), rows, told)
 
-    def _protocol(self) -> dict[str, Any]:
-        return {
-            "engine": ", ".join(_versions(engine) for engine in {model.engine: 0 for model in self.models}),
-            "threads": self.threads,
-            "batch": 1,
-            "samples": self.samples,
-            "paired_samples": paired_samples(self.contract, self.samples),
-            "seed": SEED,
-            "inputs": self.inputs_name,
-            "latency_seconds": self.seconds,
-            "features": extractor.name if (extractor := self.judge.extractor) else None,
-            "reference": self.judge.reference_name,
-            "machine": machine(),
-        }
+    def _protocol(self) -> Protocol:
+        return Protocol(
+            engine=", ".join(_versions(engine) for engine in {model.engine: 0 for model in self.models}),
+            threads=self.threads,
+            batch=1,
+            samples=self.samples,
+            paired_samples=paired_samples(self.contract, self.samples),
+            seed=SEED,
+            inputs=self.inputs_name,
+            latency_seconds=self.seconds,
+            features=extractor.name if (extractor := self.judge.extractor) else None,
+            reference=self.judge.reference_name,
+            machine=machine(),
+        )
 
-    def _row(self, model: Model, scores: dict[str, Any], latency: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, model: Model, scores: dict[str, Any], latency: dict[str, Any]) -> Row:
         failed = dict(scores["failed"])
         if "failed" in latency:
             failed["latency"] = latency["failed"]
-        costs = {key: value for key, value in latency.items() if key not in ("failed", "warnings")}
-        return {
-            **self._facts(model),
-            "withheld": {},
-            **costs,
-            **scores["figures"],
-            "warnings": [*latency["warnings"], *scores["warnings"]],
-            "failed": failed,
+        costs = {
+            key: value for key, value in latency.items() if key not in ("failed", "withheld", "warnings")
         }
+        measured = {key: _figure(value) for key, value in {**costs, **scores["figures"]}.items()}
+        return replace(
+            self._facts(model),
+            measured=measured,
+            withheld=latency.get("withheld", {}),
+            warnings=(*latency["warnings"], *scores["warnings"]),
+            failed=failed,
+        )
 
-    def _facts(self, model: Model) -> dict[str, Any]:
-        return {
-            "name": model.name,
-            "label": model.label,
-            "stage": model.stage,
-            "file": model.path.name,
-            "precision": model.artifact.precision,
-            "engine": model.engine,
-            "params": model.params,
-            "macs": model.macs,
-            "file_bytes": model.path.stat().st_size,
-        }
+    def _facts(self, model: Model) -> Row:
+        return Row(
+            name=model.name,
+            label=model.label,
+            stage=model.stage,
+            file=model.path.name,
+            precision=model.artifact.precision,
+            engine=model.engine,
+            params=model.params,
+            macs=model.macs,
+            file_bytes=model.path.stat().st_size,
+            unmeasured=model.unmeasured,
+        )
 
     def _qualities(self, progress: Progress) -> dict[str, dict[str, Any]]:
         total = len(self.models) * self.samples
@@ -283,7 +299,7 @@ class Evaluation:
         return content
 
     def _cache(self, kind: str, key: Any) -> Path:
-        content = json.dumps([key, __version__, packages()], sort_keys=True)
+        content = json.dumps([key, REVISION, packages()], sort_keys=True)
         path = self.folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
         self.kept.add(path)
         return path

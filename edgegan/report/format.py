@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from edgegan.measure.statistics import Interval
+
 MISSING = "–"
 TIMES = "×"
 
@@ -72,27 +74,27 @@ def seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def interval_parts(interval: Mapping[str, float], *, digits: int = 3, scale: float = 1.0) -> tuple[str, str]:
+def interval_parts(interval: Interval, *, digits: int = 3, scale: float = 1.0) -> tuple[str, str]:
     """Write a value and its bounds: `("4.1", "[3.9, 4.3]")`.
 
     Args:
-        interval: `value`, `low` and `high`.
+        interval: in any unit.
         digits: significant digits of the value; more where the bounds are too close for these.
         scale: a factor on all three, for another unit.
     """
-    value, low, high = (interval[key] * scale for key in ("value", "low", "high"))
+    value, low, high = (bound * scale for bound in (interval.value, interval.low, interval.high))
     decimals = _decimals(value, digits)
     if high > low:
         decimals = min(9, max(decimals, math.ceil(math.log10(2) - math.log10(high - low))))
     return f"{value:.{decimals}f}", f"[{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
-def interval(interval: Mapping[str, float]) -> str:
+def interval(interval: Interval) -> str:
     """Write a value with its bounds: `6.21 [6.05, 6.36]`."""
     return " ".join(interval_parts(interval))
 
 
-def speedup_parts(interval: Mapping[str, float]) -> tuple[str, str]:
+def speedup_parts(interval: Interval) -> tuple[str, str]:
     """Write a speed-up and its bounds: `("4.1×", "[3.9, 4.3]")`."""
     value, bounds = interval_parts(interval, digits=2)
     return value + TIMES, bounds
@@ -108,7 +110,7 @@ def plain(value: object) -> str:
         return _float(value)
     if isinstance(value, Mapping):
         if set(value) == {"value", "low", "high"} and all(map(_is_number, value.values())):
-            return interval(value)
+            return interval(Interval(**value))
         return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgegan.report import format
-from edgegan.report.folder import StageFolder
+from edgegan.run.folder import StageFolder
 
 Pairs = list[tuple[str, str]]
 
@@ -68,19 +68,15 @@ def _view(stage: StageFolder) -> StageView:
     record = stage.record
     if record is None:
         return StageView(stage.folder, format.MISSING, finished=False)
-    changed = dict(record.get("changed") or {})
+    changed = dict(record.changed)
     if "widths" in changed:
         changed.pop("kept", None)
         changed["widths"] = {layer: _from_pair(pair) for layer, pair in changed["widths"].items()}
-    view = StageView(str(record.get("stage") or stage.folder), _seconds(record.get("seconds")))
-    view.settings = flat(record.get("settings") or {}, str)
-    proof, view.lists = _without_lists(_side_by_side(record.get("proof") or {}))
+    view = StageView(record.stage, format.seconds(record.seconds))
+    view.settings = flat(record.settings, str)
+    proof, view.lists = _without_lists(_side_by_side(record.proof))
     view.proof = flat(proof)
-    view.coverage = [
-        sentence
-        for name, found in (record.get("proof") or {}).items()
-        if (sentence := _coverage(name, found))
-    ]
+    view.coverage = [sentence for name, found in record.proof.items() if (sentence := _coverage(name, found))]
     for key, value in changed.items():
         if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
             view.changes.append(
@@ -165,10 +161,6 @@ def _entry(item: Mapping[str, Any]) -> Change:
         format.plain(value) for key, value in item.items() if key != "layer" and value not in ("", None)
     )
     return Change(str(item.get("layer", "")), ": ".join(others))
-
-
-def _seconds(value: Any) -> str:
-    return format.MISSING if value is None else format.seconds(float(value))
 
 
 def words(key: str) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from edgegan.errors import MissingDependency
 from edgegan.files import write_text
 from edgegan.owned import held
 from edgegan.report import format, plot, strips
-from edgegan.report.folder import RunFolder, StageFolder, read_run
 from edgegan.report.headline import headline
-from edgegan.report.lineage import Pairs, flat, lineage, words
+from edgegan.report.lineage import Pairs, flat, lineage
 from edgegan.report.sensitivity import Sweep, sweeps
 from edgegan.report.table_view import row_label, table_view
+from edgegan.run.folder import PAGE, RunFolder, StageFolder, read_run
 
 
 def write_report(run: Path) -> Path:
@@ -35,7 +33,7 @@ def write_report(run: Path) -> Path:
         MissingDependency: Jinja2, Matplotlib or Pillow is not installed.
     """
     folder = read_run(run)
-    path = run / "report.html"
+    path = run / PAGE
     page = _render(folder)
     with held(run, "run", adopt=True):
         write_text(path, page)
@@ -107,12 +105,11 @@ def _render(folder: RunFolder) -> str:
 
 def _grid(folder: RunFolder) -> list[GridRow]:
     rows = []
-    for row in folder.figures["rows"]:
-        name = str(row.get("name"))
-        images = folder.samples.get(name)
+    for row in folder.figures.rows:
+        images = folder.samples.get(row.name)
         strip = None if images is None else strips.strip(images[: strips.columns(images)])
         rows.append(
-            GridRow(row_label(row), strip, row.get("unmeasured") or folder.gaps.get(f"samples/{name}", ""))
+            GridRow(row_label(row), strip, row.unmeasured or folder.gaps.get(f"samples/{row.name}", ""))
         )
     return rows
 
@@ -142,34 +139,34 @@ def _losses(folder: RunFolder) -> list[LossPlot]:
 
 
 def _facts(folder: RunFolder) -> Pairs:
-    shown = ("profile", "seed", "edgegan", "edgegan_version", "version", "started")
-    return [(words(key), _fact(key, folder.run[key])) for key in shown if folder.run.get(key) is not None]
+    run = folder.run
+    facts = {"profile": run.profile, "seed": run.seed, "edgegan": run.edgegan, "started": _time(run.started)}
+    return [(name, format.plain(fact)) for name, fact in facts.items() if fact not in (None, "")]
 
 
-def _fact(key: str, value: Any) -> str:
-    if key != "started":
-        return format.plain(value)
+def _time(text: str) -> str:
     try:
-        return datetime.fromisoformat(value).strftime("%Y-%m-%d %H:%M %Z").strip()
-    except (TypeError, ValueError):
-        return format.plain(value)
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return text
 
 
 def _protocol(folder: RunFolder) -> Pairs:
-    protocol: Mapping[str, Any] = folder.figures.get("protocol") or {}
-    return flat({key: value for key, value in protocol.items() if key != "machine"})
+    protocol = asdict(folder.figures.protocol)
+    del protocol["machine"]
+    return flat({key: value for key, value in protocol.items() if value is not None})
 
 
 def _machine(folder: RunFolder) -> Pairs:
-    protocol = folder.figures.get("protocol") or {}
-    return flat(protocol.get("machine") or folder.run.get("machine") or {})
+    return flat(folder.figures.protocol.machine or folder.run.machine)
 
 
 def _origin(folder: RunFolder) -> str | None:
     """Say of which recipe, by its hash, and of which edgegan the run is; None where it holds neither."""
     run = folder.run
-    recipe = run.get("recipe_sha256")
-    parts = [f"the recipe's SHA-256 is {recipe}"] if recipe else []
-    parts += [f"made by edgegan {run['edgegan']}"] if run.get("edgegan") else []
+    parts = [f"the recipe's SHA-256 is {run.recipe_sha256}"] if run.recipe_sha256 else []
+    parts += [f"made by edgegan {run.edgegan}"] if run.edgegan else []
+    result = folder.figures.result_sha256
+    parts += [f"the result's SHA-256, times apart, is {result}"] if result else []
     sentence = ", ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else None

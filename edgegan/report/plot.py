@@ -14,7 +14,8 @@ from edgegan.errors import MissingDependency
 from edgegan.report import format
 from edgegan.report.label_placement import Box, place
 from edgegan.report.sensitivity import Sweep
-from edgegan.report.table_view import is_full, quality_key, row_label
+from edgegan.report.table_view import quality_key, row_label
+from edgegan.run.figures import Figures, Row
 
 # Matplotlib knows no CSS variables: it draws in these stand-ins, which are then replaced in the SVG.
 INK, MUTED, LINE, ACCENT, SECOND = "#010203", "#010204", "#010205", "#010206", "#010207"
@@ -63,38 +64,35 @@ class Tradeoff:
     """The full model's latency, where the plot has no point for the full model."""
 
 
-def tradeoff(figures: Mapping[str, Any]) -> Tradeoff | None:
+def tradeoff(figures: Figures) -> Tradeoff | None:
     """Collect latency against FID (PSNR where there is no FID); None where no row has both."""
-    rows = figures["rows"]
+    rows = figures.rows
     key = quality_key(rows, "fid") or "psnr_db"
     shown = [row for row in rows if row.get("latency_ms_p50") is not None and row.get(key) is not None]
     if not shown:
         return None
     title = f"FID{key[3:].replace('_', '-')}" if key != "psnr_db" else "PSNR to the full model, dB"
     points = [
-        Point(row_label(row), is_full(row), bool(row.get("stage")), _latency(row), _bounds(row[key]))
-        for row in shown
+        Point(row_label(row), row.is_full, bool(row.stage), _latency(row), _bounds(row, key)) for row in shown
     ]
-    full = next((row for row in rows if is_full(row) and row not in shown), {})
-    baseline = full.get("latency_ms_p50")
+    full = next((row for row in rows if row.is_full and row not in shown), Row())
+    baseline = full.number("latency_ms_p50")
     left_out = [row_label(row) for row in rows if row not in shown and (row is not full or baseline is None)]
     return Tradeoff(points, title, "psnr" if key == "psnr_db" else "fid", left_out, baseline)
 
 
-def _latency(row: Mapping[str, Any]) -> tuple[float, float, float]:
+def _latency(row: Row) -> tuple[float, float, float]:
     """Return the median, with the interval of the speed-up around it: the interleaved runs bound ratios."""
-    p50 = float(row["latency_ms_p50"])
-    speedup = row.get("speedup")
-    if not isinstance(speedup, Mapping) or is_full(row):
+    p50, speedup = row.number("latency_ms_p50") or 0.0, row.interval("speedup")
+    if speedup is None or row.is_full:
         return p50, p50, p50
-    value, low, high = (float(speedup[name]) for name in ("value", "low", "high"))
-    return p50, p50 * value / high, p50 * value / low
+    return p50, p50 * speedup.value / speedup.high, p50 * speedup.value / speedup.low
 
 
-def _bounds(value: Any) -> tuple[float, float, float]:
-    if isinstance(value, Mapping):
-        return float(value["value"]), float(value["low"]), float(value["high"])
-    return float(value), float(value), float(value)
+def _bounds(row: Row, key: str) -> tuple[float, float, float]:
+    found = row.interval(key)
+    assert found is not None
+    return found.value, found.low, found.high
 
 
 def tradeoff_svg(data: Tradeoff, size: Size) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgegan.report import format
-from edgegan.report.folder import StageFolder
+from edgegan.run.folder import StageFolder
 
 FID = re.compile(r"fid_(\d+k?)_increase")
 
@@ -50,9 +50,10 @@ class Sweep:
 
 def sweeps(stage: StageFolder) -> list[Sweep]:
     """Return the sweeps of a stage's record, one for each file that has one."""
-    record = stage.record or {}
-    changed, found = record.get("changed") or {}, []
-    for name, proof in (record.get("proof") or {}).items():
+    if stage.record is None:
+        return []
+    changed, found = stage.record.changed, []
+    for name, proof in stage.record.proof.items():
         table = proof.get("sensitivity") if isinstance(proof, Mapping) else None
         if not isinstance(table, list) or not table:
             continue

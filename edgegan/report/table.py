@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgegan.report.table_view import Cell, Column, TableView, quality_key, table_view
+from edgegan.run.figures import Figures
 
 KEYS = ("params", "macs", "file_bytes", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "speedup")
 DROPPED_FIRST = ("latency_ms_p99", "latency_ms_p90", "params", "macs", "file_bytes")
@@ -47,16 +47,16 @@ class FittingTable(Table):
         yield from Table.__rich_console__(table, console, options)
 
 
-def rows_table(figures: Mapping[str, Any]) -> Table:
-    """Return the rows of `figures` (the content of figures.json) for the terminal.
+def rows_table(figures: Figures) -> Table:
+    """Return the rows of `figures` for the terminal.
 
     Everything fits 120 columns; a narrower console loses columns, less telling ones first.
     """
     return FittingTable(_view(figures))
 
 
-def markdown_table(figures: Mapping[str, Any]) -> str:
-    """Return the rows of `figures` (the content of figures.json) as a Markdown table, notes beneath."""
+def markdown_table(figures: Figures) -> str:
+    """Return the rows of `figures` as a Markdown table, notes beneath."""
     view = _view(figures)
     titles = list(map(_title, view.columns))
     lines = ["| | " + " | ".join(titles) + " |", "| --- |" + " ---: |" * len(titles)]
@@ -71,9 +71,9 @@ def markdown_table(figures: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(line for note in notes for line in ("", note))]) + "\n"
 
 
-def _view(figures: Mapping[str, Any]) -> TableView:
+def _view(figures: Figures) -> TableView:
     """Lay out the columns of the short tables: FID, or PSNR where there is no FID."""
-    quality = "fid" if quality_key(figures["rows"], "fid") else "psnr_db"
+    quality = "fid" if quality_key(figures.rows, "fid") else "psnr_db"
     return table_view(figures, (*KEYS, quality))
 
 

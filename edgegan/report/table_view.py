@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
+from edgegan.measure.statistics import Interval
 from edgegan.report import format
+from edgegan.run.figures import Figures, Protocol, Row
 
-Row = Mapping[str, Any]
 Texts = tuple[str, str]
 """What a cell says, and the smaller text beneath it: an interval, or nothing."""
 
@@ -87,7 +88,7 @@ def quality_key(rows: Sequence[Row], metric: str) -> str | None:
     """Return the rows' key of a metric with its protocol's suffix (`fid_10k`); None where no row has it."""
     pattern = re.compile(rf"{metric}_\d+[km]?")
     for row in rows:
-        for key in (*row, *row.get("failed", {})):
+        for key in (*row.measured, *row.failed):
             if pattern.fullmatch(key):
                 return key
     return None
@@ -95,32 +96,32 @@ def quality_key(rows: Sequence[Row], metric: str) -> str | None:
 
 def failure(row: Row, key: str) -> str | None:
     """Return why the figure `key` of a row failed; `latency` and `quality` failed hold for all of theirs."""
-    return _reason(row.get("failed") or {}, key)
+    return _reason(row.failed, key)
 
 
 def withheld(row: Row, key: str) -> str | None:
     """Return why the figure `key` of a row was measured, and is not told."""
-    return _reason(row.get("withheld") or {}, key)
+    return _reason(row.withheld, key)
 
 
-def _reason(failed: Mapping[str, Any], key: str) -> str | None:
+def _reason(failed: Mapping[str, str], key: str) -> str | None:
     family = "latency" if key in OF_LATENCY else key
     if "quality" in failed and _metric(key) in OF_QUALITY:
-        return str(failed["quality"])
+        return failed["quality"]
     for name, reason in failed.items():
         if key == name or family == name or key.startswith(f"{name}_") or name.startswith(f"{family}_"):
-            return str(reason)
+            return reason
     return None
 
 
-def table_view(figures: Mapping[str, Any], keys: Sequence[str] | None = None) -> TableView:
-    """Lay out `figures` (the content of figures.json) as texts.
+def table_view(figures: Figures, keys: Sequence[str] | None = None) -> TableView:
+    """Lay out `figures` as texts.
 
     Args:
-        figures: `protocol` and `rows`.
+        figures: of a run.
         keys: the columns wanted, by key or by metric (`fid`); all by default.
     """
-    rows: list[Row] = figures["rows"]
+    rows = figures.rows
     wanted = [column for column in _columns(rows) if keys is None or _metric(column.key) in keys]
     present = [column for column in wanted if any(_has(row, column.key) for row in rows)]
     notes = _Notes()
@@ -136,33 +137,27 @@ def table_view(figures: Mapping[str, Any], keys: Sequence[str] | None = None) ->
     others = [
         column.title for column in wanted if column not in present and _metric(column.key) not in OF_FEATURES
     ]
-    protocol = figures.get("protocol") or {}
-    absent = _absent(lacking, others, protocol)
-    return TableView(present, views, notes.texts, absent, protocol.get("noise"))
+    absent = _absent(lacking, others, figures.protocol)
+    return TableView(present, views, notes.texts, absent, figures.protocol.noise)
 
 
 def row_label(row: Row) -> str:
     """Return what a row is called."""
-    return str(row.get("label") or row.get("name") or format.MISSING)
-
-
-def is_full(row: Row) -> bool:
-    """Tell whether a row is the full model."""
-    return row.get("name") == "full"
+    return row.label or row.name or format.MISSING
 
 
 def _row_view(row: Row, columns: list[Column], notes: _Notes) -> RowView:
     label = row_label(row)
-    own = [f"{label}: {warning}" for warning in row.get("warnings") or []]
+    own = [f"{label}: {warning}" for warning in row.warnings]
     shown = {column.key for column in columns}
-    for name, reason in (row.get("failed") or {}).items():
-        if not any(failure({"failed": {name: reason}}, key) for key in shown):
+    for name, reason in row.failed.items():
+        if not any(failure(Row(failed={name: reason}), key) for key in shown):
             own.append(f"{label}, {name}: failed: {reason}")
     return RowView(
-        name=str(row.get("name", "")),
+        name=row.name,
         label=label,
-        file=str(row.get("file") or ""),
-        stage=bool(row.get("stage")),
+        file=row.file,
+        stage=bool(row.stage),
         notes=tuple(notes.number(text) for text in own),
         cells=tuple(_cell(row, column, notes) for column in columns),
     )
@@ -173,15 +168,13 @@ def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
     if value is not None:
         text, detail = column.write(row, value)
         return Cell(text, detail)
-    if row.get("unmeasured"):
-        return Cell(
-            format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} {row['unmeasured']}")
-        )
+    if row.unmeasured:
+        return Cell(format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} {row.unmeasured}"))
     if (reason := withheld(row, column.key)) is not None:
         return Cell("withheld", kind="withheld", note=notes.number(f"withheld: {reason}"))
     if (reason := failure(row, column.key)) is not None:
         return Cell("failed", kind="failed", note=notes.number(f"failed: {reason}"))
-    if is_full(row) and _metric(column.key) in OF_COMPARISON:
+    if row.is_full and _metric(column.key) in OF_COMPARISON:
         return Cell(BASELINE, kind="missing")
     return Cell(
         format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} not measured for this row")
@@ -196,13 +189,13 @@ def _metric(key: str) -> str:
     return re.sub(r"_\d+[km]?$", "", key)
 
 
-def _absent(of_features: list[str], others: list[str], protocol: Mapping[str, Any]) -> list[str]:
+def _absent(of_features: list[str], others: list[str], protocol: Protocol) -> list[str]:
     sentences = []
     if of_features:
         reason = "no row holds them"
-        if not protocol.get("features"):
+        if not protocol.features:
             reason = "the recipe names no feature extractor"
-        elif not protocol.get("reference"):
+        elif not protocol.reference:
             reason = "the recipe names no reference statistics"
         sentences.append(f"{', '.join(of_features)}: not measured, {reason}.")
     if others:
@@ -248,11 +241,11 @@ def _number(_: Row, value: Any) -> Texts:
 
 
 def _median(row: Row, value: Any) -> Texts:
-    spread = row.get("latency_cv")
+    spread = row.number("latency_cv")
     return format.number(value), "" if spread is None else f"cv {format.number(100 * spread, 2)}%"
 
 
 def _interval(value: Any, scale: float = 1.0) -> Texts:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Interval):
         return format.number(value * scale), ""
     return format.interval_parts(value, scale=scale)

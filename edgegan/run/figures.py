@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from edgegan.forms import anything, at_least_one, inside, list_of, mapping_of, maybe, positive, text
 from edgegan.measure.statistics import Interval
@@ -29,6 +29,8 @@ class Row:
     """The stage after which the model was measured; None for the full model and for exported files."""
     file: str = ""
     precision: str = ""
+    engine: str | None = None
+    """What it was measured on; edgegan 0.1.0, which measured on one engine, did not say it."""
     params: Count | None = None
     """Learnable numbers."""
     macs: Count | None = None
@@ -89,6 +91,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class MetricColumn:
+    """What the figures say of one metric, under the name that its figure has in the rows."""
+
+    metric: str
+    title: str
+    better: Literal["higher", "lower"]
+    needs: str = "pair"
+    """"pair", the full model's outputs, or "reference", features of real ones."""
+    unit: str = ""
+    scale: float = 1.0
+    """What figures are multiplied by to be shown in the unit."""
+    output: str = ""
+    """The output that it is measured of."""
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How the figures were measured."""
 
@@ -119,6 +137,8 @@ class Figures:
 
     protocol: Protocol
     rows: tuple[Row, ...]
+    metrics: Mapping[str, MetricColumn] = field(default_factory=dict)
+    """What was measured of quality, the most telling first; edgegan 0.1.0 did not say it."""
     result_sha256: str | None = None
     """Of all that two runs of one recipe on one machine have in common; see `edgegan.run.result`."""
 
@@ -138,7 +158,8 @@ class Figures:
         made = tuple(Row.from_dict(row, f"{at}[{index}]") for index, row in enumerate(rows))
         result = data.get("result_sha256")
         maybe(text)(result, inside(place, "result_sha256"))
-        return cls(protocol, made, result)
+        metrics = from_plain(dict[str, MetricColumn], data.get("metrics", {}), inside(place, "metrics"))
+        return cls(protocol, made, metrics, result)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data, fit for JSON."""
@@ -146,6 +167,7 @@ class Figures:
             "schema": SCHEMA,
             "result_sha256": self.result_sha256,
             "protocol": to_plain(self.protocol),
+            "metrics": to_plain(self.metrics),
             "rows": [row.to_dict() for row in self.rows],
         }
 

@@ -80,11 +80,12 @@ def artifacts(run: Path) -> dict[str, Any]:
         *run.glob("stages/*/*.safetensors"),
         *run.glob("stages/*/structure.json"),
     ]
-    files += [*run.glob("bundle/*.onnx"), *run.glob("stages/*/key"), *run.glob("samples/*.npz")]
+    files += [*run.glob("bundle/*.onnx"), *run.glob("stages/*/key.json"), *run.glob("samples/*.npz")]
     sums = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     records = [*run.glob("stages/*/record.json"), *run.glob("bundle/manifest.json")]
     return {
         **sums,
+        "result": json.loads((run / "figures.json").read_text())["result_sha256"],
         **{str(file.relative_to(run)): timeless(json.loads(file.read_text())) for file in records},
     }
 
@@ -253,7 +254,7 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bits(finished: Pat
     for stage in STAGES[:3]:
         process = edgegan(*words)
         deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "stages" / stage / "key").exists() and time.monotonic() < deadline:
+        while not (tmp_path / "run" / "stages" / stage / "key.json").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 1.0))
         kills += process.poll() is None

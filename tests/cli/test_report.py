@@ -16,7 +16,7 @@ APP.command()(report)
 
 def make_small_run(path: Path) -> Path:
     path.mkdir()
-    (path / "run.json").write_text(json.dumps({"name": "tiny", "command": "edgegan compress tiny"}))
+    (path / "run.json").write_text(json.dumps({"name": "tiny", "command": ["edgegan", "compress", "tiny"]}))
     (path / "figures.json").write_text(json.dumps({"protocol": {}, "rows": [{"name": "full", "params": 5}]}))
     return path
 

@@ -50,7 +50,7 @@ def with_quality(tmp_path: Path, extractor_file: Callable[..., Path]) -> dict[st
 def test_without_quality_rows_hold_costs_and_paired_metrics(
     models: list[Model], contract: Contract, tmp_path: Path
 ) -> None:
-    figures = Evaluation(models, contract, tmp_path).run()
+    figures = Evaluation(models, contract, tmp_path).run().to_dict()
     full, small = figures["rows"]
     assert figures["protocol"]["features"] is None
     assert figures["protocol"]["samples"] == 1000
@@ -72,7 +72,7 @@ def test_without_quality_rows_hold_costs_and_paired_metrics(
 def test_with_quality_rows_hold_the_files_own_fid(
     models: list[Model], contract: Contract, tmp_path: Path, with_quality: dict[str, Any]
 ) -> None:
-    figures = Evaluation(models, contract, tmp_path / "run", **with_quality).run()
+    figures = Evaluation(models, contract, tmp_path / "run", **with_quality).run().to_dict()
     assert figures["protocol"]["features"].startswith("features.onnx ")
     assert figures["protocol"]["reference"].endswith("(200 images)")
     for row in figures["rows"]:
@@ -110,12 +110,12 @@ def test_an_evaluation_is_kept_row_by_row(
 
     monkeypatch.setattr(judge, "collect", counting)
     with pytest.raises(KeyboardInterrupt):
-        Evaluation(models, contract, tmp_path).run()
+        Evaluation(models, contract, tmp_path).run().to_dict()
     (tmp_path / "go").touch()
-    first = Evaluation(models, contract, tmp_path).run()
+    first = Evaluation(models, contract, tmp_path).run().to_dict()
     assert collected == ["full.onnx", "model.fp32.onnx", "full.onnx"]
     collected.clear()
-    assert Evaluation(models, contract, tmp_path).run()["rows"] == first["rows"]
+    assert Evaluation(models, contract, tmp_path).run().to_dict()["rows"] == first["rows"]
     assert collected == []
 
 
@@ -123,9 +123,9 @@ def test_other_protocols_and_other_files_are_measured_anew(
     models: list[Model], contract: Contract, tmp_path: Path, with_quality: dict[str, Any]
 ) -> None:
     run = tmp_path / "run"
-    Evaluation(models, contract, run, **with_quality).run()
+    Evaluation(models, contract, run, **with_quality).run().to_dict()
     before = set((run / "evaluation").glob("quality-*.json"))
-    Evaluation(models, contract, run).run()
+    Evaluation(models, contract, run).run().to_dict()
     after = set((run / "evaluation").glob("quality-*.json"))
     assert not before & after
     assert len(after) == 2
@@ -137,7 +137,7 @@ def test_a_model_that_cannot_run_has_its_reasons_and_the_others_their_figures(
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     bad = Model("int8", "INT8", None, Artifact("int8", str(tmp_path / "bad.onnx"), "int8"), 1, 1)
     elsewhere = replace(models[1], name="int8-arm64", unmeasured="it is for arm64")
-    rows = Evaluation([*models, bad, elsewhere], contract, tmp_path).run()["rows"]
+    rows = Evaluation([*models, bad, elsewhere], contract, tmp_path).run().to_dict()["rows"]
     assert set(rows[2]["failed"]) == {"quality", "latency"}
     assert all(rows[2]["failed"].values())
     assert rows[1]["failed"] == {}
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_run_has_its_reasons_and_the_others_their_figures(
     assert rows[3]["file_bytes"] > 0
     assert rows[3]["failed"] == {}
     assert "latency_ms_p50" not in rows[3]
-    assert "unmeasured" not in rows[1]
+    assert rows[1]["unmeasured"] is None
 
 
 def test_progress_counts_the_samples_of_all_models(
@@ -177,14 +177,14 @@ def test_a_withheld_latency_is_measured_again_and_a_good_one_is_kept(
         return dict.fromkeys(files, answers[min(len(asked), len(answers)) - 1])
 
     monkeypatch.setattr(evaluation, "side_by_side", measured)
-    first = Evaluation(models, contract, tmp_path, seconds=7).run()
+    first = Evaluation(models, contract, tmp_path, seconds=7).run().to_dict()
     assert "interrupted 9" in first["rows"][1]["withheld"]["latency"]
     assert first["rows"][1]["latency_ms_p50"] is None
     assert first["protocol"]["noise"].startswith("Measured on a busy machine: 90% of all calls")
-    again = Evaluation(models, contract, tmp_path, seconds=7).run()
+    again = Evaluation(models, contract, tmp_path, seconds=7).run().to_dict()
     assert again["rows"][1]["withheld"] == {}
     assert again["rows"][1]["latency_ms_p50"] == 1.0
     assert "times vary by up to 30%" in again["protocol"]["noise"]
-    assert Evaluation(models, contract, tmp_path, seconds=7).run() == again
+    assert Evaluation(models, contract, tmp_path, seconds=7).run().to_dict() == again
     assert asked == [7.0, 7.0]
     assert again["protocol"]["latency_seconds"] == 7.0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import io
 import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +155,7 @@ def read_structure(folder: Path, name: str) -> None:
 
 def bundle(folder: Path) -> None:
     from edgegan.runtime import Contract, write_bundle
-    from tests.report.made_run import RECORDS, make_figures
+    from tests.made_run import RECORDS, make_figures
 
     models = Path(__file__).parents[1] / "runtime" / "models"
     np.savez(folder / "z.npz", z=np.zeros((3, 4), np.float32))
@@ -171,8 +170,8 @@ def bundle(folder: Path) -> None:
         contract=contract.with_stored(folder),
         models={"fp32": models / "labelled.onnx", "int8": models / "labelled.uint8.onnx"},
         default="fp32",
-        lineage=[RECORDS["01-prune"], RECORDS["03-quantize"]],
-        figures=make_figures(),
+        lineage=[asdict(RECORDS[name]) for name in ("01-prune", "03-quantize")],
+        figures=make_figures().to_dict(),
         extra_files={},
     )
     (folder / "z.npz").unlink()
@@ -283,18 +282,18 @@ def read_data(folder: Path, name: str) -> None:
 
 
 def report(folder: Path) -> None:
-    from tests.report.made_run import RECORDS, make_figures, make_run
+    from tests.made_run import RECORDS, make_figures, make_run
 
     figures = make_figures()
-    figures["rows"] = [figures["rows"][0], figures["rows"][1], figures["rows"][-1]]
-    run = make_run(folder / "run", figures)
+    rows = figures.rows
+    run = make_run(folder / "run", replace(figures, rows=(rows[0], rows[1], rows[-1])))
     np.savez(folder / "small.npz", images=np.zeros((2, 4, 4, 3), np.uint8))
     for path in (run / "samples").iterdir():
         shutil.copyfile(folder / "small.npz", path)
     (folder / "small.npz").unlink()
     lines = (run / "stages" / "02-distill" / "losses.csv").read_text().splitlines()
     (run / "stages" / "02-distill" / "losses.csv").write_text("\n".join(lines[:6]))
-    quantize = copy.deepcopy(RECORDS["03-quantize"])
+    quantize = asdict(RECORDS["03-quantize"])
     quantize["proof"]["int8"]["sensitivity"] = quantize["proof"]["int8"]["sensitivity"][3:6]
     (run / "stages" / "03-quantize" / "record.json").write_text(json.dumps(quantize))
 
@@ -302,7 +301,7 @@ def report(folder: Path) -> None:
 def read_report(folder: Path, name: str) -> None:
     """All that the page is made of, but for the drawings, which take most of the time."""
     from edgegan.report import page
-    from edgegan.report.folder import read_run
+    from edgegan.run.folder import read_run
 
     run = read_run(folder / "run")
     page.headline(run.figures, run.shipped)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgegan.measure.statistics import Interval
 from edgegan.report import format
 
 
@@ -78,16 +79,16 @@ def test_seconds(value, text):
     ],
 )
 def test_interval_shows_as_many_decimals_as_its_width_bears(bounds, text):
-    assert format.interval(dict(zip(("value", "low", "high"), bounds))) == text
+    assert format.interval(Interval(*bounds)) == text
 
 
 def test_a_speedup_has_two_digits():
-    assert format.speedup_parts({"value": 4.1, "low": 3.92, "high": 4.31}) == ("4.1×", "[3.9, 4.3]")
+    assert format.speedup_parts(Interval(4.1, 3.92, 4.31)) == ("4.1×", "[3.9, 4.3]")
 
 
 @given(st.floats(-1e5, 1e5), st.floats(0, 1e3), st.floats(0, 1e3))
 def test_interval_keeps_its_order_and_stays_near(value, below, above):
-    text, bounds = format.interval_parts({"value": value, "low": value - below, "high": value + above})
+    text, bounds = format.interval_parts(Interval(value, value - below, value + above))
     low, high = map(float, bounds.strip("[]").split(", "))
     assert low <= float(text) <= high
     assert float(text) == pytest.approx(value, abs=0.01 * abs(value) + 1e-9)

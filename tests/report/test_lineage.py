@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from made_run import RECORDS
 
-from edgegan.report.folder import StageFolder
 from edgegan.report.lineage import lineage, words
+from edgegan.run.folder import StageFolder
+from edgegan.run.records import StageRecord
 
 
 def views():
@@ -37,7 +38,7 @@ def test_long_lists_are_folded_or_counted():
     rewrites = views()[2].changes[-1]
     assert rewrites.folded
     assert (rewrites.lines[0].label, rewrites.lines[0].text) == ("blocks.0.norm", "fold norm: into the conv")
-    kept = {"stage": "prune", "changed": {"kept": {"a": list(range(72)), "b": [1, 2]}}}
+    kept = StageRecord("prune", {}, {"kept": {"a": list(range(72)), "b": [1, 2]}}, {})
     lines = lineage([StageFolder("01-prune", kept, None)])[0].changes[0].lines
     assert [line.text for line in lines] == ["72 entries", "1, 2"]
 
@@ -72,7 +73,7 @@ def test_words():
 
 def quantized(int8, left, share):
     proof = {"int8": {"int8_layers": int8, "float_layers": left, "int8_macs_share": share}}
-    return lineage([StageFolder("03-quantize", {"stage": "quantize", "proof": proof}, None)])[0].coverage
+    return lineage([StageFolder("03-quantize", StageRecord("quantize", {}, {}, proof), None)])[0].coverage
 
 
 def test_how_much_runs_in_int8_is_a_sentence():

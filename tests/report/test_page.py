@@ -113,7 +113,7 @@ def test_html_in_names_is_harmless(folder_of, figures):
     figures["rows"][4]["warnings"] = [evil]
     figures["rows"][3]["failed"] = {"latency": evil}
     figures["protocol"]["engine"] = evil
-    run = folder_of(figures, name=evil, description=evil, command=evil, profile=evil)
+    run = folder_of(figures, name=evil, description=evil, command=("edgegan", "compress", evil), profile=evil)
     page = Page(page_of(run))
     assert "script" not in page.tags
     assert len(page.images) == 5

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edgegan.report import plot
+from edgegan.run.figures import Figures
 
 SIZES = [plot.WIDE, plot.NARROW]
 
@@ -15,7 +16,7 @@ def texts(svg):
 
 
 def test_points_carry_their_intervals(figures):
-    data = plot.tradeoff(figures)
+    data = plot.tradeoff(Figures.from_dict(figures))
     assert data.title == "FID-10k"
     assert [point.label for point in data.points] == [
         "full model",
@@ -34,7 +35,7 @@ def test_points_carry_their_intervals(figures):
 def test_psnr_where_there_is_no_fid(figures):
     for row in figures["rows"]:
         del row["fid_10k"]
-    data = plot.tradeoff(figures)
+    data = plot.tradeoff(Figures.from_dict(figures))
     assert data.title == "PSNR to the full model, dB"
     assert [point.label for point in data.points] == ["after prune", "FP32 (after distill)", "INT8"]
     assert data.baseline == 9.81
@@ -45,12 +46,12 @@ def test_psnr_where_there_is_no_fid(figures):
 def test_nothing_to_plot(figures):
     for row in figures["rows"]:
         row["latency_ms_p50"] = None
-    assert plot.tradeoff(figures) is None
+    assert plot.tradeoff(Figures.from_dict(figures)) is None
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_svg_names_every_point_and_follows_the_pages_colours(figures, size):
-    svg = plot.tradeoff_svg(plot.tradeoff(figures), size)
+    svg = plot.tradeoff_svg(plot.tradeoff(Figures.from_dict(figures)), size)
     shown = texts(svg)
     assert {"full model", "after prune", "FP32 (after distill)", "INT8"} <= set(shown)
     assert "var(--accent)" in svg
@@ -63,12 +64,12 @@ def test_svg_names_every_point_and_follows_the_pages_colours(figures, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_svg_is_the_same_each_time(figures, size):
-    data = plot.tradeoff(figures)
+    data = plot.tradeoff(Figures.from_dict(figures))
     assert plot.tradeoff_svg(data, size) == plot.tradeoff_svg(data, size)
 
 
 def test_ids_of_two_plots_differ(figures):
-    data = plot.tradeoff(figures)
+    data = plot.tradeoff(Figures.from_dict(figures))
     first, second = (set(re.findall(r'id="([^"]+)"', plot.tradeoff_svg(data, size))) for size in SIZES)
     assert first
     assert not first & second
@@ -76,7 +77,7 @@ def test_ids_of_two_plots_differ(figures):
 
 def test_labels_are_text_not_markup_nor_mathematics(figures):
     figures["rows"][4]["label"] = '<b>"$x^2$"</b>'
-    svg = plot.tradeoff_svg(plot.tradeoff(figures), plot.WIDE)
+    svg = plot.tradeoff_svg(plot.tradeoff(Figures.from_dict(figures)), plot.WIDE)
     assert '<b>"$x^2$"</b>' in texts(svg)
     assert "<b>" not in svg
 
@@ -84,7 +85,7 @@ def test_labels_are_text_not_markup_nor_mathematics(figures):
 def test_one_point_without_intervals(figures):
     figures["rows"] = figures["rows"][:1]
     figures["rows"][0]["fid_10k"] = 6.21
-    assert "full model" in texts(plot.tradeoff_svg(plot.tradeoff(figures), plot.NARROW))
+    assert "full model" in texts(plot.tradeoff_svg(plot.tradeoff(Figures.from_dict(figures)), plot.NARROW))
 
 
 def test_losses_have_a_panel_each():

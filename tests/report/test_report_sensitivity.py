@@ -6,9 +6,9 @@ import pytest
 from made_run import LAYERS, RECORDS
 
 from edgegan.report import plot
-from edgegan.report.folder import StageFolder
 from edgegan.report.page import write_report
 from edgegan.report.sensitivity import sweeps
+from edgegan.run.folder import StageFolder
 
 
 def stage(name: str = "03-quantize") -> StageFolder:

@@ -6,11 +6,12 @@ import pytest
 from rich.console import Console
 
 from edgegan.report.table import markdown_table, rows_table
+from edgegan.run.figures import Figures
 
 
 def printed(figures, width):
     console = Console(width=width, file=io.StringIO())
-    console.print(rows_table(figures))
+    console.print(rows_table(Figures.from_dict(figures)))
     return console.file.getvalue()
 
 
@@ -46,17 +47,17 @@ def test_psnr_where_there_is_no_fid(figures):
     for row in figures["rows"]:
         del row["fid_10k"]
     assert "PSNR, dB" in printed(figures, 120)
-    assert "23.7 [23.6, 23.9]" in markdown_table(figures)
+    assert "23.7 [23.6, 23.9]" in markdown_table(Figures.from_dict(figures))
 
 
 def test_names_are_no_markup(figures):
     figures["rows"][0]["label"] = "[bold]full[/bold] <b>|"
     assert "[bold]full[/bold] <b>|" in printed(figures, 120)
-    assert "| [bold]full[/bold] &lt;b&gt;\\| |" in markdown_table(figures)
+    assert "| [bold]full[/bold] &lt;b&gt;\\| |" in markdown_table(Figures.from_dict(figures))
 
 
 def test_markdown(figures):
-    lines = markdown_table(figures).splitlines()
+    lines = markdown_table(Figures.from_dict(figures)).splitlines()
     assert lines[0] == "| | params | MACs | file | p50 ms | p90 ms | p99 ms | speed-up | FID-10k |"
     assert lines[1].count("---:") == 8
     assert lines[2].startswith(
@@ -69,7 +70,9 @@ def test_markdown(figures):
 def test_noise_is_one_sentence_beneath(figures):
     figures["protocol"]["noise"] = "Measured on a busy machine: times vary by up to 30%."
     assert printed(figures, 120).count("Measured on a busy machine") == 1
-    assert markdown_table(figures).endswith("\nMeasured on a busy machine: times vary by up to 30%.\n")
+    assert markdown_table(Figures.from_dict(figures)).endswith(
+        "\nMeasured on a busy machine: times vary by up to 30%.\n"
+    )
 
 
 def test_withheld_figures_are_said_and_why(figures):
@@ -80,4 +83,4 @@ def test_withheld_figures_are_said_and_why(figures):
     assert text.count("withheld") == 5
     assert f"withheld: {reason}" in text
     assert "6.0×" not in text
-    assert markdown_table(figures).count("withheld <sup>") == 4
+    assert markdown_table(Figures.from_dict(figures)).count("withheld <sup>") == 4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from edgegan.report.table_view import failure, quality_key, table_view
+from edgegan.run.figures import Figures, Row
 
 
 def cells(view, name):
@@ -9,7 +10,7 @@ def cells(view, name):
 
 
 def test_every_column_in_its_group(figures):
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     assert view.groups == [("size", 3), ("latency, ms", 5), ("quality", 6), ("process", 2)]
     assert [column.title for column in view.columns[8:14]] == [
         "FID-10k", "KID-10k, ×10⁻³", "precision-10k", "recall-10k", "PSNR, dB", "SSIM",
@@ -18,7 +19,7 @@ def test_every_column_in_its_group(figures):
 
 
 def test_figures_are_written_with_their_intervals(figures):
-    int8 = cells(table_view(figures), "int8")
+    int8 = cells(table_view(Figures.from_dict(figures)), "int8")
     assert (int8["speedup"].text, int8["speedup"].detail) == ("6.0×", "[5.8, 6.3]")
     assert (int8["fid_10k"].text, int8["fid_10k"].detail) == ("6.98", "[6.81, 7.14]")
     assert (int8["kid_10k"].text, int8["kid_10k"].detail) == ("0.776", "[0.757, 0.793]")
@@ -28,13 +29,13 @@ def test_figures_are_written_with_their_intervals(figures):
 
 
 def test_the_full_model_is_the_baseline(figures):
-    full = cells(table_view(figures), "full")
+    full = cells(table_view(Figures.from_dict(figures)), "full")
     assert {full[key].text for key in ("speedup", "psnr_db", "ssim")} == {"baseline"}
     assert full["speedup"].note is None
 
 
 def test_a_failed_figure_is_shown_as_failed_with_its_reason(figures):
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     fp16 = cells(view, "fp16")
     for key in ("latency_ms_p50", "latency_ms_p99", "speedup", "end_to_end_ms_p50", "load_ms"):
         assert (fp16[key].text, fp16[key].kind) == ("failed", "failed")
@@ -44,14 +45,14 @@ def test_a_failed_figure_is_shown_as_failed_with_its_reason(figures):
 
 def test_a_missing_figure_has_a_note(figures):
     del figures["rows"][4]["fid_10k"]
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     cell = cells(view, "int8")["fid_10k"]
     assert (cell.text, cell.kind) == ("–", "missing")
     assert view.notes[cell.note - 1] == "– not measured for this row"
 
 
 def test_warnings_are_notes_of_their_row(figures):
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     (int8,) = [row for row in view.rows if row.name == "int8"]
     assert [view.notes[number - 1] for number in int8.notes] == [
         "INT8: latency varies by 4.3%: other work may have run on the machine"
@@ -60,7 +61,7 @@ def test_warnings_are_notes_of_their_row(figures):
 
 def test_a_failure_of_no_column_is_a_note_of_its_row(figures):
     figures["rows"][4]["failed"] = {"samples": "the engine crashed"}
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     assert "INT8, samples: failed: the engine crashed" in view.notes
 
 
@@ -69,7 +70,7 @@ def test_without_features_the_page_says_so(figures):
     for row in figures["rows"]:
         for key in ("fid_10k", "kid_10k", "precision_10k", "recall_10k"):
             del row[key]
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     assert view.absent == [
         "FID, KID, precision, recall: not measured, the recipe names no feature extractor."
     ]
@@ -80,25 +81,27 @@ def test_without_a_reference_the_page_says_so(figures):
     figures["protocol"]["reference"] = None
     for row in figures["rows"]:
         del row["fid_10k"]
-    assert table_view(figures).absent == ["FID: not measured, the recipe names no reference statistics."]
+    assert table_view(Figures.from_dict(figures)).absent == [
+        "FID: not measured, the recipe names no reference statistics."
+    ]
 
 
 def test_quality_key_reads_the_protocol_from_the_name():
-    rows = [{"precision": "fp32", "failed": {"fid_2k": "too few samples"}}, {"precision_500": 0.5}]
+    rows = [Row(precision="fp32", failed={"fid_2k": "too few samples"}), Row(measured={"precision_500": 0.5})]
     assert quality_key(rows, "fid") == "fid_2k"
     assert quality_key(rows, "precision") == "precision_500"
     assert quality_key(rows, "kid") is None
 
 
 def test_a_failure_holds_for_its_family_only():
-    row = {"failed": {"fid": "singular covariance", "latency_ms": "crashed"}}
+    row = Row(failed={"fid": "singular covariance", "latency_ms": "crashed"})
     assert failure(row, "fid_10k") == "singular covariance"
     assert failure(row, "speedup") == "crashed"
     assert failure(row, "latency_ms_p90") == "crashed"
     assert failure(row, "kid_10k") is None
-    assert failure({}, "fid_10k") is None
-    assert failure({"failed": {"quality": "crashed"}}, "psnr_db") == "crashed"
-    assert failure({"failed": {"quality": "crashed"}}, "macs") is None
+    assert failure(Row(), "fid_10k") is None
+    assert failure(Row(failed={"quality": "crashed"}), "psnr_db") == "crashed"
+    assert failure(Row(failed={"quality": "crashed"}), "macs") is None
 
 
 def test_a_file_that_is_not_measured_here_says_why_in_every_cell(figures):
@@ -106,7 +109,7 @@ def test_a_file_that_is_not_measured_here_says_why_in_every_cell(figures):
     figures["rows"].append(
         {"name": "int8-tensorrt", "label": "INT8-TENSORRT", "params": 5, "unmeasured": why}
     )
-    view = table_view(figures)
+    view = table_view(Figures.from_dict(figures))
     found = cells(view, "int8-tensorrt")
     assert (found["params"].text, found["params"].kind) == ("5", "value")
     for key in ("latency_ms_p50", "speedup", "fid_10k", "psnr_db"):

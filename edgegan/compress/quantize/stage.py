@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -81,6 +81,11 @@ class Quantize(Stage):
                 )
         if self.settings.distill is not None:
             Distill(self.settings.distill).requires(candidate)
+
+    def rests_on(self) -> dict[str, Any]:
+        """Return the INT8 scheme of each target: a file of the user's may say another one tomorrow."""
+        schemes = {name: Target.read(name).int8 for name in self.settings.targets}
+        return {name: scheme and scheme.model_dump(mode="json") for name, scheme in schemes.items()}
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
         """Write `model.int8.onnx` and its like into the stage's folder: one file for each kind of engine.

