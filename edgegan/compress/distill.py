@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from edgegan.compress.psnr import mean_psnr_of, squared_errors
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
 from edgegan.errors import ProofError, StageError
 from edgegan.learning import devices
@@ -25,8 +26,6 @@ from edgegan.module_copy import copy_of
 LOSSES = "losses.csv"
 HELD_OUT = 256
 """Latents, never trained on, on which student and teacher are compared before and after."""
-BEST = 1e-10
-"""The least mean squared error that is told from 0, as a share of the squared range: 100 dB."""
 
 
 class DistillSettings(DistillationSettings, Settings):
@@ -137,16 +136,14 @@ class Distill(Stage):
             raise ProofError("distilling changed the student's structure", where="distill")
 
     def _held_out(self, student: nn.Module, candidate: Candidate, seed: int, device: torch.device) -> float:
-        """Return the mean PSNR in dB of `student` against the teacher on held-out latents."""
+        """Return the mean PSNR in dB of `student` to the teacher on held-out latents, of the worst output."""
         pair = [copy_of(module).to(device) for module in (student, candidate.teacher)]
         inputs = draw(candidate.contract, HELD_OUT, derive(seed, Stream.HELD_OUT, 0), device=device)
-        low, high = candidate.contract.outputs[0].range
-        values = []
+        parts = []
         for batch in zip(*(tensor.split(min(self.settings.batch, HELD_OUT)) for tensor in inputs)):
-            ours, theirs = (_run(module, batch)[0].float() for module in pair)
-            error = (ours - theirs).square().flatten(1).mean(1) / (high - low) ** 2
-            values.append(-10 * error.clamp(min=BEST).log10())
-        return float(torch.cat(values).mean())
+            ours, theirs = (_run(module, batch) for module in pair)
+            parts.append(squared_errors(ours, theirs, candidate.contract))
+        return mean_psnr_of([torch.cat(of_output) for of_output in zip(*parts)])
 
 
 def run_distillation(algorithm: Distillation, folder: Path, progress: Progress) -> tuple[nn.Module, Row]:
