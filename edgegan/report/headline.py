@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from edgegan.measure.statistics import Interval
 from edgegan.report import format
-from edgegan.report.table_view import failure, quality_key, row_label, withheld
-from edgegan.run.figures import Figures, Protocol, Row
+from edgegan.report.quality import main_metric, title
+from edgegan.report.table_view import failure, row_label, withheld
+from edgegan.run.figures import Figures, MetricColumn, Protocol, Row
 
 WORDS = {"better": "better", "worse": "worse", "plain": "within the intervals"}
 
@@ -53,7 +54,7 @@ def headline(figures: Figures, precision: str | None = None) -> Headline | None:
         _times_less(full, row, "macs", ("fewer MACs", "more MACs"), format.count),
         _times_less(full, row, "file_bytes", ("smaller file", "larger file"), format.size),
         _speed(full, row, figures.protocol),
-        _quality(full, row, rows),
+        _quality(full, row, figures),
     ]
     return Headline(row_label(row), items)
 
@@ -82,33 +83,35 @@ def _speed(full: Row, row: Row, protocol: Protocol) -> Item:
     return Item(figure, what if protocol.batch is None else f"{what} at batch {protocol.batch}", detail, tone)
 
 
-def _quality(full: Row, row: Row, rows: Sequence[Row]) -> Item:
-    key = quality_key(rows, "fid")
-    if key is None:
-        return _paired(row)
-    what = key.upper().replace("_", "-").replace("K", "k")
+def _quality(full: Row, row: Row, figures: Figures) -> Item:
+    found = main_metric(figures)
+    if found is None:
+        return Item(format.MISSING, "quality", "not measured")
+    key, metric = found
     theirs, ours = full.interval(key), row.interval(key)
+    if metric.needs == "pair":
+        what = f"{metric.unit} {metric.title} to the full model".strip()
+        if ours is None:
+            return _gap(row, key, what)
+        figure, bounds = _parts(ours, metric)
+        return Item(figure, what, bounds)
     if theirs is None or ours is None:
-        return _gap(row if ours is None else full, key, what)
-    (before, low), (after, high) = map(format.interval_parts, (theirs, ours))
-    tone = _fid_tone(theirs, ours)
-    return Item(f"{before} → {after}", f"{what}, {WORDS[tone]}", f"{low} → {high}", tone)
+        return _gap(row if ours is None else full, key, metric.title)
+    (before, low), (after, high) = _parts(theirs, metric), _parts(ours, metric)
+    tone = _tone(theirs, ours, metric)
+    return Item(f"{before} → {after}", f"{title(metric)}, {WORDS[tone]}", f"{low} → {high}", tone)
 
 
-def _fid_tone(full: Interval, row: Interval) -> Literal["better", "worse", "plain"]:
+def _parts(figure: Interval, metric: MetricColumn) -> tuple[str, str]:
+    return format.interval_parts(figure, scale=metric.scale)
+
+
+def _tone(full: Interval, row: Interval, metric: MetricColumn) -> Literal["better", "worse", "plain"]:
     """Judge by the intervals: where they overlap, neither is better."""
-    if row.low > full.high:
-        return "worse"
-    return "better" if row.high < full.low else "plain"
-
-
-def _paired(row: Row) -> Item:
-    what = "dB PSNR to the full model"
-    psnr = row.interval("psnr_db")
-    if psnr is None:
-        return _gap(row, "psnr_db", what)
-    figure, bounds = format.interval_parts(psnr)
-    return Item(figure, what, bounds)
+    above, below = row.low > full.high, row.high < full.low
+    if metric.better == "higher":
+        above, below = below, above
+    return "worse" if above else "better" if below else "plain"
 
 
 def _gap(row: Row, key: str, what: str) -> Item:

@@ -7,14 +7,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgegan.errors import MissingDependency
 from edgegan.report import format
 from edgegan.report.label_placement import Box, place
+from edgegan.report.quality import main_metric, title
 from edgegan.report.sensitivity import Sweep
-from edgegan.report.table_view import quality_key, row_label
+from edgegan.report.table_view import row_label
 from edgegan.run.figures import Figures, Row
 
 # Matplotlib knows no CSS variables: it draws in these stand-ins, which are then replaced in the SVG.
@@ -58,27 +59,32 @@ class Tradeoff:
 
     points: list[Point]
     title: str
-    metric: str
+    better: str
+    """Which way quality is: "higher" or "lower"."""
     left_out: list[str]
     baseline: float | None
     """The full model's latency, where the plot has no point for the full model."""
 
 
 def tradeoff(figures: Figures) -> Tradeoff | None:
-    """Collect latency against FID (PSNR where there is no FID); None where no row has both."""
-    rows = figures.rows
-    key = quality_key(rows, "fid") or "psnr_db"
+    """Collect latency against the most telling metric of quality; None where no row has both."""
+    rows, found = figures.rows, main_metric(figures)
+    if found is None:
+        return None
+    key, metric = found
     shown = [row for row in rows if row.get("latency_ms_p50") is not None and row.get(key) is not None]
     if not shown:
         return None
-    title = f"FID{key[3:].replace('_', '-')}" if key != "psnr_db" else "PSNR to the full model, dB"
+    against = " to the full model" if metric.needs == "pair" else ""
+    name = title(replace(metric, title=metric.title + against))
     points = [
-        Point(row_label(row), row.is_full, bool(row.stage), _latency(row), _bounds(row, key)) for row in shown
+        Point(row_label(row), row.is_full, bool(row.stage), _latency(row), _bounds(row, key, metric.scale))
+        for row in shown
     ]
     full = next((row for row in rows if row.is_full and row not in shown), Row())
     baseline = full.number("latency_ms_p50")
     left_out = [row_label(row) for row in rows if row not in shown and (row is not full or baseline is None)]
-    return Tradeoff(points, title, "psnr" if key == "psnr_db" else "fid", left_out, baseline)
+    return Tradeoff(points, name, metric.better, left_out, baseline)
 
 
 def _latency(row: Row) -> tuple[float, float, float]:
@@ -89,10 +95,10 @@ def _latency(row: Row) -> tuple[float, float, float]:
     return p50, p50 * speedup.value / speedup.high, p50 * speedup.value / speedup.low
 
 
-def _bounds(row: Row, key: str) -> tuple[float, float, float]:
+def _bounds(row: Row, key: str, scale: float) -> tuple[float, float, float]:
     found = row.interval(key)
     assert found is not None
-    return found.value, found.low, found.high
+    return found.value * scale, found.low * scale, found.high * scale
 
 
 def tradeoff_svg(data: Tradeoff, size: Size) -> str:
@@ -106,9 +112,8 @@ def tradeoff_svg(data: Tradeoff, size: Size) -> str:
             axes.axvline(latency, color=INK, linewidth=1.2, linestyle="--")
         _scale(axes.xaxis, [*at, *(value for point in data.points for value in point.latency)])
         _scale(axes.yaxis, [value for point in data.points for value in point.quality])
-        better = "lower" if data.metric == "fid" else "higher"
         axes.set_xlabel("latency p50, ms (left is better)")
-        axes.set_title(f"{data.title} ({better} is better)", loc="left", fontsize=FONT, color=MUTED)
+        axes.set_title(f"{data.title} ({data.better} is better)", loc="left", fontsize=FONT, color=MUTED)
         _dress(axes)
         figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")

@@ -10,7 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from edgegan.report.table_view import Cell, Column, TableView, quality_key, table_view
+from edgegan.report.quality import main_metric
+from edgegan.report.table_view import Cell, Column, TableView, table_view
 from edgegan.run.figures import Figures
 
 KEYS = ("params", "macs", "file_bytes", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "speedup")
@@ -72,9 +73,9 @@ def markdown_table(figures: Figures) -> str:
 
 
 def _view(figures: Figures) -> TableView:
-    """Lay out the columns of the short tables: FID, or PSNR where there is no FID."""
-    quality = "fid" if quality_key(figures.rows, "fid") else "psnr_db"
-    return table_view(figures, (*KEYS, quality))
+    """Lay out the columns of the short tables, of quality the most telling metric."""
+    found = main_metric(figures)
+    return table_view(figures, (*KEYS, found[0]) if found else KEYS)
 
 
 def _title(column: Column) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -10,15 +9,14 @@ from typing import Any, Literal
 
 from edgegan.measure.statistics import Interval
 from edgegan.report import format
-from edgegan.run.figures import Figures, Protocol, Row
+from edgegan.report.quality import OLD, title, told
+from edgegan.run.figures import Figures, MetricColumn, Protocol, Row
 
 Texts = tuple[str, str]
 """What a cell says, and the smaller text beneath it: an interval, or nothing."""
 
-OF_FEATURES = ("fid", "kid", "precision", "recall")
 OF_LATENCY = ("speedup", "end_to_end_ms_p50", "peak_rss_mib", "load_ms")
-OF_QUALITY = (*OF_FEATURES, "psnr_db", "ssim")
-OF_COMPARISON = ("speedup", "psnr_db", "ssim")
+OF_SIZE = ("params", "macs", "file_bytes")
 BASELINE = "baseline"
 
 
@@ -30,6 +28,8 @@ class Column:
     title: str
     group: str
     write: Callable[[Row, Any], Texts]
+    compares: bool = False
+    """Whether it compares with the full model, which has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,6 @@ class _Notes:
         return self.texts.index(text) + 1
 
 
-def quality_key(rows: Sequence[Row], metric: str) -> str | None:
-    """Return the rows' key of a metric with its protocol's suffix (`fid_10k`); None where no row has it."""
-    pattern = re.compile(rf"{metric}_\d+[km]?")
-    for row in rows:
-        for key in (*row.measured, *row.failed):
-            if pattern.fullmatch(key):
-                return key
-    return None
-
-
 def failure(row: Row, key: str) -> str | None:
     """Return why the figure `key` of a row failed; `latency` and `quality` failed hold for all of theirs."""
     return _reason(row.failed, key)
@@ -106,7 +96,7 @@ def withheld(row: Row, key: str) -> str | None:
 
 def _reason(failed: Mapping[str, str], key: str) -> str | None:
     family = "latency" if key in OF_LATENCY else key
-    if "quality" in failed and _metric(key) in OF_QUALITY:
+    if "quality" in failed and key not in (*OF_LATENCY, *OF_SIZE) and not key.startswith("latency"):
         return failed["quality"]
     for name, reason in failed.items():
         if key == name or family == name or key.startswith(f"{name}_") or name.startswith(f"{family}_"):
@@ -122,21 +112,17 @@ def table_view(figures: Figures, keys: Sequence[str] | None = None) -> TableView
         keys: the columns wanted, by key or by metric (`fid`); all by default.
     """
     rows = figures.rows
-    wanted = [column for column in _columns(rows) if keys is None or _metric(column.key) in keys]
+    wanted = [column for column in _columns(figures) if keys is None or column.key in keys]
     present = [column for column in wanted if any(_has(row, column.key) for row in rows)]
     notes = _Notes()
     views = [_row_view(row, present, notes) for row in rows]
-    lacking = [
-        _name(metric)
-        for metric in OF_FEATURES
-        if (not keys or metric in keys) and not quality_key(rows, metric)
-    ]
-    lacking += [
-        column.title for column in wanted if column not in present and _metric(column.key) in OF_FEATURES
-    ]
-    others = [
-        column.title for column in wanted if column not in present and _metric(column.key) not in OF_FEATURES
-    ]
+    known = told(figures)
+    lacking = [] if keys or figures.metrics else _old_without(known)
+    others = []
+    for column in wanted:
+        if column not in present:
+            of_features = column.key in known and known[column.key].needs == "reference"
+            (lacking if of_features else others).append(column.title)
     absent = _absent(lacking, others, figures.protocol)
     return TableView(present, views, notes.texts, absent, figures.protocol.noise)
 
@@ -174,7 +160,7 @@ def _cell(row: Row, column: Column, notes: _Notes) -> Cell:
         return Cell("withheld", kind="withheld", note=notes.number(f"withheld: {reason}"))
     if (reason := failure(row, column.key)) is not None:
         return Cell("failed", kind="failed", note=notes.number(f"failed: {reason}"))
-    if row.is_full and _metric(column.key) in OF_COMPARISON:
+    if row.is_full and column.compares:
         return Cell(BASELINE, kind="missing")
     return Cell(
         format.MISSING, kind="missing", note=notes.number(f"{format.MISSING} not measured for this row")
@@ -185,8 +171,10 @@ def _has(row: Row, key: str) -> bool:
     return any(found is not None for found in (row.get(key), failure(row, key), withheld(row, key)))
 
 
-def _metric(key: str) -> str:
-    return re.sub(r"_\d+[km]?$", "", key)
+def _old_without(known: Mapping[str, MetricColumn]) -> list[str]:
+    """Return the titles of the metrics against a reference that the figures of an older edgegan lack."""
+    present = {metric.metric for metric in known.values()}
+    return [each.title for each in OLD if each.needs == "reference" and each.metric not in present]
 
 
 def _absent(of_features: list[str], others: list[str], protocol: Protocol) -> list[str]:
@@ -203,12 +191,7 @@ def _absent(of_features: list[str], others: list[str], protocol: Protocol) -> li
     return sentences
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
-    quality = [
-        _quality_column(metric, key)
-        for metric in OF_FEATURES
-        if (key := quality_key(rows, metric)) is not None
-    ]
+def _columns(figures: Figures) -> list[Column]:
     return [
         Column("params", "params", "size", lambda _, value: (format.count(value), "")),
         Column("macs", "MACs", "size", lambda _, value: (format.count(value), "")),
@@ -216,24 +199,19 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column("latency_ms_p50", "p50", "latency, ms", _median),
         Column("latency_ms_p90", "p90", "latency, ms", _number),
         Column("latency_ms_p99", "p99", "latency, ms", _number),
-        Column("speedup", "speed-up", "latency, ms", lambda _, value: format.speedup_parts(value)),
+        Column("speedup", "speed-up", "latency, ms", lambda _, value: format.speedup_parts(value), True),
         Column("end_to_end_ms_p50", "end to end p50", "latency, ms", _number),
-        *quality,
-        Column("psnr_db", "PSNR, dB", "quality", lambda _, value: _interval(value)),
-        Column("ssim", "SSIM", "quality", lambda _, value: _interval(value)),
+        *(_quality_column(key, metric) for key, metric in told(figures).items()),
         Column("peak_rss_mib", "memory, MiB", "process", _number),
         Column("load_ms", "load, ms", "process", _number),
     ]
 
 
-def _quality_column(metric: str, key: str) -> Column:
-    scale, unit = (1e3, f", {format.TIMES}10⁻³") if metric == "kid" else (1.0, "")
-    title = _name(metric) + key.removeprefix(metric).replace("_", "-") + unit
-    return Column(key, title, "quality", lambda _, value: _interval(value, scale=scale))
+def _quality_column(key: str, metric: MetricColumn) -> Column:
+    def write(_: Row, value: Any) -> Texts:
+        return _interval(value, scale=metric.scale)
 
-
-def _name(metric: str) -> str:
-    return metric.upper() if metric in ("fid", "kid") else metric
+    return Column(key, title(metric), "quality", write, metric.needs == "pair")
 
 
 def _number(_: Row, value: Any) -> Texts:

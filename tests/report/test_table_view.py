@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from edgegan.report.table_view import failure, quality_key, table_view
+from edgegan.report.quality import quality_key
+from edgegan.report.table_view import failure, table_view
 from edgegan.run.figures import Figures, Row
 
 
