@@ -96,13 +96,15 @@ def make(subject: Subject, folder: Path) -> dict[str, Any]:
     module, contract = subject.module, subject.calibrating
     export(module, contract, folder / "fp32.onnx")
     records: dict[str, StageRecord] = {}
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = {"quality": {}}
     for file, target in targets().items():
         sweep = file == list(targets())[-1]
-        settings = QuantizeSettings(targets=(target,), samples=CALIBRATION, sensitivity=sweep, **chosen)
+        settings = QuantizeSettings(
+            targets=(target,), samples=CALIBRATION, sensitivity=sweep, quality={}, **chosen
+        )
         records[file] = quantize(module, contract, settings, folder / f"{file}.onnx")
         changed = records[file].changed["int8"]
-        chosen = {"calibrator": changed["calibrator"], "equalize": changed["equalized"]}
+        chosen |= {"calibrator": changed["calibrator"], "equalize": changed["equalized"]}
     best = records[list(targets())[-1]]
     graph, _ = rewrite(module, contract, REWRITES)
     drawn = Samples.of(graph, contract, CALIBRATION, Context(folder).seed).batches

@@ -38,7 +38,7 @@ SAMPLES, THREADS = 10_000, 2
 GOAL = 0.5
 TRAINING = {"steps": 1000, "batch": 128, "learning_rate": 3e-4}
 """Chosen on latents of seed 2, as are the defaults of the other settings."""
-PLAIN = {"equalize": False, "gptq": False, "bias_correction": False}
+PLAIN: dict[str, Any] = {"quality": {}, "equalize": False, "gptq": False, "bias_correction": False}
 STOCK = {"calibrator": "minmax", **PLAIN}
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "x64-cpu": ("as edgegan quantizes for x64-cpu", 7, {}),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegan.compress.generator import load_generator
-from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
+from edgegan.compress.int8_targets import coarse_int8, for_targets, slow_int8, untold_targets
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
@@ -69,6 +69,9 @@ class Follower:
 
     def findings(self, findings: Sequence[Finding]) -> None:
         """Take what lint found."""
+
+    def say(self, text: str) -> None:
+        """Take a line that the step at work has to say."""
 
     def begin(self, step: str, index: int, count: int, restored: bool) -> Progress:
         """Take note that step `index` of `count` begins, or is restored; return its progress."""
@@ -173,7 +176,8 @@ class Job:
             self._describe(command)
             self._lint(candidate, stages, said)
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
-        context = Context(self.folder / STAGES, self.recipe.seed, quality=RecipeQuality(self.recipe))
+        quality, say = RecipeQuality(self.recipe), self.follower.say
+        context = Context(self.folder / STAGES, self.recipe.seed, quality=quality, say=say)
         if _first_process() and not all(
             step.finished for step in pipeline.steps(context.folder, context.seed, candidate)
         ):
@@ -185,7 +189,7 @@ class Job:
             if step.stage.name == self.until:
                 break
         names = tuple(name for name, *_ in after)
-        self.follower.findings(_left_out(final))
+        self.follower.findings([*_left_out(final), *coarse_int8(final.lineage)])
         if self.until or not _first_process():
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)

@@ -39,6 +39,10 @@ class Display(Follower):
         """Print warnings and errors; `lint.json` and the page have the rest too."""
         show_findings(self.steps.console, findings, hidden=("info",))
 
+    def say(self, text: str) -> None:
+        """Print a line, while the step goes on."""
+        self.steps.note(text)
+
     def begin(self, step: str, index: int, count: int, restored: bool) -> Progress:
         """End the step before, and show that this one begins, or is restored."""
         label = f"[{index}/{count}] {step}"

@@ -55,6 +55,10 @@ class Steps:
         self._end(well=True)
         self.console.print(text, soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Print a line, while the step goes on."""
+        self.console.print(f"  {text}", soft_wrap=True, highlight=False)
+
     def _report(self, done: int, total: int) -> None:
         if self._task is not None:
             self._bars.update(self._task, completed=done, total=total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgegan.compress.example_inputs import example
+from edgegan.compress.example_inputs import example, tensors
 from edgegan.compress.precise import precise_outputs
+from edgegan.compress.psnr import decibels
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Contract
+from edgegan.runtime.contract import Arrays, Contract
 from edgegan.runtime.engines.registry import open_artifact
-
-PERFECT_DB = 200.0
-"""The PSNR that stands for equal outputs, which have none."""
 
 
 def agreement(
@@ -27,8 +26,11 @@ def agreement(
     *,
     batches: tuple[int, ...] = (1, 8),
     seed: int = 0,
+    inputs: Sequence[Arrays] = (),
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
+
+    With `inputs`, on these, as they are batched, in place of samples from `seed`.
 
     Where an output is uint8 in the file, the module's is encoded in the same way.
 
@@ -39,15 +41,15 @@ def agreement(
     """
     worst: dict[str, Any] = {
         "max_difference": 0.0,
-        "psnr_db": PERFECT_DB,
+        "psnr_db": decibels(0.0),
         "finite": True,
-        "batches": list(batches),
+        "batches": [len(next(iter(arrays.values()))) for arrays in inputs] or list(batches),
     }
     squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
     with open_artifact(file, threads=1) as engine:
-        for batch in batches:
-            actual = engine(contract.sample(batch, seed))
-            results = outputs(module, example(contract, batch, seed))
+        for arrays in inputs or (contract.sample(batch, seed) for batch in batches):
+            actual = engine(arrays)
+            results = outputs(module, tensors(contract, arrays))
             for spec, result in zip(contract.outputs, results, strict=True):
                 expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
                 if got.dtype == np.uint8:
@@ -60,7 +62,7 @@ def agreement(
                 squares[spec.name].append(np.square(difference).ravel())
     for values in squares.values():
         error = float(np.concatenate(values).mean())
-        worst["psnr_db"] = min(worst["psnr_db"], -10 * np.log10(max(error, 10 ** (-PERFECT_DB / 10))))
+        worst["psnr_db"] = min(worst["psnr_db"], decibels(error))
     worst["psnr_db"] = round(float(worst["psnr_db"]), 2)
     return worst
 

@@ -21,6 +21,7 @@ from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement, rounding
 from edgegan.compress.example_inputs import example
 from edgegan.compress.half import in_float32
+from edgegan.compress.psnr import BROKEN_DB
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     conv_to_pixel_blocks,
@@ -53,9 +54,6 @@ LARGEST_FP32_DIFFERENCE = 1e-4
 ROUNDINGS = 8
 """So many times as far as float32 takes the student itself from float64 may its file be from the student."""
 LEAVE_OUT = "leave this precision out of export's `precisions`, or its target out of quantize's `targets`"
-PSNR_FLOOR_DB = {"fp16": 40.0, "int8": 15.0}
-"""Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
-22 dB and more in INT8."""
 
 
 class ExportSettings(Settings):
@@ -208,7 +206,7 @@ class Export(Stage):
             largest = max(largest, ROUNDINGS * figures.get("rounding", 0.0))
             if difference > largest:
                 return f"differs from the student by {difference:.3g} of the range (at most {largest:.3g})"
-        elif psnr < (floor := PSNR_FLOOR_DB[precision]):
+        elif psnr < (floor := BROKEN_DB[precision]):
             return f"is {psnr} dB from the student (at least {floor})"
         return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from edgegan.compress.lint.finding import Finding
-from edgegan.compress.stage import Stage
+from edgegan.compress.lint.finding import Finding, together
+from edgegan.compress.stage import Stage, StageRecord
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
 from edgegan.runtime.artifact import Artifact
@@ -46,6 +47,28 @@ def untold_targets(stages: Sequence[Stage]) -> list[Finding]:
         for stage in stages
         if stage.name == QUANTIZE and "targets" not in stage.settings.model_fields_set
     ]
+
+
+def coarse_int8(lineage: Iterable[StageRecord]) -> list[Finding]:
+    """Say so where an INT8 file does not reach the quality that is asked for by default."""
+    return [
+        Finding(
+            "warning",
+            f"model.{key}.onnx",
+            f"{proof['psnr_db']:.1f} dB, where {budget['psnr_db']:g} are asked for",
+            f"more layers in float would take back most of what INT8 saves ({_in_float(proof)})",
+            f"`quality: {{psnr_db: {budget['psnr_db']:g}}}` under `quantize` insists on it, FP32 and FP16 "
+            "are finer, `distill: {}` trains INT8, and `quality: {}` asks for nothing",
+        )
+        for record in lineage
+        if record.stage == QUANTIZE
+        for key, proof in record.proof.items()
+        if not (budget := record.changed.get(key, {}).get("budget", {"met": True}))["met"]
+    ]
+
+
+def _in_float(proof: Mapping[str, Any]) -> str:
+    return f"now in float: {together(proof['float_layers']) or 'none'}"
 
 
 def slow_int8(

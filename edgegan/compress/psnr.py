@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 
 from torch import Tensor
 
@@ -10,6 +11,9 @@ from edgegan.runtime.contract import Contract
 
 EQUAL = 1e-20
 """The error that stands for none: 200 dB."""
+BROKEN_DB = {"fp16": 40.0, "int8": 15.0}
+"""Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
+22 dB and more in INT8."""
 LEAST = 1e-10
 """In a mean, the error of a sample that is exactly right: 100 dB, so that it does not decide alone."""
 
@@ -34,6 +38,11 @@ def squared_errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contrac
         share = (given.double() - true.double()) / (spec.range[1] - spec.range[0])
         errors.append(share.square().reshape(len(share), -1).mean(dim=1))
     return errors
+
+
+def decibels(error: float) -> float:
+    """Return a mean square error, as a share of the range squared, in dB: 200 for none."""
+    return -10 * log10(max(error, EQUAL))
 
 
 def psnr_of(errors: Sequence[Tensor]) -> float:

@@ -116,6 +116,8 @@ class Context:
     progress: Progress = lambda done, total: None
     quality: FileQuality | None = None
     """To choose by; None where nothing measures it."""
+    say: Callable[[str], None] = lambda text: None
+    """Takes a line for the user, such as how long the work will take."""
 
 
 class Stage(ABC):

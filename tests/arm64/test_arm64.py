@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import emulated
 import numpy as np
@@ -29,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests" / "zoo"))
 
 pytestmark = [pytest.mark.arm64, pytest.mark.slow, pytest.mark.usefixtures("root")]
 STEP = 2 / 255
-PLAIN = {"equalize": False, "gptq": False, "bias_correction": False}
+PLAIN: dict[str, Any] = {"quality": {}, "equalize": False, "gptq": False, "bias_correction": False}
 """What is tried to come nearer to the float outputs takes time, and engines do not see it."""
 
 

@@ -46,6 +46,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         gptq=False,
         bias_correction=False,
         skip=("4", "6"),
+        quality={},
     )
     after = Quantize(settings).run(Candidate(module, module, CONTRACT), Context(folder))
     return write_bundle(

@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from small_recipe import RECIPE, write_recipe
 
-from edgegan.compress.int8_targets import for_targets, slow_int8, untold_targets
+from edgegan.compress.int8_targets import coarse_int8, for_targets, slow_int8, untold_targets
+from edgegan.compress.stage import StageRecord
 from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
@@ -49,6 +50,16 @@ def test_a_setting_by_its_old_name_is_read_and_told(tmp_path: Path) -> None:
     assert not renamed_settings(recipe(tmp_path, "{gptq: false}"))
     with pytest.raises(RecipeError, match="old name of gptq"):
         build_stages(recipe(tmp_path, "{gptq: true, adaptive_rounding: false}"))
+
+
+def test_int8_that_is_coarser_than_asked_for_is_told() -> None:
+    proof = {"int8": {"psnr_db": 36.5, "float_layers": ["first"]}, "int8-arm64": {"psnr_db": 41.0}}
+    budgets = {key: {"budget": {"psnr_db": 40.0, "met": key != "int8"}} for key in proof}
+    (finding,) = coarse_int8([StageRecord("quantize", {}, budgets, proof)])
+    assert finding.layer == "model.int8.onnx"
+    assert finding.what == "36.5 dB, where 40 are asked for"
+    assert "first" in finding.why
+    assert "quality: {psnr_db: 40}" in finding.next
 
 
 def test_int8_that_is_slower_is_told() -> None:

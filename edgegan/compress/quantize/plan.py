@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch.fx import GraphModule
@@ -15,11 +16,14 @@ from edgegan.compress.agreement import agreement
 from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
+from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB
 from edgegan.compress.quantize.choose.candidates import Improvement, Layers
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
-from edgegan.compress.quantize.choose.mixed_precision import assign
-from edgegan.compress.quantize.choose.sensitivity import ranking, sweep, to_dicts
+from edgegan.compress.quantize.choose.float_layers import ROUNDS, Switched, ladder
+from edgegan.compress.quantize.choose.layer_times import LayerTimes, layer_times
+from edgegan.compress.quantize.choose.mixed_precision import assign, unmet
+from edgegan.compress.quantize.choose.sensitivity import sweep, to_dicts
 from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels, saturates
 from edgegan.compress.quantize.deploy.integer_reference import one_step
 from edgegan.compress.quantize.deploy.node_names import name_layers
@@ -27,14 +31,20 @@ from edgegan.compress.quantize.deploy.onnx_passes import deploy
 from edgegan.compress.quantize.improve.bias_correction import Reconstruction, reconstructions
 from edgegan.compress.quantize.improve.qat import Training
 from edgegan.compress.quantize.prepare import memory
-from edgegan.compress.quantize.prepare.layers import layer_names
+from edgegan.compress.quantize.prepare.layers import elements, layer_names
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.settings import QuantizeSettings
+from edgegan.compress.rewrite.graph import argument
 from edgegan.compress.stage import Candidate, Context
 from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.target import Int8, Target
 
 AUTOMATIC: tuple[Calibrator, ...] = ("weighted_mse", "mse", "percentile", "mae")
+
+IMPORTED_GIB = 0.6
+"""What torch and the rest take by themselves."""
+LONG = 120
+"""Seconds from which on it is said how to save some."""
 
 
 class Work:
@@ -58,18 +68,40 @@ class Work:
         self.proof_batches = (1, max(2, room))
         """Of the samples that a file's proof rests on; ONNX Runtime and torch each take a pass."""
         with quiet():
-            self.starts = candidates.starts(graph, self.samples, settings.equalize)
-        chosen = settings.calibrator
-        self.calibrators: tuple[Calibrator, ...] = AUTOMATIC if chosen == "auto" else (chosen,)
+            equalize = settings.equalize is True if settings.fast else settings.equalize
+            self.starts = candidates.starts(graph, self.samples, equalize)
+        chosen, automatic = settings.calibrator, AUTOMATIC[:1] if settings.fast else AUTOMATIC
+        self.calibrators: tuple[Calibrator, ...] = automatic if chosen == "auto" else (chosen,)
+        self.gptq, self.bias_correction = (
+            wanted and not settings.fast for wanted in (settings.gptq, settings.bias_correction)
+        )
         self.start, self.trials = self.starts[0], []
-        self.budget = measurable(settings.quality, context.quality, candidate.contract.distinct())
-        sweeps = (settings.sensitivity or bool(settings.quality)) + bool(settings.quality)
-        each = 1 + sweeps * (len(self.layers.macs) - len(self.layers.skip))
-        each += settings.distill.steps if settings.distill else 0
+        default = settings.quality is None and not settings.fast and settings.distill is None
+        quality = {PSNR_DB: DEFAULT_DB} if default else settings.quality or {}
+        self.budget = measurable(quality, context.quality, candidate.contract.distinct())
+        left = len(self.layers.macs) - len(self.layers.skip)
+        self.swept = ROUNDS * (left + 1) + 2 + left * settings.sensitivity
+        asked = settings.sensitivity or bool(self.budget.limits)
+        self.swept *= asked
+        each = 1 + self.swept + (settings.distill.steps if settings.distill else 0)
         self.ways: dict[tuple[str, ...], Reconstruction] = {}
         tried = len(self.starts) * len(self.calibrators)
-        tried += 2 ** (settings.gptq + settings.bias_correction) - 1
+        tried += 2 ** (self.gptq + self.bias_correction) - 1
         self.done, self.count = 0, tried + count * each
+        self._tell(graph, tried, count)
+
+    def _tell(self, graph: GraphModule, trials: int, targets: int) -> None:
+        """Say what is to come."""
+        seconds = self.effort.seconds(
+            self.samples.seconds,
+            starts=len(self.starts),
+            trials=trials,
+            files=targets * (2 if self.budget.limits else 1),
+            layers=len(self.layers.macs),
+        )
+        gib = IMPORTED_GIB + memory.most_bytes(graph) / 2**30
+        faster = "; `fast: true` under `quantize` calibrates alone" if seconds > LONG else ""
+        self.context.say(f"about {seconds:.0f} s and {gib:.1f} GiB{faster}")
 
     def write(self, target: Target, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Write one target's file; return what was decided, and the file's proof."""
@@ -79,17 +111,24 @@ class Work:
                 self._try(target.int8)
             winner = self.trials[0]
             better = [way for names, way in self.ways.items() if names == winner.improvements]
-            layers, assigned, measured = self._assign(target, winner.calibrator, better)
+            layers, assigned, measured, quantized = self._assign(target, winner.calibrator, better)
             training = self._training(path)
-            common = winner.calibrator, self.samples.batches, [*better, *training]
-            quantized = candidates.lower(self.start, layers, target.int8, *common)
+            if training or quantized is None:
+                common = winner.calibrator, self.samples.batches, [*better, *training]
+                quantized = candidates.lower(self.start, layers, target.int8, *common)
             self._write(target, quantized, path)
         changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
         artifact = target.int8_artifact(path)
         ours = artifact.optimized_by(USUAL_ENGINE)
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
-            **agreement(artifact, student, contract, batches=self.proof_batches),
+            **agreement(
+                artifact,
+                student,
+                contract,
+                batches=self.proof_batches,
+                inputs=self.samples.proof(self.proof_batches),
+            ),
             **one_step(artifact, quantized, student, contract, samples=self.effort.exact),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path),
@@ -109,8 +148,8 @@ class Work:
         self.ways = reconstructions(
             self.start.graph,
             self.samples.batches,
-            rounding=self.settings.gptq,
-            bias=self.settings.bias_correction,
+            rounding=self.gptq,
+            bias=self.bias_correction,
         )
         best = self.trials[0]
         common = self.start, self.layers, int8, best, self.ways, self.samples, self._progress
@@ -132,26 +171,70 @@ class Work:
 
     def _assign(
         self, target: Target, calibrator: Calibrator, improvements: Sequence[Improvement]
-    ) -> tuple[Layers, dict[str, Any], dict[str, Any]]:
-        """Return which layers to quantize for a target; what that changed, and what was measured for it."""
-        settings, int8 = self.settings, target.int8
+    ) -> tuple[Layers, dict[str, Any], dict[str, Any], GraphModule | None]:
+        """Return which layers to quantize for a target; what that changed, and was measured; and the graph.
+
+        The graph is None where none was made.
+        """
+        settings, int8, budget = self.settings, target.int8, self.budget
         assert int8 is not None
-        if not (settings.sensitivity or settings.quality):
-            return self.layers, {}, {}
-        write = partial(self._write, target)
-        quality = self.context.quality, self.budget
         with FileEvaluator(
-            self.candidate, self.samples, target, write, *quality, self.proof_batches
+            self.candidate,
+            self.samples,
+            target,
+            partial(self._write, target),
+            self.context.quality,
+            budget,
+            self.proof_batches,
         ) as judge:
             common = self.start, self.layers, int8, calibrator
-            table = sweep(*common, judge, self._progress)
-            name = judge.fid.name if judge.fid else None
-            measured: dict[str, Any] = {"sensitivity": to_dicts(table, name)}
-            if not settings.quality:
-                return self.layers, {}, measured
-            found = assign(*common, ranking(table), self.budget, judge, self._progress, improvements)
+            measured: dict[str, Any] = {}
+            after = self.done + self.swept
+            if settings.sensitivity:
+                swept = sweep(*common, judge, self._progress)
+                measured["sensitivity"] = to_dicts(swept, judge.fid.name if judge.fid else None)
+            if not budget.limits:
+                self.count -= after - self.done
+                return self.layers, {}, measured, None
+            found = assign(*common, [()], budget, judge, self._progress, improvements)
+            if not found.met:
+                times = self._times(target, found.graph, judge)
+                measured["layer_times" if times.measured else "layer_times_estimated"] = times.to_dicts()
+                rungs = self._rungs(int8, calibrator, improvements, times)
+                if rungs:
+                    higher = assign(*common, rungs, budget, judge, self._progress, improvements)
+                    best = max(found, higher, key=lambda of: max(trial["score"] for trial in of.trials))
+                    found = replace(best, trials=[*found.trials, *higher.trials])
+                if settings.quality and not found.met:
+                    raise unmet(budget, found)
         measured["quality_trials"] = found.trials
-        return found.layers, {"precisions": found.precisions}, measured
+        self.count -= after - self.done
+        decided = {"precisions": found.precisions, "budget": {**budget.to_dict(), "met": found.met}}
+        return found.layers, decided, measured, found.graph
+
+    def _rungs(
+        self, int8: Int8, calibrator: Calibrator, improvements: Sequence[Improvement], times: LayerTimes
+    ) -> list[list[str]]:
+        """Return which layers to try in float, more and more of them."""
+        few = self.samples.few(self.effort.sweeping(len(self.layers.macs)))
+        improve = candidates.calibration(self.start, int8, calibrator, self.samples.batches, improvements)
+        switched = Switched(self.start.graph, self.layers, int8, improve)
+        asked = self.settings.quality is not None
+        return ladder(switched, few, self.budget, times, asked=asked, progress=self._progress)
+
+    def _times(self, target: Target, quantized: GraphModule, judge: FileEvaluator) -> LayerTimes:
+        """Return what each layer takes in INT8, and in float."""
+        contract, graph = self.candidate.contract, self.start.graph
+        names = layer_names(graph)
+        values: dict[str, int] = {}
+        for node, name in names.items():
+            values[name] = values.get(name, 0) + elements(node) + elements(argument(node, 0, "input"))
+        with judge.file(quantized) as int8, TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            model = to_onnx(graph, contract)
+            name_layers(model, graph, list(names.values()))
+            onnx_graph.save(onnx_graph.tidy(model), path)
+            return layer_times(self.layers.macs, values, target, (int8, path), contract.sample(1, 0))
 
     def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
         model = to_onnx(quantized, self.candidate.contract)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -10,6 +10,10 @@ from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose.budget import parse
 from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
 from edgegan.compress.stage import Settings
+
+
+def _given_or_none(value: Any) -> dict[str, float] | None:
+    return None if value is None else parse(value)
 
 
 class QuantizeSettings(Settings):
@@ -29,6 +33,8 @@ class QuantizeSettings(Settings):
     """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
     bias_correction: bool = True
     """Whether to try biases that take up each layer's mean error; see `float_means`."""
+    fast: bool = False
+    """Calibrate alone: one calibrator, nothing tried on top, and no budget unless `quality` names one."""
     samples: int = Field(default=256, ge=1)
     """How many of the contract's samples to calibrate with; fewer where a network is heavy, which the record
     then says (`bounded`): see `Effort`."""
@@ -36,8 +42,10 @@ class QuantizeSettings(Settings):
     """Names of layers to leave in float. A cheap last layer always is: its output is what one sees."""
     sensitivity: bool = False
     """Whether to measure what each layer alone in INT8 does to the outputs: one quantization a layer more."""
-    quality: Annotated[dict[str, float], BeforeValidator(parse)] = Field(default_factory=dict)
-    """What INT8 must reach, as `{fid_10k_increase: 3%}` or `{psnr_db: 40}`: as many layers as that takes stay
-    in float, by their sensitivity."""
+    quality: Annotated[dict[str, float] | None, BeforeValidator(_given_or_none)] = None
+    """What INT8 must reach, as `{fid_10k_increase: 3%}` or `{psnr_db: 40}`: layers stay in float for it,
+    those that earn most for the time that they lose. A budget that is asked for is met, or there is an error.
+    By default it is 40 dB, and where that cannot be met, the file that comes nearest is written, and the run
+    says so. `{}` asks for nothing."""
     distill: TrainingSettings | None = None
     """Train each target's graph under its levels before it is written; without, it is only calibrated."""

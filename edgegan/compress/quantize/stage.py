@@ -11,6 +11,7 @@ import torch
 
 from edgegan.compress.distill import Distill
 from edgegan.compress.lint.finding import together
+from edgegan.compress.psnr import BROKEN_DB
 from edgegan.compress.quantize.settings import QuantizeSettings
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
@@ -52,8 +53,6 @@ Behind a norm they do not: its sums differ in their last bits, by more the more 
 BEHIND_DB = 0.5
 """By no more than this may any file be farther from the student than its graph is: other last bits, or
 float16 between the layers, move values, but not farther away on the whole."""
-PSNR_FLOOR_DB = 15.0
-"""Under this an INT8 model is broken, not coarse: published generators reach 22 dB and more."""
 
 
 class Quantize(Stage):
@@ -156,9 +155,9 @@ class Quantize(Stage):
                     where=where,
                     next=_report(layers),
                 )
-            if proof["psnr_db"] < PSNR_FLOOR_DB:
+            if proof["psnr_db"] < (least := BROKEN_DB["int8"]):
                 raise StageError(
-                    f"the outputs are {proof['psnr_db']} dB from the float ones (at least {PSNR_FLOOR_DB:g})",
+                    f"the outputs are {proof['psnr_db']} dB from the float ones (at least {least:g})",
                     where=f"{where}: {together(layers)}",
                     next="find what has to stay in float: `quality: {psnr_db: 30}` under `quantize`",
                 )

@@ -83,7 +83,7 @@ def made(
             layer.reset_parameters()
     module = module.eval().requires_grad_(False)
     stage, before = (
-        Quantize(QuantizeSettings(samples=16, calibrator="mse", **settings)),
+        Quantize(QuantizeSettings(samples=16, calibrator="mse", quality={}, **settings)),
         Candidate(module, module, contract),
     )
     stage.requires(before)

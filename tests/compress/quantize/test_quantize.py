@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def module() -> nn.Module:
 
 
 def quantized(module: nn.Module, contract: Contract, folder: Path, **settings: object) -> Candidate:
-    stage = Quantize(QuantizeSettings.model_validate({"samples": 64, "calibrator": "mse", **settings}))
+    stage = Quantize(
+        QuantizeSettings.model_validate({"samples": 64, "calibrator": "mse", "quality": {}, **settings})
+    )
     before = Candidate(module, module, contract)
     stage.requires(before)
     after = stage.run(before, Context(folder))
@@ -212,7 +215,7 @@ def test_a_module_without_layers_is_refused(tmp_path: Path) -> None:
         quantized(nn.Sequential(nn.Tanh()), contract, tmp_path)
 
 
-def test_a_broken_file_is_found_out(module: nn.Module, result: Candidate) -> None:
+def test_a_broken_file_is_found_out(result: Candidate) -> None:
     record = result.lineage[-1]
     wrong = [
         ({"finite": False}, "not finite"),
@@ -225,15 +228,13 @@ def test_a_broken_file_is_found_out(module: nn.Module, result: Candidate) -> Non
         record = record.__class__(record.stage, {}, {}, {"int8": found})
         kind = ProofError if (proof, why) in wrong else StageError
         with pytest.raises(kind, match=f"(?s){why}.*next:"):
-            Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
+            Quantize().ensures(result, replace(result, lineage=(record,)))
 
 
-def test_a_file_whose_norms_round_otherwise_is_judged_by_decibels(
-    module: nn.Module, result: Candidate
-) -> None:
+def test_a_file_whose_norms_round_otherwise_is_judged_by_decibels(result: Candidate) -> None:
     proof = {**proof_of(result), "settled": False, "within_one_step": 0.419, "behind_db": 0.1}
     record = result.lineage[-1].__class__("quantize", {}, {}, {"int8": proof})
-    Quantize().ensures(result, Candidate(module, module, CONTRACT, lineage=(record,)))
+    Quantize().ensures(result, replace(result, lineage=(record,)))
 
 
 def test_a_dcgan_of_transposed_convolutions(shared: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_each_layer_of_the_file_is_an_int8_kernel_of_the_engine(
         equalize=False,
         gptq=False,
         bias_correction=False,
+        quality={},
     )
     stage = Quantize(settings)
     after = stage.run(before, Context(tmp_path))

@@ -13,19 +13,34 @@ from torch.fx import GraphModule, Node
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.calibrate.output_sensitivity import parts, squared_gradients
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.quantizer import activations, origin
-from edgegan.compress.rewrite.graph import constant, watch
+from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
+from edgegan.compress.quantize.prepare.quantizer import activations, fused_relu, origin
+from edgegan.compress.rewrite.graph import argument, aten, constant, shape, watch
 
 Batches = Sequence[tuple[Tensor, ...]]
 
 
-def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
-    """Run `graph` on `batches`; return what its tensors held and how much of it matters, by node name."""
+@dataclass(frozen=True)
+class Statistics:
+    """What a graph's tensors held on samples, by node name."""
+
+    histograms: dict[str, Histogram]
+    powers: dict[str, Tensor]
+    """Of each layer's input, the mean square of each channel, (groups, inputs of a group), in float64."""
+
+
+def observe(graph: GraphModule, batches: Batches) -> Statistics:
+    """Run `graph` on `batches`; return what its tensors held and how much of it matters."""
     histograms = {node.name: Histogram() for node in activations(graph)}
+    layers = list(layer_names(graph))
+    powers: dict[str, Tensor] = {}
 
     def see(node: Node, value: Any) -> None:
         if node.name in histograms:
             histograms[node.name].add(value)
+        for layer in layers:
+            if argument(layer, 0, "input") is node:
+                powers[layer.name] = powers.get(layer.name, 0) + _power(layer, value)
 
     for batch in batches:
         watch(graph, batch, see)
@@ -35,14 +50,24 @@ def observe(graph: GraphModule, batches: Batches) -> dict[str, Histogram]:
         histograms,
         lambda name, values, weights: histograms[name].weigh(values, weights),
     )
-    return histograms
+    return Statistics(histograms, {name: total / len(batches) for name, total in powers.items()})
+
+
+def _power(layer: Node, value: Tensor) -> Tensor:
+    """Return the mean square of each channel that `layer` reads."""
+    axes = 0 if layer.target == aten.linear.default else len(shape(argument(layer, 1, "weight"))) - 2
+    channels = value.dim() - 1 - axes
+    others = [axis for axis in range(value.dim()) if axis != channels]
+    squares = value.square()
+    powers = squares.mean(dim=others, dtype=torch.float64) if others else squares.double()
+    return powers.view(1 if not axes else argument(layer, 6, "groups", 1), -1)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sets levels from histograms, by node name."""
+    """Sets levels from statistics."""
 
-    histograms: dict[str, Histogram]
+    statistics: Statistics
     calibrator: Calibrator
 
     def __call__(self, prepared: GraphModule) -> None:
@@ -51,10 +76,10 @@ class Calibration:
             source = node.all_input_nodes[0]
             weight = constant(prepared, source)
             if weight is not None:
-                scales = weight_scales(weight, levels.quant_max)
+                scales = weight_scales(weight, levels.quant_max, self._power(node))
                 levels.set(scales, torch.zeros(len(scales), dtype=torch.int64))
             elif not len(levels.scale):
-                histogram = self.histograms[origin(source).name]
+                histogram = self.statistics.histograms[origin(source).name]
                 scale, zero = histogram.levels(
                     self.calibrator,
                     levels.quant_min,
@@ -62,6 +87,12 @@ class Calibration:
                     symmetric=levels.quant_min == -levels.quant_max,
                 )
                 levels.set(torch.tensor([scale]), torch.tensor([zero]))
+
+    def _power(self, weight: Node) -> Tensor | None:
+        """Return the power of what the layers with this weight read; None where it is not known."""
+        known = [self.statistics.powers.get(layer.name) for layer in weight.users]
+        found = [power for power in known if power is not None]
+        return torch.stack(found).sum(dim=0) if found and len(found) == len(known) else None
 
 
 def quantizers(prepared: GraphModule) -> list[tuple[Node, Levels]]:
@@ -72,3 +103,17 @@ def quantizers(prepared: GraphModule) -> list[tuple[Node, Levels]]:
         if isinstance(module, Levels):
             found.append((node, module))
     return found
+
+
+def levels_around(prepared: GraphModule) -> dict[str, set[Levels]]:
+    """Return, by layer's node, the levels of what it reads, of its weights and of what it gives."""
+    rounders = dict(quantizers(prepared))
+    around: dict[str, set[Levels]] = {}
+    for node in prepared.graph.nodes:
+        weight = argument(node, 1, "weight") if node.target in COMPUTE else None
+        if weight not in rounders:
+            continue
+        given = [node, *([relu] if (relu := fused_relu(node)) else [])]
+        near = [argument(node, 0, "input"), weight, *(user for of in given for user in of.users)]
+        around[node.name] = {rounders[of] for of in near if of in rounders}
+    return around

@@ -13,6 +13,10 @@ PERCENTILE = 99.99
 BINS = 1 << 13
 ENTROPY_BINS = 2048
 ENTROPY_STEP = 16
+SHARES = [1 - step / 50 for step in range(20)] + [0.6 * 0.9**step for step in range(32)]
+"""Of a weight's reach, what its levels may cover."""
+QUIET = 1e-4
+"""A channel counts as if it had at least this share of the mean power: it may fire on other samples."""
 COUNTED = 1 << 20
 """Of a larger tensor about so many values are counted, spread over all of it; the ends are those of all."""
 
@@ -114,25 +118,35 @@ class Histogram:
         return max(self.low, -reach), min(self.high, reach)
 
 
-def weight_scales(weight: Tensor, high: int) -> Tensor:
-    """Return the symmetric scale of each output channel with the least squared error.
+def weight_scales(weight: Tensor, high: int, power: Tensor | None = None) -> Tensor:
+    """Return the symmetric scale of each output channel with the least squared error of what it gives.
 
     Args:
-        weight: (outputs, ...).
+        weight: (outputs, inputs, ...).
         high: the largest level, 127 or less.
+        power: (groups, inputs), the mean square of what each input channel holds: a large weight of a channel
+            that hardly ever fires must not rule the steps of all others. Without, all inputs count alike.
 
     Returns:
         (outputs,), positive.
     """
     rows = weight.flatten(1)
+    counts = torch.ones_like(rows) if power is None else _counts(weight, power)
     widest = rows.abs().amax(dim=1).clamp(min=1e-8) / high
     best, least = widest, torch.full_like(widest, torch.inf)
-    for share in torch.linspace(1.0, 0.6, 21):
+    for share in SHARES:
         scale = (widest * share)[:, None]
-        error = ((rows / scale).round().clamp(-high, high) * scale - rows).square().sum(dim=1)
+        error = ((rows / scale).round().clamp(-high, high) * scale - rows).square().mul_(counts).sum(dim=1)
         best = torch.where(error < least, scale[:, 0], best)
         least = torch.minimum(error, least)
     return best
+
+
+def _counts(weight: Tensor, power: Tensor) -> Tensor:
+    """Return how much an error of each weight matters, in the form of the weight's rows."""
+    known = power + QUIET * power.mean().clamp(min=1e-30)
+    rows = known.to(weight.dtype).repeat_interleave(len(weight) // len(power), dim=0)
+    return rows.repeat_interleave(weight[0, 0].numel(), dim=1)
 
 
 def _some(x: Tensor) -> Tensor:

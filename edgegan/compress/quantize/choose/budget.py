@@ -15,6 +15,8 @@ from edgegan.recipe import OWN_METRIC
 
 PSNR_DB = "psnr_db"
 MOST_DB = 100.0
+DEFAULT_DB = 40.0
+"""What INT8 has to reach where nobody says: differences that one hardly sees."""
 _CHANGES = {"lower": "increase", "higher": "decrease"}
 _RELATIVE = re.compile(rf"(?P<figure>.+)_({'|'.join(_CHANGES.values())})")
 _FORM = "as in {fid_10k_increase: 3%} or {psnr_db: 40}"
@@ -104,6 +106,10 @@ class Budget:
             limits[name].in_words(value) if name in limits else f"{name} {value:.2f}"
             for name, value in measured.items()
         )
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the limits by figure."""
+        return {limit.name: limit.value for limit in self.limits}
 
     def __str__(self) -> str:
         """Write the budget as a recipe would."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,8 @@ from torch.fx import GraphModule
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors
-from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, observe
-from edgegan.compress.quantize.calibrate.calibrators import Calibrator, Histogram
+from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, Statistics, observe
+from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, quantize
 from edgegan.compress.quantize.deploy.integer_reference import round_biases
 from edgegan.compress.quantize.improve.equalize import center_channels, equalize_channels
@@ -24,7 +25,7 @@ from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.errors import ProofError, StageError
-from edgegan.runtime.contract import Contract
+from edgegan.runtime.contract import Arrays, Contract
 from edgegan.target import Int8
 
 BATCH = 32
@@ -58,6 +59,10 @@ class Samples:
     judging: Batches
     expected: Sequence[tuple[Tensor, ...]]
     contract: Contract
+    seconds: float = 0.0
+    """What a sample's float outputs took."""
+    proving: Arrays = field(default_factory=dict)
+    """Of a contract that has no end of samples to draw, some that neither calibrate nor choose."""
 
     @classmethod
     def of(
@@ -70,21 +75,53 @@ class Samples:
     ) -> Samples:
         """Draw `count` samples to calibrate with, and others to judge by; fewer where the contract has fewer.
 
+        Of stored inputs an eighth is kept for the proof of the file.
+
         They come in batches that a pass over the graph has room for.
         """
         distinct = contract.distinct()
-        total = count + judging
+        kept = 0 if distinct is None else min(judging, distinct // 8)
+        total = count + judging + kept
         if distinct is not None and distinct < total:
-            count = max(1, min(count, distinct - max(1, distinct // 4)))
+            count = max(1, min(count, distinct - kept - max(1, distinct // 4)))
             total = max(distinct, 2)
-        drawn = example(contract, min(total, count + judging), SEED + seed)
+            judging = min(judging, total - count - kept)
+        drawn = example(contract, min(total, count + judging + kept), SEED + seed)
         size = memory.samples(memory.live_bytes(graph), BATCH)
         calibrating, others = (
             list(zip(*(tensor[part].split(size) for tensor in drawn)))
-            for part in (slice(count), slice(count, None))
+            for part in (slice(count), slice(count, count + judging))
         )
+        proving = {
+            spec.name: tensor[count + judging :].numpy()
+            for spec, tensor in zip(contract.inputs, drawn)
+            if kept
+        }
+        started = time.monotonic()
         expected = [outputs(graph, batch) for batch in others]
-        return cls(calibrating, others, expected, contract)
+        seconds = (time.monotonic() - started) / sum(len(batch[0]) for batch in others)
+        return cls(calibrating, others, expected, contract, seconds, proving)
+
+    def proof(self, batches: Sequence[int]) -> list[Arrays]:
+        """Return what is kept for the proof, in batches of these sizes at most; none where nothing is."""
+        given, start = list[Arrays](), 0
+        for size in batches:
+            part = {name: rows[start : start + size] for name, rows in self.proving.items()}
+            if part and len(next(iter(part.values()))):
+                given.append(part)
+                start += size
+        return given
+
+    def few(self, count: int) -> Samples:
+        """Return the same with the first `count` to judge by alone."""
+        judging, expected, left = [], [], count
+        for given, true in zip(self.judging, self.expected, strict=True):
+            judging.append(tuple(tensor[:left] for tensor in given))
+            expected.append(tuple(tensor[:left] for tensor in true))
+            left -= len(judging[-1][0])
+            if not left:
+                break
+        return replace(self, judging=judging, expected=expected)
 
     def psnr_db(self, graph: GraphModule) -> float:
         """Return the PSNR in dB of a graph's outputs, all samples as one."""
@@ -107,7 +144,7 @@ class Start:
 
     graph: GraphModule
     changes: list[Change]
-    histograms: dict[str, Histogram]
+    statistics: Statistics
     refused: str = ""
     """Why its channels were not equalized, where that was tried and its proof failed."""
 
@@ -173,7 +210,7 @@ def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[s
 
 
 def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]) -> list[Start]:
-    """Return the graph as it is, equalized, or both, each with its histograms.
+    """Return the graph as it is, equalized, or both, each with its statistics.
 
     Raises:
         ProofError: it is to be equalized, and that changes its outputs.
@@ -218,7 +255,7 @@ def calibration(
     """Return what sets the levels of a start's prepared graph, and makes it better by `improvements`."""
 
     def calibrate(prepared: GraphModule) -> None:
-        Calibration(start.histograms, calibrator)(prepared)
+        Calibration(start.statistics, calibrator)(prepared)
         for improve in improvements:
             improve(prepared, start.graph, batches)
         if int8.bias == "int32":

@@ -14,6 +14,12 @@ WHOLE = 2.5e9
 ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
+SWEEP = 16
+"""Passes over the judging samples that looking at each layer alone may take, whatever their number."""
+OBSERVED, ROUNDED, PROVED = 4, 2, 30
+"""What a pass that observes, that rounds, and a proof in float64 take, relative to one in float."""
+LAYER_SECONDS = 0.03
+"""What it takes to trace, prepare and convert a layer once more."""
 STORED = 512 << 20
 """Bytes that the inputs and outputs of the samples may take, unless the least number takes more."""
 
@@ -42,6 +48,24 @@ class Effort:
             return min(most, kept, max(LEAST, round(share * most)))
 
         return cls(max(LEAST, min(calibration, kept, max(16, count(calibration)))), count(64), count(32))
+
+    def seconds(self, each: float, *, starts: int, trials: int, files: int, layers: int) -> float:
+        """Return about how long the work takes.
+
+        Args:
+            each: seconds of one sample's forward pass in float.
+            starts: float graphs that are observed.
+            trials: ways to quantize.
+            files: that are written and proved.
+            layers: of the graph: each takes time to be made anew, whatever its size.
+        """
+        passes = OBSERVED * starts * self.calibration + ROUNDED * trials * self.judging
+        passes += files * (PROVED * self.exact + 2 * ROUNDED * self.judging)
+        return each * passes + LAYER_SECONDS * layers * (trials + 2 * files)
+
+    def sweeping(self, layers: int) -> int:
+        """Return on how many samples to look at each of so many layers alone."""
+        return min(self.judging, max(LEAST, self.judging * SWEEP // max(1, layers)))
 
     def bounded(self, calibration: int) -> dict[str, Any]:
         """Return what to record: the counts, where any is smaller than for a light network."""

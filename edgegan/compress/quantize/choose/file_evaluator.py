@@ -73,7 +73,13 @@ class FileEvaluator:
     def psnr_db(self, path: Path) -> float:
         """Return the PSNR in dB of a file's outputs to the student's, as the stage's proof measures it."""
         student, contract = self.candidate.student, self.candidate.contract
-        found = agreement(self.target.int8_artifact(path), student, contract, batches=self.batches)
+        found = agreement(
+            self.target.int8_artifact(path),
+            student,
+            contract,
+            batches=self.batches,
+            inputs=self.samples.proof(self.batches),
+        )
         return float(found["psnr_db"]) if found["finite"] else 0.0
 
     def measure(self, path: Path, limit: Limit) -> float:

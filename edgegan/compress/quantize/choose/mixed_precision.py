@@ -1,4 +1,4 @@
-"""Mixed precision: the fewest layers in float with which INT8 keeps within a quality budget."""
+"""Mixed precision: the layers in float with which INT8 keeps within a quality budget, at the least time."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ class Assignment:
 
     layers: Layers
     trials: list[dict[str, Any]]
-    """`layer`, which went to float on top of those of the trials before; what was measured; and `score`, 1
-    where the budget was met."""
+    """`layer`: those that went to float on top of the trials before; what was measured; and `score`, 1 where
+    the budget was met."""
+    met: bool
+    graph: GraphModule
+    """In Q/DQ form."""
 
     @property
     def precisions(self) -> dict[str, str]:
@@ -38,44 +41,55 @@ def assign(
     layers: Layers,
     int8: Int8,
     calibrator: Calibrator,
-    ranked: Sequence[str],
+    rungs: Sequence[Sequence[str]],
     budget: Budget,
     judge: FileEvaluator,
     progress: Callable[[], object] = lambda: None,
     improvements: Sequence[Improvement] = (),
 ) -> Assignment:
-    """Take layers out of INT8, in the order of `ranked`, until the budget is met; one at least stays.
+    """Take layers out of INT8, one rung's after another, until the budget is met.
 
     PSNR is first that of the graph, which is quick: only what passes is written as a file, and judged as such
-    on other samples. The budget holds for both.
-
-    Raises:
-        StageError: the budget was not met.
+    on other samples. The budget holds for both. Where no rung meets it, the assignment is that which came
+    nearest.
     """
-    ladder = [layers.without(ranked[:count]) for count in range(len(ranked))]
+    tried = [layers.without(rung) for rung in rungs]
     measured: list[dict[str, float]] = []
+    graphs: list[GraphModule] = []
 
     def score(graph: GraphModule) -> float:
+        graphs.append(graph)
         measured.append(_measure(graph, budget, judge))
         progress()
         return budget.score(measured[-1])
 
-    annotators = [Int8Quantizer(int8, rung.skip, rung.float_outputs) for rung in ladder]
+    annotators = [Int8Quantizer(int8, rung.skip, rung.float_outputs) for rung in tried]
     calibrate = calibration(start, int8, calibrator, judge.samples.batches, improvements)
     scores = tune(start.graph, annotators, calibrate, score)
+    added = [[layer for layer in rung if layer not in before] for before, rung in zip([[], *rungs], rungs)]
     trials = [
-        {"layer": layer, **{name: round(value, 4) for name, value in figures.items()}, "score": round(of, 6)}
-        for layer, figures, of in zip(["none", *ranked], measured, scores)
+        {
+            "layer": ", ".join(names) or "none",
+            **{name: round(value, 4) for name, value in figures.items()},
+            "score": round(of, 6),
+        }
+        for names, figures, of in zip(added, measured, scores)
     ]
-    if scores[-1] < 1:
-        best = max(range(len(scores)), key=scores.__getitem__)
-        raise StageError(
-            f"no mix of INT8 and float meets the budget {budget}: the best, with {best} of {len(ranked)} "
-            f"layers in float, reached {budget.in_words(measured[best])}",
-            where="quantize: quality",
-            next="allow more in `quality`, calibrate with more `samples`, or leave out the stage `quantize`",
-        )
-    return Assignment(ladder[len(scores) - 1], trials)
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return Assignment(tried[best], trials, scores[best] >= 1, graphs[best])
+
+
+def unmet(budget: Budget, found: Assignment) -> StageError:
+    """Return the error that says that a budget was not met, and how near it was."""
+    best = max(found.trials, key=lambda trial: trial["score"])
+    reached = {name: value for name, value in best.items() if name not in ("layer", "score")}
+    kept = sum(of == "float" for of in found.precisions.values())
+    return StageError(
+        f"no mix of INT8 and float meets the budget {budget}: the best, with {kept} of "
+        f"{len(found.precisions)} layers in float, reached {budget.in_words(reached)}",
+        where="quantize: quality",
+        next="allow more in `quality`, calibrate with more `samples`, or leave out the stage `quantize`",
+    )
 
 
 def _measure(graph: GraphModule, budget: Budget, judge: FileEvaluator) -> dict[str, float]:

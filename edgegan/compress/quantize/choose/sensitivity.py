@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.fx import GraphModule
-
+from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
-from edgegan.compress.quantize.choose.candidates import Layers, Start, lower
+from edgegan.compress.quantize.calibrate.neural_compressor import prepare
+from edgegan.compress.quantize.choose.candidates import Layers, Start, calibration, lower
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
+from edgegan.compress.quantize.prepare.fake_quantize import Levels
+from edgegan.compress.quantize.prepare.layers import layer_names
+from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.target import Int8
 
 WORST = 3
 """FID, which takes a file and thousands of images, is measured for this many layers."""
-NEGLIGIBLE = 0.01
-"""A layer with a smaller share of all layers' errors is not worth being in float, however cheap that is."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +49,38 @@ def sweep(
 ) -> list[Sensitivity]:
     """Quantize each layer that is to be in INT8 alone.
 
+    Args:
+        start: the float graph, and what its tensors hold.
+        layers: which are to be in INT8.
+        int8: how.
+        calibrator: how ranges are found.
+        judge: measures FID, where it can.
+        progress: called after each layer.
+
     Returns:
         One entry a layer, in the order in which they run; the worst have FID where `judge` can measure it.
     """
     total = sum(layers.macs.values())
     chosen = [layer for layer in layers.macs if layer not in layers.skip]
-
-    def alone(layer: str) -> GraphModule:
-        return lower(start, layers.without([other for other in chosen if other != layer]), int8, calibrator)
-
+    prepared = prepare(copy.deepcopy(start.graph), Int8Quantizer(int8, layers.skip, layers.float_outputs))
+    calibration(start, int8, calibrator)(prepared)
+    around: dict[str, set[Levels]] = {layer: set() for layer in chosen}
+    names = {node.name: layer for node, layer in layer_names(start.graph).items()}
+    for name, levels in levels_around(prepared).items():
+        around[names[name]] |= levels
     psnr, increases = {}, {}
     for layer in chosen:
-        psnr[layer] = judge.samples.psnr_db(alone(layer))
+        for _, levels in quantizers(prepared):
+            levels.active = levels in around[layer]
+        psnr[layer] = judge.samples.psnr_db(prepared)
         progress()
-    if judge.fid is not None:
-        for layer in sorted(chosen, key=psnr.__getitem__)[:WORST]:
-            with judge.file(alone(layer)) as path:
-                increases[layer] = judge.measure(path, judge.fid)
+    for layer in sorted(chosen, key=psnr.__getitem__)[:WORST] if judge.fid else ():
+        others = layers.without([other for other in chosen if other != layer])
+        with judge.file(lower(start, others, int8, calibrator)) as path:
+            increases[layer] = judge.measure(path, judge.fid)  # pyright: ignore[reportArgumentType]
     return [
         Sensitivity(layer, layers.macs[layer] / total, psnr[layer], increases.get(layer)) for layer in chosen
     ]
-
-
-def ranking(table: Sequence[Sensitivity]) -> list[str]:
-    """Return the layers in the order in which to take them out of INT8: the most error per MAC first.
-
-    Those whose error is negligible come last.
-    """
-    total = sum(entry.error for entry in table)
-    ranked = sorted(
-        table, key=lambda entry: (entry.error < NEGLIGIBLE * total, -entry.error / entry.macs_share)
-    )
-    return [entry.layer for entry in ranked]
 
 
 def to_dicts(table: Sequence[Sensitivity], fid: str | None) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def kernels(path: Path) -> dict[str, Any]:
         without conversions.
     """
     optimized = _optimized(path)
-    names = {_plain(node.name) for node in optimized if node.op_type in INT8_KERNELS}
+    names = {plain_name(node.name) for node in optimized if node.op_type in INT8_KERNELS}
     return {
         **_shares(onnx.load(path), names),
         "operators": _counts(optimized),
@@ -93,7 +93,7 @@ def _shares(model: onnx.ModelProto, names: set[str]) -> dict[str, Any]:
     }
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a node's name without what ONNX Runtime's optimizer or quantizer put behind it."""
     return name.partition("_token_")[0].removesuffix("_quant")
 

@@ -38,7 +38,7 @@ class Groups:
     norms: set[Node] = field(default_factory=set)
     """Instance norms: they take the scales of what they read away, and give those of a group of their own."""
     constants: dict[Node, Node] = field(default_factory=dict)
-    """A multiplication or addition, to the other operand: a number a channel, and perhaps a label."""
+    """A multiplication or addition, to the other operand: numbers that no input but a label has a say in."""
 
     def add(self, node: Node) -> None:
         """Take in a node, as a group of its own."""
@@ -128,7 +128,7 @@ def _place_arithmetic(graph: GraphModule, groups: Groups, node: Node) -> bool:
         if node.target == aten.mul.Tensor:
             groups.join(values[0], node)
         return node.target == aten.mul.Tensor
-    if len(constants) == 1 and len(values) == 1:
+    if len(constants) == 1 and len(values) == 1 and len(shape(constants[0])) == len(shape(node)):
         groups.constants[node] = constants[0]
     elif constants or node.target == aten.mul.Tensor:
         return False
@@ -148,9 +148,9 @@ def _pads_positions(node: Node) -> bool:
 
 
 def constant_of(graph: GraphModule, node: Node) -> Tensor | None:
-    """Return the (1 or classes, C, 1, ...) numbers behind a node that gives one number a channel."""
+    """Return the (1 or classes, C or 1, ...) numbers behind a node; None where inputs have a say."""
     source = node.args[0] if node.target == aten.index_select.default else node
     value = constant(graph, source)
-    if value is None or value.dim() < 2 or value.shape[2:].numel() != 1:
+    if value is None or value.dim() < 2:
         return None
     return value if source is not node or len(value) == 1 else None

@@ -28,6 +28,8 @@ class Levels(FakeQuantizeBase):
         self.ch_axis = -1 if axis is None else axis
         self.qscheme = torch.per_tensor_affine if axis is None else torch.per_channel_symmetric
         self.per_channel = axis is not None
+        self.active = True
+        """Whether it rounds; off, it passes all on."""
         self.scale: Tensor
         self.register_buffer("scale", torch.zeros(0))
         self.register_buffer("zero_point", torch.zeros(0, dtype=torch.int64))
@@ -55,7 +57,7 @@ class Levels(FakeQuantizeBase):
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return `x` rounded to the levels, of the same shape."""
-        if not len(self.scale):
+        if not (self.active and len(self.scale)):
             return x
         low, high, scale = self.quant_min, self.quant_max, self._scale()
         if not scale.requires_grad:

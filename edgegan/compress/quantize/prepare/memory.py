@@ -14,6 +14,9 @@ MOST_TAPE = 768 << 20
 TAPE = 1.5
 """What a backward pass holds, relative to all tensors of the graph: their gradients pass by."""
 
+WEIGHTS = 8
+"""Copies of a graph's weights that are there at once."""
+
 
 def samples(each: int, most: int = 1 << 16) -> int:
     """Return how many samples fit the room where one takes `each` bytes: one at least, `most` at most."""
@@ -39,6 +42,13 @@ def live_bytes(graph: GraphModule) -> int:
 def tape_bytes(graph: GraphModule) -> int:
     """Return the bytes of one sample in a pass that keeps all tensors for the way back."""
     return int(TAPE * sum(map(_bytes, graph.graph.nodes)))
+
+
+def most_bytes(graph: GraphModule) -> int:
+    """Return about how many bytes quantizing a graph takes at the most, beside what is imported."""
+    weights = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
+    passes = 4 * max(ROOM, live_bytes(graph))
+    return passes + max(ROOM, min(tape_bytes(graph), MOST_TAPE)) + WEIGHTS * weights
 
 
 def _bytes(node: Node) -> int:

@@ -80,7 +80,7 @@ def test_a_saturated_output_does_not_stretch_the_range(seed: int) -> None:
 
     torch.manual_seed(seed)
     graph = trace(Painter(), CONTRACT)
-    histograms = observe(graph, [(4 * torch.randn(64, 8),)])
+    histograms = observe(graph, [(4 * torch.randn(64, 8),)]).histograms
     histogram = histograms["pow_1"]
     plain, _ = histogram.levels("mse", 0, 255, symmetric=False)
     weighted, _ = histogram.levels("weighted_mse", 0, 255, symmetric=False)

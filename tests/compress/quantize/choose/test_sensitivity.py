@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
-from edgegan.compress.quantize.choose.sensitivity import Sensitivity, ranking, sweep, to_dicts
+from edgegan.compress.quantize.choose.sensitivity import Sensitivity, sweep, to_dicts
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate
@@ -71,20 +71,10 @@ def test_each_layer_is_alone_in_int8(
     with quiet():
         calm = candidates.lower(start, layers.without(["wild", "large"]), int8, "mse")
         together = judge.samples.psnr_db(candidates.lower(start, layers, int8, "mse"))
-    assert judge.samples.psnr_db(calm) == table[0].psnr_db
+    assert judge.samples.psnr_db(calm) == pytest.approx(table[0].psnr_db, abs=0.05)
     added = -10 * torch.tensor(sum(entry.error for entry in table)).log10()
     assert together == pytest.approx(float(added), abs=2)
     assert all(entry.fid_increase is None for entry in table)
-
-
-def test_the_most_error_per_mac_goes_first_and_the_negligible_last() -> None:
-    table = [
-        Sensitivity("large", 0.8, 40.0),
-        Sensitivity("small", 0.1, 40.0),
-        Sensitivity("exact", 1e-6, 90.0),
-        Sensitivity("middling", 0.1, 43.0),
-    ]
-    assert ranking(table) == ["small", "middling", "large", "exact"]
 
 
 def test_the_table_as_plain_data_names_the_protocol() -> None:

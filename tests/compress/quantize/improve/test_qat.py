@@ -82,7 +82,7 @@ class Harsh:
     def prepared(self) -> GraphModule:
         annotator = Int8Quantizer(self.int8, self.layers.skip, self.layers.float_outputs)
         prepared = prepare(copy.deepcopy(self.start.graph), annotator)
-        Calibration(self.start.histograms, "mse")(prepared)
+        Calibration(self.start.statistics, "mse")(prepared)
         return prepared
 
 
@@ -211,7 +211,7 @@ def test_one_step_counts_what_is_off(harsh: Harsh, candidate: Candidate, tmp_pat
 
 def quantize(candidate: Candidate, folder: Path, **settings: object) -> tuple[Quantize, Candidate]:
     plain = dict.fromkeys(("equalize", "gptq", "bias_correction"), False)
-    common = {"samples": 32, "calibrator": "mse", **plain}
+    common = {"samples": 32, "calibrator": "mse", "quality": {}, **plain}
     stage = Quantize(QuantizeSettings.model_validate({**common, **settings}))
     stage.requires(candidate)
     return stage, stage.run(candidate, Context(folder, seed=3))

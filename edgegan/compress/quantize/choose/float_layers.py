@@ -1,0 +1,144 @@
+"""Which layers to leave in float: those that take the most error away for the time that they lose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Sequence
+
+from torch.fx import GraphModule
+
+from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
+from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, prepare
+from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget
+from edgegan.compress.quantize.choose.candidates import Layers, Samples
+from edgegan.compress.quantize.choose.layer_times import LayerTimes
+from edgegan.compress.quantize.prepare.layers import layer_names
+from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
+from edgegan.compress.rewrite.graph import argument
+from edgegan.target import Int8
+
+ROUNDS = 4
+"""How often each layer is looked at; fewer where the budget is met before."""
+MARGINS = (1.0, 0.7, 0.4)
+"""Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
+MOST_LOST = 0.75
+"""Of the time that INT8 saves, what may go for a budget that nobody asked for."""
+
+
+class Switched:
+    """A graph in INT8 of which layers can be switched to float and back, without making it anew.
+
+    A tensor stays rounded as long as any layer in INT8 reads or gives it. Weights in float are those before
+    any improvement.
+    """
+
+    def __init__(self, graph: GraphModule, layers: Layers, int8: Int8, calibrate: Calibrate) -> None:
+        self.graph = prepare(copy.deepcopy(graph), Int8Quantizer(int8, layers.skip, layers.float_outputs))
+        before = {name: value.clone() for name, value in self.graph.state_dict().items()}
+        calibrate(self.graph)
+        around = levels_around(self.graph)
+        self.around = {layer: set() for layer in layers.macs if layer not in layers.skip}
+        self.weights = {}
+        for node, layer in layer_names(graph).items():
+            if node.name in around:
+                self.around[layer] |= around[node.name]
+                target = str(argument(node, 1, "weight").target)
+                self.weights[layer] = (target, before[target], self.graph.state_dict()[target].clone())
+
+    def switch(self, in_float: Collection[str]) -> GraphModule:
+        """Return the graph, with these layers in float and all others in INT8."""
+        needed = set().union(*(levels for layer, levels in self.around.items() if layer not in in_float))
+        for _, levels in quantizers(self.graph):
+            levels.active = levels in needed
+        for layer, (target, plain, improved) in self.weights.items():
+            self.graph.get_parameter(target).data.copy_(plain if layer in in_float else improved)
+        return self.graph
+
+
+def ladder(
+    switched: Switched,
+    samples: Samples,
+    budget: Budget,
+    times: LayerTimes,
+    *,
+    asked: bool,
+    progress: Callable[[], object] = lambda: None,
+) -> list[list[str]]:
+    """Return which layers to try in float, more and more of them; one at least stays in INT8.
+
+    Where the budget is in dB alone, layers are added until it is met by less and less of the error that it
+    allows, those first whose error is worth their time. Each round looks at what each layer more would bring,
+    given those that are in float by then: neighbours share the rounding of the tensor between them.
+
+    Args:
+        switched: with all improvements.
+        samples: to look at.
+        budget: what is to be met. For one that is not in dB alone, each rung has one layer more.
+        times: what each layer takes.
+        asked: whether there is to be no limit to the time lost: all layers but one may be in float.
+        progress: called after each layer.
+    """
+    names = list(switched.around)
+
+    def error(in_float: Collection[str]) -> float:
+        return float(10 ** (-samples.psnr_db(switched.switch(in_float)) / 10))
+
+    def gains(chosen: Sequence[str], now: float) -> dict[str, float]:
+        found = {}
+        for layer in names:
+            if layer not in chosen:
+                found[layer] = max(0.0, now - error([*chosen, layer]))
+                progress()
+        return found
+
+    def worth(layer: str) -> float:
+        return gained[layer] / times.lost(layer)
+
+    most = sum(map(times.lost, names)) * (1.0 if asked else MOST_LOST)
+    now = error([])
+    gained = gains([], now)
+    limits = budget.to_dict()
+    if set(limits) != {PSNR_DB}:
+        ranked = sorted(names, key=worth, reverse=True)
+        return [ranked[:count] for count in range(1, len(ranked))]
+    rungs: list[list[str]] = []
+    chosen: list[str] = []
+    allowed = [margin * 10 ** (-limits[PSNR_DB] / 10) for margin in MARGINS]
+    for _ in range(ROUNDS):
+        added = cheapest(gained, now - allowed[0], times.lost)
+        while added and sum(map(times.lost, [*chosen, *added])) > most:
+            added.pop()
+        if not added or len(chosen) + len(added) >= len(names):
+            break
+        chosen = [*chosen, *added]
+        now = error(chosen)
+        rungs.append(chosen)
+        while allowed and now <= allowed[0]:
+            allowed.pop(0)
+        if not allowed:
+            break
+        gained = gains(chosen, now)
+    everything = sorted(names, key=lambda layer: (layer not in chosen, -times.lost(layer)))[:-1]
+    return [*rungs, *([everything] if asked and len(everything) > len(chosen) else [])]
+
+
+def cheapest(gained: dict[str, float], wanted: float, cost: Callable[[str], float]) -> list[str]:
+    """Return layers that gain as much as is `wanted` together, or half of what all do where that is less.
+
+    The most for its cost goes first; what turned out not to be needed comes back, the dearest first; and a
+    single layer that does as well for less takes the place of them all.
+    """
+    wanted = min(wanted, max(sum(gained.values()) / 2, max(gained.values(), default=0.0)))
+    found, chosen = 0.0, list[str]()
+    for layer in sorted(gained, key=lambda name: gained[name] / cost(name), reverse=True):
+        if found >= wanted or not gained[layer]:
+            break
+        chosen.append(layer)
+        found += gained[layer]
+    for layer in sorted(chosen, key=cost, reverse=True):
+        if found - gained[layer] >= wanted:
+            chosen.remove(layer)
+            found -= gained[layer]
+    enough = [layer for layer in gained if gained[layer] >= wanted > 0]
+    alone = min(enough, key=cost, default=None)
+    return [alone] if alone is not None and cost(alone) < sum(map(cost, chosen)) else chosen

@@ -1,0 +1,106 @@
+"""What each layer takes in INT8 and in float: by the engine's own profile of files, or estimated."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgegan.compress.quantize.deploy.int8_coverage import INT8_KERNELS, plain_name
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS
+from edgegan.runtime.contract import Arrays
+from edgegan.runtime.engines.layer_times import WARMUP
+from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.target import Target
+
+MACHINES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+COMPUTES = (*LAYERS, *INT8_KERNELS, "FusedConv", "FusedGemm", "FusedMatMul")
+SECONDS, RUNS = 1.0, 40
+"""A file is run so long at most, and so often, for its profile."""
+CONVERSION_MS = 4e-7
+"""Of one value from levels to float or back, where no profile tells."""
+MACS_PER_MS, INT8_FASTER = 3e7, 2.5
+"""Of one core, where no profile tells; what counts is how layers compare."""
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """Milliseconds of one sample, by layer."""
+
+    int8: Mapping[str, float]
+    float: Mapping[str, float]
+    conversion: Mapping[str, float]
+    """What it takes to convert what the layer reads and gives, where it alone is in float."""
+    measured: bool
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the times as plain data."""
+        return [
+            {"layer": name, "int8_ms": round(self.int8[name], 4), "float_ms": round(self.float[name], 4)}
+            for name in self.float
+        ]
+
+    def lost(self, layer: str) -> float:
+        """Return what the layer costs in float beyond what it takes in INT8; a little at least."""
+        extra = self.float[layer] + self.conversion[layer] - self.int8[layer]
+        return max(extra, 1e-3 * max(self.float.values()))
+
+
+def layer_times(
+    macs: Mapping[str, int], values: Mapping[str, int], target: Target, files: tuple[Path, Path], one: Arrays
+) -> LayerTimes:
+    """Return what the layers of a graph take.
+
+    Args:
+        macs: layer to multiply-accumulates of a sample.
+        values: layer to the values that it reads and gives.
+        target: profiled where this machine is of its kind; otherwise all is estimated.
+        files: of the same graph in INT8 and in float, with nodes named after layers.
+        one: the inputs of one sample.
+    """
+    here = target.engine == "onnxruntime" and target.arch == MACHINES.get(platform.machine())
+    found = [profile(path, one) for path in files] if here else [{}, {}]
+    conversion = {layer: CONVERSION_MS * values[layer] for layer in macs}
+    if all(macs.keys() <= times.keys() for times in found):
+        return LayerTimes(found[0], found[1], conversion, measured=True)
+    taken = {layer: count / MACS_PER_MS for layer, count in macs.items()}
+    return LayerTimes({name: ms / INT8_FASTER for name, ms in taken.items()}, taken, conversion, False)
+
+
+def profile(path: Path, one: Arrays) -> dict[str, float]:
+    """Return layer to milliseconds on one thread of this CPU, those of its calls together.
+
+    ONNX Runtime renames what it fuses; a layer that cannot be told by its node's or its tensors' names is
+    left out.
+    """
+    owners = _owners(onnx.load(path))
+    with OnnxRuntimeEngine(path, threads=1, profiled=True) as engine:
+        started = time.monotonic()
+        for run in range(RUNS):
+            engine(one)
+            if run > WARMUP and time.monotonic() - started > SECONDS:
+                break
+        found = engine.layer_times()
+    times: dict[str, float] = defaultdict(float)
+    for layer in found:
+        owner = owners.get(plain_name(layer.name).removesuffix("_nchwc").removeprefix("fused "))
+        if owner is not None and layer.operator in COMPUTES:
+            times[owner.partition(CALL)[0]] += layer.ms
+    return dict(times)
+
+
+def _owners(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the names of layers' nodes, and of the tensors that they give, fused or not, to the layer."""
+    owners: dict[str, str] = {}
+    for node in model.graph.node:
+        layer = node.name if node.op_type in LAYERS else owners.get(node.input[0]) if node.input else None
+        if layer is not None:
+            owners[node.name] = layer
+            owners.update(dict.fromkeys(node.output, layer))
+    return owners

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from edgegan.compress.export import export_onnx
+from edgegan.compress.quantize.choose.float_layers import cheapest
+from edgegan.compress.quantize.choose.layer_times import layer_times, profile
+from edgegan.runtime.contract import Contract, Input, Output
+from edgegan.target import Target
+
+LAYERS = st.dictionaries(st.text("abcdef", min_size=1), st.floats(0, 10), min_size=1)
+
+
+def test_the_most_error_for_its_time_goes_first_and_what_is_not_needed_stays() -> None:
+    gained = {"large": 5.0, "small": 4.0, "middling": 1.0}
+    cost = {"large": 10.0, "small": 1.0, "middling": 0.1}.__getitem__
+    assert cheapest(gained, 3.0, cost) == ["small"]
+    assert cheapest(gained, 4.5, cost) == ["middling", "small"]
+    assert cheapest(gained, 5.0, cost) == ["middling", "small"]
+
+
+@given(LAYERS, st.floats(0, 20))
+def test_what_is_chosen_gains_what_is_wanted_and_nothing_more_than_it_takes(
+    gained: dict[str, float], wanted: float
+) -> None:
+    chosen = cheapest(gained, wanted, lambda layer: 1.0 + len(layer))
+    reached = sum(gained[layer] for layer in chosen)
+    goal = min(wanted, max(sum(gained.values()) / 2, max(gained.values())))
+    assert reached >= goal * (1 - 1e-9)
+    assert all(reached - gained[layer] <= goal * (1 + 1e-9) for layer in chosen)
+
+
+def test_each_layer_of_a_file_is_found_in_the_engines_profile(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 64, 5, padding=2), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 16, 1), nn.Upsample(scale_factor=2), nn.Conv2d(16, 3, 3, padding=1), nn.Tanh(),
+    ).eval()  # fmt: skip
+    contract = Contract((Input("x", (3, 24, 24)),), (Output("y", (3, 48, 48)),))
+    export_onnx(module, contract, tmp_path / "model.onnx")
+    times = profile(tmp_path / "model.onnx", contract.sample(1, 0))
+    assert len(times) == 4
+    assert max(times.values()) == times[list(times)[1]] > 0
+
+
+def test_where_the_device_is_another_machine_times_are_estimated(tmp_path: Path) -> None:
+    macs, values = {"a": 10**6, "b": 10**8}, {"a": 10**4, "b": 10**4}
+    missing = tmp_path / "none.onnx"
+    target = Target.read("jetson-orin-nano")
+    times = layer_times(macs, values, target, (missing, missing), {"x": np.zeros(1)})
+    assert not times.measured
+    assert times.lost("b") > 10 * times.lost("a") > 0
+    assert times.float["a"] / times.int8["a"] == pytest.approx(2.5)
