@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from inspect import Parameter, Signature
 from pathlib import Path
 from types import MethodType
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from edgegan.compress import noise
+from edgegan.compress.calling import in_a_row, keywords, row_signature, split
 from edgegan.compress.leaves import at, chosen, is_plain
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import HALF, Watch
@@ -65,24 +65,25 @@ def prepare(
             not what it draws.
     """
     said: list[Finding] = []
+    names = [spec.name for spec in contract.inputs]
 
     def say(what: str, why: str, layer: str = "", level: Level = "warning") -> None:
         said.append(Finding(level, layer, what, why, "nothing, if that is what you mean"))
 
-    if names := parametrized(module):
+    if layers := parametrized(module):
         what = "spectral or weight norm was left on"
-        say(what, "it is of use in training only, and was fixed at its value", together(names), "info")
+        say(what, "it is of use in training only, and was fixed at its value", together(layers), "info")
         remove_parametrizations(module)
         module.requires_grad_(False)
     form = _with_noise(Form(call=call or {}), drawn, module, contract)
-    adapt(module, form, len(contract.inputs))
+    adapt(module, form, names)
     result, halves = _run(module, contract)
     if halves:
         module._apply(lambda held: held.float() if held.dtype in HALF else held)
-        adapt(module, replace(form, single=True), len(contract.inputs))
+        adapt(module, replace(form, single=True), names)
         again, left = _run(module, contract)
         if left or again is None:
-            adapt(module, form, len(contract.inputs))
+            adapt(module, form, names)
         else:
             result, form = again, replace(form, single=True)
             say("float16 inside", "it is computed in float32, as are the casts to it", together(halves))
@@ -90,12 +91,12 @@ def prepare(
         return said
     if outputs or not is_plain(result, contract):
         paths = chosen(result, contract, outputs or {})
-        adapt(module, replace(form, paths=paths), len(contract.inputs))
+        adapt(module, replace(form, paths=paths), names)
         taken = [f"{spec.name} from {'.'.join(path)}" for spec, path in zip(contract.outputs, paths)]
         say("the model returns more than tensors in a row", f"taken are: {', '.join(taken)}")
-    if names := make_layers_plain(module, contract):
+    if layers := make_layers_plain(module, contract):
         what = "layers of its own that compute their weights at every run"
-        say(what, "no input has a say in them, so they were made plain layers", together(names), "info")
+        say(what, "no input has a say in them, so they were made plain layers", together(layers), "info")
     return said
 
 
@@ -113,19 +114,22 @@ class Form:
     """Where the outputs lie in what it returns; None where that is the outputs alone."""
 
 
-def adapt(module: nn.Module, form: Form, inputs: int) -> None:
-    """Let `module` be called with so many inputs, and return its outputs, as `form` says.
+def adapt(module: nn.Module, form: Form, names: Sequence[str]) -> None:
+    """Let `module` be called with inputs of these names, and return its outputs, as `form` says.
 
     Its class, its layers and their names stay as they are, and copies of it are adapted too.
     """
     vars(module).pop("forward", None)
     if form == Form():
+        in_a_row(module, names)
         return
     written = type(module).forward
+    drawn = form.noise if isinstance(form.noise, tuple) else ()
+    others = [name for index, name in enumerate(names) if index not in drawn]
+    by = keywords(MethodType(written, module), others, form.call)
 
     def forward(self: nn.Module, *given: Any) -> Any:
-        drawn = form.noise if isinstance(form.noise, tuple) else ()
-        others = [value for index, value in enumerate(given) if index not in drawn]
+        others, named = split([value for index, value in enumerate(given) if index not in drawn], by)
         with ExitStack() as modes:
             if form.single:
                 modes.enter_context(_Single())
@@ -135,15 +139,14 @@ def adapt(module: nn.Module, form: Form, inputs: int) -> None:
                 modes.enter_context(noise.given(noise.fixed(self)))
             elif drawn:
                 modes.enter_context(noise.given([given[index] for index in drawn]))
-            result = written(self, *others, **form.call)
+            result = written(self, *others, **named, **form.call)
         if form.paths is None:
             return result
         picked = [at(result, path) for path in form.paths]
         return picked[0] if len(picked) == 1 else tuple(picked)
 
-    names = ["self", *(f"input_{index}" for index in range(inputs))]
-    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    forward.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    row = [f"input_{index}" for index in range(len(names))]
+    forward.__signature__ = row_signature(row)  # pyright: ignore[reportFunctionMemberAccess]
     module.forward = MethodType(forward, module)
 
 
@@ -158,12 +161,12 @@ def _with_noise(
     Raises:
         ModelError: the inputs that the recipe names are not what the module draws.
     """
-    adapt(module, form, len(contract.inputs))
+    names = [port.name for port in contract.inputs]
+    adapt(module, form, names)
     if named == "fixed":
         noise.fix(module, contract)
     if not isinstance(named, tuple):
         return replace(form, noise=named)
-    names = [port.name for port in contract.inputs]
     others = tuple(port for port in contract.inputs if port.name not in named)
     noise.check_named(noise.draws(module, replace(contract, inputs=others)), named, contract)
     return replace(form, noise=tuple(names.index(name) for name in named))

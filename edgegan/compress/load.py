@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import pickle
-import re
-import shlex
-import sys
-import traceback
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgegan.compress import torchscript
+from edgegan.compress.checkpoint import WHOLE, read_checkpoint
+from edgegan.compress.user_code import find_callable, origin
 from edgegan.compress.weights import entries, find, is_average, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
-from edgegan.measure.metrics import Metric
-from edgegan.measure.metrics.own import of_function
-from edgegan.reading import Unreadable, check_plain, refusing
+from edgegan.reading import refusing
 from edgegan.recipe import ModelSpec
 from edgegan.recipe_source import did_you_mean
-
-WHOLE = "is it there and complete? compare its size or checksum with its source's"
-NEEDS_PICKLE = re.compile(
-    r"Unsupported (global|class|operand 1(40|47|48|49)\b)|Trying to (load|call)|Can only"
-)
-"""In what torch says of a checkpoint that is whole, and holds more than plain weights."""
 
 
 def load_module(spec: ModelSpec, folder: Path, say: Callable[[str], None] = lambda text: None) -> nn.Module:
@@ -73,7 +54,7 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
     except Exception as error:
         raise ModelError(
             f"{spec.callable} cannot be called with the recipe's arguments: {error or type(error).__name__}",
-            where=_origin(error),
+            where=origin(error),
             next=f"it takes {_signature(make)}; the recipe gives {spec.arguments}",
         ) from error
     if isinstance(module, torch.jit.ScriptModule):
@@ -88,193 +69,11 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
     return module.cpu()
 
 
-def find_callable(spec: ModelSpec, folder: Path) -> Callable[..., Any]:
-    """Return what `spec` names: a class of `nn.Module`, or a function of the recipe's own files; not called.
-
-    Raises:
-        ModelError: its file cannot be imported, or it is nothing of the kind.
-    """
-    source, _, name = spec.callable.rpartition(":")
-    made, own = _named(source, name, spec.callable, folder)
-    if not _makes_networks(made, own):
-        raise ModelError(
-            f"{spec.callable} is neither a torch.nn.Module's class nor a function of the recipe's own file",
-            where=str(folder / source) if source.endswith(".py") else None,
-            next="name a class, or a function that a file in the recipe's folder defines, as model.py:make",
-        )
-    return made
-
-
-def _named(source: str, name: str, spelled: str, folder: Path) -> tuple[Any, ModuleType | None]:
-    """Return what `source`, a file or a module, holds under `name`; and the module where it is a recipe's."""
-    if source.partition(".")[0] in sys.stdlib_module_names and not source.endswith(".py"):
-        raise ModelError(f"{source} is a module of Python's own, and holds no torch.nn.Module", where=spelled)
-    with _on_path(folder), _on_path((folder / source).parent if source.endswith(".py") else folder):
-        try:
-            module = (
-                _import_file(folder / source) if source.endswith(".py") else importlib.import_module(source)
-            )
-        except FileNotFoundError as error:
-            raise ModelError(f"there is no file {folder / source}", where=spelled) from error
-        except Exception as error:
-            raise ModelError(
-                f"{source} cannot be imported: {type(error).__name__}: {error}",
-                where=_origin(error) or spelled,
-                next="install what it needs, or correct its name in the recipe",
-            ) from error
-    made: Any = module
-    for part in name.split("."):
-        if not hasattr(made, part):
-            public = [key for key, value in vars(made).items() if callable(value) and not key.startswith("_")]
-            raise ModelError(
-                f"{source} has no {name!r}{did_you_mean(part, public)}",
-                where=getattr(module, "__file__", None),
-                next=f"it defines: {', '.join(public[:SHOWN]) or 'nothing that can be called'}",
-            )
-        made = getattr(made, part)
-    own = source.endswith(".py") and folder.resolve() in (folder / source).resolve().parents
-    return made, module if own else None
-
-
-def own_metric(spelled: str, folder: Path) -> Metric:
-    """Return the metric that is a function of a file in a recipe's folder, spelled `my_metrics.py:iou`.
-
-    Raises:
-        ModelError: there is no such file or function, the file lies elsewhere, or cannot be imported.
-        InputError: the function's attributes say what no metric can be.
-    """
-    source, _, name = spelled.rpartition(":")
-    if folder.resolve() in (folder / source).resolve().parents:
-        function, module = _named(source, name, spelled, folder)
-    else:
-        function, module = None, None
-    if module is None or not inspect.isfunction(function) or function.__module__ != module.__name__:
-        raise ModelError(
-            f"{spelled} is no function that a file in the recipe's folder defines",
-            where=str(folder / source),
-            next="name one that takes the outputs and the full model's, as my_metrics.py:iou",
-        )
-    return of_function(function, name, hashlib.sha256((folder / source).read_bytes()).hexdigest()[:16])
-
-
-def _makes_networks(made: Any, own: ModuleType | None) -> bool:
-    """Tell whether `made` is a network's class or a function of the recipe's own file: others may do harm."""
-    if inspect.isclass(made):
-        return issubclass(made, nn.Module)
-    function = getattr(made, "__func__", made)
-    return own is not None and inspect.isfunction(function) and function.__module__ == own.__name__
-
-
-def _import_file(file: Path) -> ModuleType:
-    content = file.read_bytes()
-    name = f"{file.stem}_{hashlib.sha256(content).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, file)
-    if found is None or found.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, ImportError) and "no known parent package" in str(error):
-            return _import_of_package(file.resolve())
-        raise
-    return module
-
-
-def _import_of_package(file: Path) -> ModuleType:
-    """Import a file that imports its neighbours by a dot, as the module of its package that it is."""
-    root, names = file.parent.parent, [file.parent.name, file.stem]
-    while (root / "__init__.py").is_file():
-        root, names = root.parent, [root.name, *names]
-    with _on_path(root):
-        module = importlib.import_module(".".join(names))
-    if Path(module.__file__ or "").resolve() != file:
-        raise ImportError(f"another package is named {names[0]!r} too: {module.__file__}")
-    return module
-
-
-@contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    entry = str(folder.resolve())
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-
-
-def _origin(error: BaseException) -> str | None:
-    """The user's line that raised: the last frame outside this file and Python's import machinery."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in (__file__, importlib.__file__) and not frame.filename.startswith("<")
-    ]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
-
-
 def _signature(make: Callable[..., Any]) -> str:
     try:
         return str(inspect.signature(make))
     except (TypeError, ValueError):
         return "other arguments"
-
-
-def read_checkpoint(file: Path) -> Any:
-    """Return what a checkpoint holds: `.safetensors`, what `torch.save` wrote, or a TorchScript archive.
-
-    Raises:
-        CheckpointError: it is absent, damaged, or needs pickle.
-    """
-    if not file.exists():
-        raise CheckpointError("the checkpoint is missing", where=str(file), next=WHOLE)
-    with refusing(CheckpointError, "the checkpoint cannot be read", where=str(file), next=WHOLE):
-        check_plain(file)
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        _check_archive(file)
-        if torchscript.is_archive(file):
-            return torchscript.read_weights(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old protocols and types: such files are read all the same
-            try:
-                return torch.load(file, map_location="cpu", weights_only=True)
-            except pickle.UnpicklingError as error:
-                if NEEDS_PICKLE.search(str(error)):
-                    raise _needs_pickle(file) from error
-                raise
-
-
-def _check_archive(file: Path) -> None:
-    """Refuse a zip that says that it holds more than its own bytes: `torch.save` packs nothing."""
-    with file.open("rb") as opened:
-        if opened.read(4) != b"PK\x03\x04":
-            return
-        size = opened.seek(0, 2)
-        with zipfile.ZipFile(opened) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > size:
-                raise Unreadable("it is a compressed or damaged archive, not one that torch.save wrote")
-
-
-def _needs_pickle(file: Path) -> CheckpointError:
-    new = file.with_suffix(".safetensors").name
-    code = (
-        "import torch, safetensors.torch as s; "
-        f"x = torch.load({file.name!r}, weights_only=False, map_location='cpu'); "
-        f"s.save_model(x, {new!r}) if hasattr(x, 'state_dict') else s.save_file(x, {new!r})"
-    )
-    return CheckpointError(
-        "the checkpoint needs pickle, which may run any code, so edgegan does not read it",
-        where=str(file),
-        next="if you trust its source, convert it once, where its classes can be imported:\n    "
-        + shlex.join(["python", "-c", code]),
-    )
 
 
 def _chosen(

@@ -26,9 +26,14 @@ DRAWS: dict[Any, Kind] = {
     torch.rand: "uniform",
     torch.rand_like: "uniform",
     Tensor.uniform_: "uniform",
+    Tensor.exponential_: "uniform",
+    Tensor.bernoulli_: "uniform",
+    torch.bernoulli: "uniform",
 }
 FACTORIES = (torch.randn, torch.rand)
 DROPOUTS = (F.dropout, torch.dropout)
+SMALLEST = 1e-12
+"""What uniform numbers are held above, where their logarithm is taken."""
 MAPS = (F.dropout1d, F.dropout2d, F.dropout3d, torch.feature_dropout)
 """Dropouts of whole channels."""
 
@@ -52,6 +57,8 @@ class _Drawing(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in DROPOUTS or func in MAPS:
             return self._dropout(func, *args, **kwargs)
+        if func is F.gumbel_softmax:
+            return self._gumbel_softmax(*args, **kwargs)
         if func not in DRAWS:
             return func(*args, **kwargs)
         if func is torch.normal:
@@ -66,7 +73,25 @@ class _Drawing(TorchFunctionMode):
         if func is Tensor.uniform_:
             low, high = _pair(("from", 0.0), ("to", 1.0), args[1:], kwargs)
             return args[0].copy_(drawn * (high - low) + low)
+        if func is Tensor.exponential_:
+            (rate,) = (kwargs.get("lambd", 1.0),) if len(args) < 2 else args[1:2]
+            return args[0].copy_(-drawn.clamp(min=SMALLEST).log() / rate)
+        if func is torch.bernoulli:
+            return (drawn < (args[1] if len(args) > 1 else kwargs.get("p", args[0]))).to(args[0].dtype)
+        if func is Tensor.bernoulli_:
+            return args[0].copy_(drawn < (args[1] if len(args) > 1 else kwargs.get("p", 0.5)))
         return drawn
+
+    def _gumbel_softmax(
+        self, logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+    ) -> Tensor:
+        """Do what torch does (Jang et al. 2017): it looks into none of its own functions for a mode."""
+        drawn = self.number("uniform", tuple(logits.shape)).to(logits.dtype).clamp(min=SMALLEST)
+        soft = ((logits - (-drawn.log()).log()) / tau).softmax(dim)
+        if not hard:
+            return soft
+        one = torch.zeros_like(soft).scatter(dim, soft.argmax(dim, keepdim=True), 1.0)
+        return one - soft.detach() + soft
 
     def _dropout(
         self, func: Any, x: Tensor, p: float = 0.5, training: bool = True, *_: Any, **__: Any

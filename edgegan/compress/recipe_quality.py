@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from edgegan.compress.inception import extractor_of
-from edgegan.compress.load import own_metric
+from edgegan.compress.user_code import own_metric
 from edgegan.errors import DataError
 from edgegan.evaluate.evaluation import Evaluation, Model, usual_threads
 from edgegan.measure.features import Extractor, Reference

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,6 +18,7 @@ from edgegan.compress.weights import entries, find, is_average, prefixes_of
 from edgegan.errors import CheckpointError, ModelError, some
 from edgegan.init.inputs import CLASS_COUNT, LATENT_SIZE
 
+DEEPEST_SETTINGS = 3
 MOST_BUILDS = 1500
 SECONDS = 60.0
 SMALL = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -54,8 +56,15 @@ def construct(make: Make, content: Any, given: Mapping[str, Any], called: str) -
     missing = [one for one in parameters if one.default is one.empty and one.name not in given]
     _refuse_objects(missing, called)
     fit = _Fit(make, content, given)
+    known = _settings(content, {one.name for one in parameters} - set(given))
+    if known and all(one.name in known for one in missing) and fit.fits(known):
+        changed = {
+            one.name: known[one.name] for one in parameters if known.get(one.name, one.default) != one.default
+        }
+        why = {name: f"{name} {value}: by the settings in the checkpoint" for name, value in changed.items()}
+        return fit.done(changed, why)
     if not missing and fit.fits({}):
-        return Construction(dict(given), key=fit.key({}))
+        return fit.done({}, {})
     wanted = missing
     found = fit.search(wanted) if wanted else None
     if found is None:
@@ -64,7 +73,7 @@ def construct(make: Make, content: Any, given: Mapping[str, Any], called: str) -
     if found is None:
         raise fit.failure(parameters, called)
     changed = {one.name: found[one.name] for one in wanted if found[one.name] != one.default}
-    return Construction({**given, **changed}, fit.reasons(wanted, changed), fit.key(changed))
+    return fit.done(changed, fit.reasons(wanted, changed))
 
 
 class _Fit:
@@ -95,12 +104,19 @@ class _Fit:
         module = self.build(arguments)
         return module is not None and bool(find(self.content, module))
 
-    def key(self, arguments: Mapping[str, Any]) -> str | None:
-        """Return the entry to name, where several fit and not just one of them holds averaged weights."""
+    def done(self, arguments: Mapping[str, Any], why: Mapping[str, str]) -> Construction:
+        """Return the construction with `arguments`.
+
+        Where several entries fit, and not just one of them holds averaged weights, the first is named.
+        """
         module = self.build(arguments)
         found = find(self.content, module) if module is not None else []
         averaged = [one for one in found if is_average(one.entry)]
-        return found[0].entry if len(found) > 1 and len(averaged) != 1 else None
+        key, said = None, dict(why)
+        if len(found) > 1 and len(averaged) != 1:
+            key, others = found[0].entry, [repr(one.entry) for one in found[1:]]
+            said["key"] = f"guess: the entry {key!r} of the checkpoint; others fit too: {some(others)}"
+        return Construction({**self.given, **arguments}, said, key)
 
     def search(self, wanted: Sequence[inspect.Parameter]) -> dict[str, Any] | None:
         """Return values of the `wanted` arguments that fit: one after another is set to what fits best."""
@@ -164,7 +180,8 @@ class _Fit:
         return CheckpointError(
             f"the checkpoint does not fit {called}, and no arguments were found with which it does",
             next=f"it takes ({signature}): give what it was trained with: --arg {example}=...; or name the "
-            "class that was trained",
+            "class that was trained; where an argument is no plain value, write a function in the same file "
+            "that builds it, as in def make(), and name that",
         )
 
 
@@ -206,6 +223,26 @@ class _Numbers:
             usual = [size for size in (3, 1) if size in self.sizes]
         values = [*usual, *self.counts, *self.sizes, *SMALL, *self.computed, *POWERS]
         return _first(default, list(dict.fromkeys(values)))
+
+
+def _settings(content: Any, names: Collection[str], depth: int = 0) -> dict[str, Any]:
+    """Return what a training's checkpoint says of its own settings under `names`, as plain data."""
+    held = vars(content) if isinstance(content, argparse.Namespace) else content
+    if not isinstance(held, Mapping) or depth > DEEPEST_SETTINGS:
+        return {}
+    found: dict[str, Any] = {}
+    for value in held.values():
+        found.update(_settings(value, names, depth + 1))
+    plain = {name: _plain(held[name]) for name in names if name in held}
+    return {**found, **{name: value for name, value in plain.items() if value is not None}}
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as a recipe holds it; None where it cannot."""
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part) for part in value]
+        return None if None in parts else parts
+    return value if isinstance(value, (bool, int, float, str)) else None
 
 
 def _agreement(wanted: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> float:

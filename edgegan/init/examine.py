@@ -21,6 +21,10 @@ from edgegan.runtime.contract import RESERVED
 
 MOST_CLASSES = 1 << 16
 SAMPLES = 16
+NOISE = {
+    "mean": "noise: mean leaves it out; fixed keeps one draw, and names of inputs take it from the app",
+    "fixed": "noise: fixed keeps one draw for all; mean takes none, and names of inputs take it from the app",
+}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -46,6 +50,8 @@ class Examined:
     outputs: list[Entry]
     notes: list[str]
     nested: bool
+    noise: str | None
+    """What a recipe may put in the place of what is drawn in forward."""
 
 
 def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
@@ -62,17 +68,21 @@ def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
     made = [_output(module, inputs, ranges, path, bounds.of(value)) for path, value in taken]
     _name(entries, made)
     nested = isinstance(result, dict) or len(given) != len(taken) or not _in_a_row(result)
-    notes = [*_free_sizes(module, inputs), *_oddities(module, inputs, ranges)]
+    noise, odd = _oddities(module, inputs, ranges)
+    notes = [*_free_sizes(module, inputs), *odd]
     if len(given) > len(taken):
         left = [
             f"{'.'.join(path)} {tuple(value.shape[1:])}" for path, value in given if path not in dict(taken)
         ]
         notes.append(f"guess: of what forward returns these were left out: {', '.join(left)}")
-    return Examined(entries, made, notes, nested)
+    return Examined(entries, made, notes, nested, noise)
 
 
 def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
-    """Return the label at `index` with as many classes as the network takes: it runs on the last one."""
+    """Return the label at `index` with as many classes as the network takes: it runs on the last one.
+
+    Where it runs on any, the classes stay those of the module's own numbers.
+    """
     guess = inputs[index]
     if guess.kind not in ("label", "tokens"):
         return guess
@@ -89,6 +99,8 @@ def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
     low, high = 0, max(guess.classes, 2)
     while high < MOST_CLASSES and runs(high - 1):
         low, high = high, 2 * high
+    if high >= MOST_CLASSES and runs(high - 1):
+        return replace(guess, endless=True)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if runs(middle - 1) else (low, middle)
@@ -112,8 +124,8 @@ def _input(
     if guess.kind in ("label", "tokens"):
         sample = {"kind": "labels", "classes": guess.classes}
         note = f"{guess.classes} classes: the network takes labels up to {guess.classes - 1}"
-        if guess.classes >= MOST_CLASSES:
-            note = "guess: the network takes labels of any size: put their true number here"
+        if guess.endless:
+            note = f"guess: {guess.classes} classes; it takes labels of any size: put their true number here"
         return Entry({**data, "dtype": "int64", "sample": sample}, [note])
     if guess.kind == "onehot":
         note = f"guess: a label of {guess.shape[0]} classes, as the one number that is 1"
@@ -199,16 +211,18 @@ def _larger(guess: Guess, step: int) -> Guess:
     return replace(guess, shape=tuple(shape))
 
 
-def _oddities(module: nn.Module, inputs: Sequence[Guess], ranges: dict[str, Range | None]) -> list[str]:
-    found = []
+def _oddities(
+    module: nn.Module, inputs: Sequence[Guess], ranges: dict[str, Range | None]
+) -> tuple[str | None, list[str]]:
+    found, noise = [], None
     values = values_of(inputs, 2, ranges)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         one, other = (outputs(module(*values), 2)[0][1] for _ in range(2))
     if not torch.allclose(one, other, rtol=1e-3, atol=1e-4):
         layers = [layer for layer in module.modules() if isinstance(layer, _DropoutNd) and layer.training]
-        why = "dropout is on" if layers else "noise is drawn in forward"
-        found.append(f"the same input gives another output each time: {why}")
+        noise, why = ("mean", "dropout is on") if layers else ("fixed", "noise is drawn in forward")
+        found.append(f"guess: the same input gives another output each time, as {why}: {NOISE[noise]}")
     else:
         for index, guess in enumerate(inputs):
             changed = [*values[:index], *values_of([guess], 2, ranges, seed=7), *values[index + 1 :]]
@@ -216,4 +230,4 @@ def _oddities(module: nn.Module, inputs: Sequence[Guess], ranges: dict[str, Rang
                 found.append(f"guess: {guess.name} changes nothing in the output")
     if any(isinstance(layer, _BatchNorm) and layer.running_mean is None for layer in module.modules()):
         found.append("batch norms without statistics: an output depends on the rest of its batch")
-    return found
+    return noise, found

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from edgegan import errors
+from edgegan.compress.calling import in_a_row
+from edgegan.compress.checkpoint import read_checkpoint
 from edgegan.compress.cost import count
 from edgegan.compress.generator import load_generator
-from edgegan.compress.load import find_callable, load_module, read_checkpoint
+from edgegan.compress.load import load_module
 from edgegan.compress.sandbox import limited
+from edgegan.compress.user_code import find_callable
 from edgegan.init.construct import construct
 from edgegan.init.examine import Entry, examine
-from edgegan.init.inputs import parameters
-from edgegan.init.search import search
+from edgegan.init.inputs import conditions, parameters
+from edgegan.init.search import Search, search
 from edgegan.recipe import ModelSpec
 from edgegan.runtime.contract import Contract
 
 SECONDS, GIBIBYTES = 900.0, 12.0
+CURES = (
+    (
+        "CUDA|cuda",
+        "edgegan runs it on the CPU: take .cuda() and device='cuda' out of the class, as in device=z.device",
+    ),
+)
+"""What a network may say of inputs that it does not run on, and what to do about that."""
+OTHERWISE = (
+    "write the recipe by hand, as the README shows under `Your own model`; where forward takes other than "
+    "tensors, add a class to the file that does, and name that: class Deployed({name}), with "
+    "def forward(self, z): return super().forward([z])"
+)
 
 
 def sandboxed(work: Callable[[], Any], what: str) -> Any:
@@ -53,14 +71,14 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
         CheckpointError: the checkpoint cannot be read, or fits no arguments that were found.
     """
     called = f"{file.name}:{name}"
-    spec = ModelSpec(callable=called, checkpoint=str(checkpoint), arguments=dict(arguments))
+    spec = ModelSpec(callable=called, checkpoint=str(checkpoint.resolve()), arguments=dict(arguments))
     make = find_callable(spec, file.parent)
     content = read_checkpoint(checkpoint)
     built = construct(make, content, arguments, called)
     spec = spec.model_copy(update={"arguments": built.arguments, "key": built.key})
     said: list[str] = []
     module = load_module(spec, file.parent, said.append)
-    found = search(module)
+    found = search_all(module)
     model: dict[str, Any] = {
         "function": not inspect.isclass(make),
         "arguments": built.arguments,
@@ -74,16 +92,27 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
     entries = {"inputs": seen.inputs, "outputs": seen.outputs}
     paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
     contract = _drawable(seen.inputs, seen.outputs)
-    spec = spec.model_copy(update={"outputs": paths})
+    spec = spec.model_copy(update={"outputs": paths, "noise": seen.noise})
     adapted, _ = load_generator(spec, contract, file.parent)
     cost = count(adapted, contract)
     return {
-        "model": {**model, "outputs": paths},
+        "model": {**model, "outputs": paths, "noise": seen.noise},
         **{side: [asdict(entry) for entry in listed] for side, listed in entries.items()},
         "notes": seen.notes,
         "macs": cost.macs,
         "params": cost.params,
     }
+
+
+def search_all(module: nn.Module) -> Search:
+    """Find inputs, of labels that forward does without too; `module` takes them in a row."""
+    needed, more = [parameter.name for parameter in parameters(module)], conditions(module)
+    if more:
+        in_a_row(module, [*needed, *more])
+        if (found := search(module)).inputs is not None:
+            return found
+    in_a_row(module, needed)
+    return search(module)
 
 
 def _drawable(inputs: list[Entry], outputs: list[Entry]) -> Contract:
@@ -104,9 +133,10 @@ def _no_inputs(called: str, takes: str, inputs: Any, complaint: str) -> errors.M
             next="write a class in the same file whose forward takes tensors alone, and gives these numbers; "
             "then name that class",
         )
+    complaint = " ".join(complaint.split())
+    cure = next((cure for pattern, cure in CURES if re.search(pattern, complaint)), OTHERWISE)
     return errors.ModelError(
         f"no inputs were found that it runs on: forward takes ({takes}); the likeliest: {complaint:.300}",
         where=called,
-        next="write the recipe by hand, as the README shows under `Your own model`; or keep the sizes in the "
-        "class under their usual names, as in self.latent_dim = 100",
+        next=cure.format(name=called.rpartition(":")[2]),
     )

@@ -34,15 +34,21 @@ def first_samples(macs: float) -> int:
 def fitting(find: Callable[[Sequence[str]], list[Finding]]) -> tuple[list[Finding], dict[str, str]]:
     """Return lint's findings, and the stages to leave out, with why, so that none of them is an error.
 
-    `find` lints without the stages that it is given.
+    Where that cannot be, the errors that the first stages hid are among the findings.
+
+    Args:
+        find: lints without the stages that it is given.
     """
     findings = find(())
     errors = [finding for finding in findings if finding.level == "error"]
+    hidden: list[Finding] = []
     for out in (("prune",), ("quantize",), ("prune", "quantize")) if errors else ():
         better = find(out)
-        if all(finding.level != "error" for finding in better):
+        left = [finding for finding in better if finding.level == "error"]
+        if not left:
             return better, dict.fromkeys(out, f"{errors[0].what}: {errors[0].why}")
-    return findings, {}
+        hidden += [finding for finding in left if finding not in (*errors, *hidden)]
+    return [*hidden, *findings], {}
 
 
 def _round(wanted: float, least: int, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgegan.compress.calling import in_a_row
 from edgegan.errors import InputError, ModelError
 from edgegan.init.examine import examine
 from edgegan.init.inputs import Guess, Kind, parameters
@@ -50,6 +52,7 @@ def describe(module: nn.Module, examples: Any, calibration: Any = None) -> Descr
         ModelError: the module does not run on such inputs.
     """
     given = _named(module, examples)
+    in_a_row(module, list(given))
     guesses = tuple(_guess(name, array) for name, array in given.items())
     problem = fault(module, guesses)
     if problem is not None and problem not in DOUBTS:
@@ -137,10 +140,19 @@ def _named(module: nn.Module, examples: Any) -> Arrays:
     if isinstance(examples, Mapping):
         order = sorted(examples, key=lambda name: names.index(name) if name in names else len(names))
         return {name: _array(name, examples[name]) for name in order}
+    own = inspect.signature(module.forward).parameters.values()
+    names += [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD and one.name not in names]
     row = _row(examples)
-    if len(row) < len(names):
+    if any(one.kind is one.VAR_POSITIONAL for one in own):
+        names += [f"input_{place}" for place in range(len(names), len(row))]
+    if len(row) < len(parameters(module)):
         raise InputError(
             f"forward takes {', '.join(names)}, and there are {len(row)} examples", next="give one of each"
+        )
+    if len(row) > len(names):
+        raise InputError(
+            f"forward takes {', '.join(names)}, and there are {len(row)} examples",
+            next="name them, as in {'z': z, 'label': label}",
         )
     return {name: _array(name, value) for name, value in zip(names, row)}
 

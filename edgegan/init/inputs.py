@@ -21,6 +21,7 @@ Kind = Literal[
     "signal",
     "volume",
     "sequence",
+    "contour",
     "label",
     "tokens",
     "onehot",
@@ -28,20 +29,22 @@ Kind = Literal[
     "number",
 ]
 """vector (d), map (d, h, w), picture (c, h, w), signal (c, t), volume (c, t, h, w), sequence (t, d),
-label (), tokens (t), onehot (k), scalar (), and numbers of Python, which no contract has."""
+contour (t), label (), tokens (t), onehot (k) or (k, 1, 1), scalar (), and numbers of
+Python, which no contract has."""
 MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
     (r"z\d*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
      {"vector": 0, "map": 0.4, "sequence": 2, "picture": 2.2, "signal": 2.2, "volume": 2.6}),
-    (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|speakers?|"
-     r"(.*_)?(onehot|one_hot)",
+    (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|sid|spk.*|"
+     r"speaker.*|.*_id|(.*_)?(onehot|one_hot)",
      {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
     (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
      r"img.*|image.*)",
      {"picture": 0, "volume": 1.5, "vector": 2.5}),
     (r"mels?|spec.*|.*mel|audio|wave?s?|wav|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
+    (r"(.*_)?(f0|lf0|pitch|energy|loudness|periodicity|vuv)", {"contour": 0, "signal": 0.3, "scalar": 1.0}),
     (r"tokens?|(.*_)?tokens|(.*_)?ids|text|words?|captions?|sentences?",
      {"tokens": 0, "label": 1.5, "sequence": 2}),
-    (r"psi|truncation.*|alpha|t|timesteps?|sigma|temperature|strength|scale|level|gain|pitch",
+    (r"psi|truncation.*|alpha|t|timesteps?|sigma|temperature|strength|scale|level|gain",
      {"scalar": 0, "label": 2, "vector": 2}),
 )  # fmt: skip
 """Names of parameters to what they usually are, and how far from usual each kind is."""
@@ -53,6 +56,9 @@ MASK = re.compile(r".*(mask|hole).*")
 CLASS_COUNT = re.compile(r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr)\w*|c_dim")
 LATENT_SIZE = re.compile(
     r"n?z|z_?(dim|size)|dim_?z|(latent|noise|code|style|input|seed)s?_?(dim|size|channels?|features?)?\w{0,3}"
+)
+SERIES_LENGTH = re.compile(
+    r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)"
 )
 MOST_SIZES = 10
 
@@ -67,11 +73,13 @@ class Guess:
     classes: int = 0
     value: float = 0.0
     """Of a number of Python."""
+    endless: bool = False
+    """Of a label: whether the network takes numbers of any size."""
 
     @property
     def free(self) -> tuple[int, ...]:
         """The axes of one sample that a network may take in other sizes."""
-        if self.kind in ("sequence", "tokens"):
+        if self.kind in ("sequence", "tokens", "contour"):
             return (0,)
         spatial = self.kind in ("picture", "signal", "volume") or (self.kind == "map" and self.shape[-1] > 1)
         return tuple(range(1, len(self.shape))) if spatial else ()
@@ -108,7 +116,7 @@ class Guess:
             return torch.randint(0, max(self.classes, 1), (n, *self.shape), generator=generator)
         if self.kind == "onehot":
             rows = torch.randint(0, self.shape[0], (n,), generator=generator)
-            return nn.functional.one_hot(rows, self.shape[0]).float()
+            return nn.functional.one_hot(rows, self.shape[0]).float().view(n, *self.shape)
         if self.is_picture:
             drawn = pictures(n, self.shape[0], self.shape[1:], seed)
             return drawn.round() if self.is_mask else drawn
@@ -136,6 +144,15 @@ def parameters(module: nn.Module) -> list[inspect.Parameter]:
     return found or [inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)]
 
 
+def conditions(module: nn.Module) -> list[str]:
+    """Return the parameters of `module.forward` that are None unless given, and are labels by their names."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(module.forward).parameters.values()
+        if parameter.default is None and "label" in _by_name(parameter.name.lower())
+    ]
+
+
 def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
     """Return what `parameter` may be, the most usual first."""
     costs: dict[Kind, float] = {}
@@ -147,6 +164,8 @@ def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
         costs = {"number": 0.0}
     elif facts.numbers:
         costs.setdefault("number", 1.0)
+    if facts.embeds:
+        costs.setdefault("label", OTHERWISE)
     found = [
         Option(guess, cost + 0.1 * place)
         for kind, cost in costs.items()
@@ -169,6 +188,7 @@ class Facts:
             if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 16
         ]
         embeddings = [layer for layer in self._layers if isinstance(layer, nn.Embedding)]
+        self.embeds = bool(embeddings)
         self.classes = _unique([*(e.num_embeddings for e in embeddings), *_named(own, CLASS_COUNT)])
         widths = [width for layer in self._layers for width in _widths(layer)]
         sums = [width - less for width in widths for less in self._joined(embeddings) if width > less]
@@ -177,6 +197,7 @@ class Facts:
         )
         self.channels = [width for layer in self._layers for width in _widths(layer)]
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
+        self.lengths = _unique([*_named(own, SERIES_LENGTH)[:2], *LENGTHS])
         self.axes = convolutions[0].weight.dim() - 2 if convolutions else 2
         self.kinds = self._kinds()
 
@@ -214,11 +235,12 @@ def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     if kind == "number":
         yield from (Guess(name, kind, (), value=value) for value in (1.0, 2.0, 3.0, 4.0, 0.5, 0.0))
     elif kind in ("label", "tokens"):
-        lengths = [()] if kind == "label" else [(length,) for length in LENGTHS]
+        lengths = [()] if kind == "label" else [(length,) for length in facts.lengths]
         classes = facts.classes or [2]
         yield from (Guess(name, kind, shape, classes=count) for shape in lengths for count in classes[:3])
     elif kind == "onehot":
-        yield from (Guess(name, kind, (count,)) for count in _unique([*facts.classes, 10, 2]))
+        counts = _unique([*facts.classes, 10, 2])
+        yield from (Guess(name, kind, (count, *spread)) for spread in ((), (1, 1)) for count in counts)
     elif kind == "scalar":
         yield from (Guess(name, kind, shape) for shape in ((), (1,), (1, 1, 1)))
     elif kind == "vector":
@@ -232,11 +254,13 @@ def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
         sizes = SIZES if kind == "picture" else (32, 64, 16)
         yield from (Guess(name, kind, (c, *time, s, s)) for s in sizes for c in _unique(usual)[:2])
     elif kind == "signal":
-        widths = _unique([*facts.channels[:1], 80, 1])
+        widths = [1] if "contour" in _by_name(name.lower()) else _unique([*facts.channels[:1], 80, 1])
         lengths = (8192, *LENGTHS) if widths[0] <= 2 else LENGTHS
         yield from (Guess(name, kind, (width, length)) for length in lengths for width in widths[:2])
+    elif kind == "contour":
+        yield from (Guess(name, kind, (length,)) for length in LENGTHS)
     else:
-        yield from (Guess(name, kind, (t, d)) for t in LENGTHS for d in facts.latents[:3])
+        yield from (Guess(name, kind, (t, d)) for t in facts.lengths for d in facts.latents[:3])
 
 
 def _widths(layer: nn.Module) -> list[int]:

@@ -142,14 +142,15 @@ def output_range(
     if picture and usual is not None:
         return usual, f"as the input; {_measured(low, high)}", False
     if picture:
-        near = min(
-            PICTURES,
-            key=lambda held: (
-                abs(low - held[0]) / (held[1] - held[0]) + abs(high - held[1]) / (held[1] - held[0])
-            ),
-        )
+        near = min(PICTURES, key=lambda held: _far(low, high, held))
         return near, _measured(low, high), False
     return _round(low, high), _measured(low, high), False
+
+
+def _far(low: float, high: float, held: Range) -> float:
+    """Return how far a measured range is from a usual one: by the ratio of the widths, and by the middle."""
+    width, usual = max(high - low, 1e-6), held[1] - held[0]
+    return abs(math.log(width / usual)) + abs(low + high - sum(held)) / 2 / max(width, usual)
 
 
 def _measured(low: float, high: float) -> str:

@@ -150,6 +150,7 @@ class _Draft:
             f"  checkpoint: {flow(self.weights)}",
             *([f"  key: {flow(model['key'])}"] if model["key"] else []),
             *([f"  outputs: {flow(model['outputs'])}"] if model["outputs"] else []),
+            *([f"  noise: {model['noise']}"] if model["noise"] else []),
             "contract:",
             *(comment(self._made(), 2) if self.made else ()),
             *entries("inputs", [(_stored(entry), entry["notes"]) for entry in found["inputs"]]),

@@ -123,7 +123,7 @@ def other_stored_inputs(folder: Path) -> None:
     ("spoil", "words"),
     [
         (wrong_shape, ["first.0.weight: the checkpoint has (8, 24, 4, 4), the module (8, 32, 4, 4)"]),
-        (needs_pickle, ["needs pickle", "weights_only=False", "teacher.safetensors"]),
+        (needs_pickle, ["needs pickle", "weights_only=False", "teacher.plain.pt"]),
         (not_a_number, ["'last.bias' holds NaN or infinity"]),
         (other_stored_inputs, ["'z' must have shape (M, 8), not (4, 9)", "z.npz"]),
         (cannot_be_imported, ["No module named 'no_such_package'", "model.py, line 1"]),

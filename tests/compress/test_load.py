@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -258,7 +260,7 @@ def test_a_checkpoint_that_needs_pickle_is_told_how_to_convert_it(folder: Path) 
         torch.save(module, folder / "whole.pt")
     error = refused(folder, checkpoint="whole.pt")
     assert "needs pickle" in error.what
-    assert "whole.safetensors" in (error.next or "")
+    assert "whole.plain.pt" in (error.next or "")
 
 
 @pytest.mark.parametrize("name", ["whole", 'it\'s $(touch owned) "whole" \\n; touch owned'])
@@ -273,7 +275,8 @@ def test_the_conversion_that_the_message_gives_works(
     assert len(words) == 3
     monkeypatch.chdir(folder)
     exec(words[2], {})
-    load_module(spec("torch.nn:Linear", f"{name}.safetensors", arguments=arguments), folder)
+    (new,) = folder.glob("*.plain.pt")
+    load_module(spec("torch.nn:Linear", new.name, arguments=arguments), folder)
 
 
 @pytest.mark.parametrize("name", ["bad.safetensors", "bad.pt", "bad.pkl", "zero.pt", "zero.safetensors"])
@@ -350,3 +353,38 @@ def test_weights_of_other_names_are_taken_in_order_where_kinds_and_shapes_agree(
     del weights["old.1.bias"]
     torch.save(weights, folder / "old.pt")
     assert "not in the checkpoint" in refused(folder, checkpoint="old.pt").what
+
+
+def test_code_that_imports_from_its_projects_root_is_found_there(folder: Path) -> None:
+    inner = folder / "project" / "rootnets" / "blocks"
+    inner.mkdir(parents=True)
+    (inner / "__init__.py").write_text("from rootnets.parts import block\n")
+    (inner.parent / "parts.py").write_text("from torch import nn\nblock = nn.Linear\n")
+    (inner.parent / "net.py").write_text(SOURCE.replace("from layers", "from rootnets.blocks"))
+    named = spec(callable="project/rootnets/net.py:Generator")
+    assert torch.equal(load_module(named, folder).state_dict()["body.weight"], state()["body.weight"])
+    (inner.parent / "lost.py").write_text("import nowhere_to_be_found\n" + SOURCE)
+    with pytest.raises(ModelError, match="No module named 'nowhere_to_be_found'"):
+        build_module(spec(callable="project/rootnets/lost.py:Generator"), folder)
+
+
+def test_settings_and_numbers_of_numpy_beside_the_weights_need_no_pickle(folder: Path) -> None:
+    training = {
+        "opt": argparse.Namespace(width=4, out=Path("runs")),
+        "best": [np.float64(3.5), np.float32(1), np.int64(7)],
+        "netG": {f"module.{name}": value for name, value in state().items()},
+    }
+    torch.save(training, folder / "training.pt")
+    module = load_module(spec(checkpoint="training.pt"), folder)
+    assert torch.equal(module.state_dict()["body.weight"], state()["body.weight"])
+
+
+def test_the_conversion_keeps_entries_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = build_module(spec(), folder)
+    module.load_state_dict(state())
+    torch.save({"g": build_module(spec(), folder), "g_ema": module, "step": 3}, folder / "both.pkl")
+    error = refused(folder, checkpoint="both.pkl")
+    monkeypatch.chdir(folder)
+    exec(shlex.split((error.next or "").splitlines()[-1])[2], {})
+    loaded = load_module(spec(checkpoint="both.plain.pt"), folder)
+    assert torch.equal(loaded.state_dict()["body.weight"], state()["body.weight"])

@@ -111,8 +111,35 @@ def test_every_way_to_draw_is_seen() -> None:
     kinds = [draw.kind for draw in noise.draws(module, contract)]
     assert (len(kinds), kinds.count("normal")) == (13, 7)
     noise.fix(module, contract)
-    adapt(module, Form(noise="fixed"), 1)
+    adapt(module, Form(noise="fixed"), ["x"])
     assert torch.equal(module(x), module(x))
     graph = trace(module, contract)
     torch.testing.assert_close(graph(x), module(x))
     assert not any("rand" in str(node.target) or "normal" in str(node.target) for node in graph.graph.nodes)
+
+
+class Gumbel(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        soft, hard = F.gumbel_softmax(x, 0.7), F.gumbel_softmax(x, hard=True)
+        waits = torch.empty_like(x).exponential_(2.0)
+        return torch.cat(
+            [soft, hard, waits, torch.bernoulli(x.sigmoid()), torch.empty_like(x).bernoulli_(0.3)], 1
+        )
+
+
+def test_gumbel_and_other_draws_are_the_same_of_the_same_numbers() -> None:
+    contract = Contract((Input("x", (6,)),), (Output("y", (30,), layout=""),))
+    module = Gumbel().eval()
+    assert [draw.kind for draw in noise.draws(module, contract)] == 5 * ["uniform"]
+    noise.fix(module, contract)
+    adapt(module, Form(noise="fixed"), ["x"])
+    x = torch.randn(2, 6)
+    soft, hard, waits, odds, coins = module(x).chunk(5, 1)
+    torch.testing.assert_close(module(x), torch.cat([soft, hard, waits, odds, coins], 1))
+    torch.testing.assert_close(trace(module, contract)(x), module(x))
+    u = noise.fixed(module)
+    torch.testing.assert_close(soft, ((x - (-u[0].log()).log()) / 0.7).softmax(1))
+    assert torch.equal(hard.argmax(1), (x - (-u[1].log()).log()).argmax(1))
+    torch.testing.assert_close(waits, (-u[2].log() / 2).expand(2, 6))
+    assert torch.equal(odds, (u[3] < x.sigmoid()).float())
+    assert torch.equal(coins, (u[4] < 0.3).float().expand(2, 6))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from quick_latency import shorten
 
-from edgegan.compress.load import own_metric
 from edgegan.compress.recipe_quality import RecipeQuality, evaluation_of
+from edgegan.compress.user_code import own_metric
 from edgegan.errors import DataError, InputError, ModelError, RecipeError
 from edgegan.evaluate.evaluation import Model
 from edgegan.measure.features import OnnxExtractor, Reference

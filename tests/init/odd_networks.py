@@ -127,7 +127,7 @@ class Style(nn.Module):
 
     def forward(self, latents: Tensor, truncation_psi=1.0, return_w=True):
         w = self.m(latents / (latents.square().mean(1, keepdim=True) + 1e-8).sqrt())
-        x = F.interpolate(self.const, scale_factor=4).expand(len(w), -1, -1, -1)
+        x = F.interpolate(self.const, scale_factor=4).expand(w.size(0), -1, -1, -1)
         x = self.conv(x) * (1 + self.a(w)[:, :, None, None])
         x = x + 0.1 * torch.randn_like(x[:, :1])
         return self.rgb(x), w
@@ -278,3 +278,57 @@ class Opt(nn.Module):
 class Refusing(nn.Module):
     def __init__(self, size):
         raise ValueError("'size' must be odd and even")
+
+
+class AnyLabel(nn.Module):
+    def __init__(self, latent_dim=20, n_classes=10):
+        super().__init__()
+        self.n_classes = n_classes
+        self.net = nn.Sequential(nn.Linear(latent_dim + 1, 64), nn.Sigmoid())
+
+    def forward(self, z: Tensor, label: Tensor):
+        return self.net(torch.cat([z, label.view(-1, 1).float() / self.n_classes], 1)).view(-1, 1, 8, 8)
+
+
+class WideOneHot(nn.Module):
+    def __init__(self, nz=24, n_classes=6):
+        super().__init__()
+        self.z, self.y = nn.ConvTranspose2d(nz, 8, 4), nn.ConvTranspose2d(n_classes, 8, 4)
+        self.out = nn.ConvTranspose2d(16, 3, 4, 2, 1)
+
+    def forward(self, z: Tensor, y: Tensor):
+        return self.out(torch.cat([self.z(z), self.y(y)], 1)).tanh()
+
+
+class Sung(nn.Module):
+    def __init__(self, speakers=5, sampling_rate=16000):
+        super().__init__()
+        self.sampling_rate = sampling_rate
+        self.who, self.mel = nn.Embedding(speakers, 8), nn.Conv1d(40, 8, 3, padding=1)
+        self.up, self.out = nn.ConvTranspose1d(9, 8, 16, 8, 4), nn.Conv1d(8, 1, 3, padding=1)
+
+    def forward(self, mel: Tensor, f0: Tensor, speaker_id: Tensor):
+        h = self.mel(mel) + self.who(speaker_id)[..., None]
+        return self.out(self.up(torch.cat([h, f0[:, None] / 400], 1)).relu()).tanh()
+
+
+class ByName(nn.Module):
+    def __init__(self, z_dim=12):
+        super().__init__()
+        self.a, self.e = nn.Linear(z_dim, 48), nn.Embedding(4, 48)
+
+    def forward(self, *, z: Tensor, y=None, **more):
+        h = self.a(z) if y is None else self.a(z) + self.e(y)
+        return {"sample": h.tanh().view(-1, 3, 4, 4)}
+
+
+class Recurrent(nn.Module):
+    """Untrained, a sample of it hardly hangs on the one before, where a batch is taken for a series."""
+
+    def __init__(self, seq_len=24, feat=6):
+        super().__init__()
+        self.seq_len = seq_len
+        self.one, self.two = (nn.GRU(feat, feat, 3, batch_first=True) for _ in range(2))
+
+    def forward(self, Z: Tensor):  # noqa: N803
+        return self.two(self.one(Z)[0].sigmoid())[0].sigmoid()

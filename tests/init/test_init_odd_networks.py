@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import odd_networks
@@ -12,6 +13,8 @@ from torch import nn
 from edgegan.errors import CheckpointError, ModelError
 from edgegan.init.construct import construct
 from edgegan.init.examine import examine
+from edgegan.init.find_out import search_all
+from edgegan.init.ranges import output_range
 from edgegan.init.search import search
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -43,6 +46,11 @@ EXPECTED: dict[str, tuple[list[tuple[list[int], Any]], list[tuple[list[int], lis
     "Vae": ([([32, 8, 8], "normal")], [([3, 16, 16], None, "CHW")]),
     "Classes": ([([], 11)], [([3, 4, 4], [-1, 1], "CHW")]),
     "Res": ([([3, 64, 64], PICTURE)], [([3, 64, 64], [-1, 1], "CHW")]),
+    "AnyLabel": ([([20], "normal"), ([], 10)], [([1, 8, 8], [0, 1], "CHW")]),
+    "WideOneHot": ([([24, 1, 1], "normal"), ([6, 1, 1], "one_hot")], [([3, 8, 8], [-1, 1], "CHW")]),
+    "Sung": ([([40, 32], "normal"), ([32], "normal"), ([], 5)], [([1, 256], [-1, 1], "audio")]),
+    "ByName": ([([12], "normal"), ([], 4)], [([3, 4, 4], [-1, 1], "CHW")]),
+    "Recurrent": ([([24, 6], "normal")], [([24, 6], [0, 1], "series")]),
 }
 """Network to its inputs (shape; kind of sample, number of classes, or a picture's range) and its outputs."""
 
@@ -65,7 +73,7 @@ def kind(data: dict[str, Any]) -> str:
 def test_inputs_and_outputs_are_found(name: str) -> None:
     module = made(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    found = search(module)
+    found = search_all(module)
     assert found.inputs is not None
     seen = examine(module, found.inputs)
     inputs, outputs = EXPECTED[name]
@@ -158,3 +166,44 @@ def test_what_cannot_be_inferred_says_what_to_give() -> None:
         construct(odd_networks.DcganArgs, {"other": torch.ones(3, 3)}, {}, "DcganArgs")
     with pytest.raises(ModelError, match="'size' must be odd"):
         construct(odd_networks.Refusing, {"linear.weight": torch.ones(2, 2)}, {}, "Refusing")
+
+
+def test_a_trainings_own_settings_come_before_what_shapes_allow() -> None:
+    class Shaped(nn.Module):
+        def __init__(self, latent_dim: int, shape: list[int], heads: int = 8) -> None:
+            super().__init__()
+            self.linear, self.shape, self.heads = nn.Linear(latent_dim, shape[0] * shape[1]), shape, heads
+
+    weights = {f"generator.{name}": value for name, value in Shaped(6, [4, 3]).state_dict().items()}
+    settings = {"latent_dim": 6, "shape": (4, 3), "heads": 2, "lr": 1e-3}
+    for held in (settings, argparse.Namespace(**settings)):
+        found = construct(Shaped, {"state_dict": weights, "hyper_parameters": held}, {}, "Shaped")
+        assert found.arguments == {"latent_dim": 6, "shape": [4, 3], "heads": 2}
+        assert "by the settings" in found.why["heads"]
+    wrong = {"state_dict": weights, "hyper_parameters": {"latent_dim": 60, "shape": (4, 3)}}
+    assert construct(Shaped, wrong, {"shape": [4, 3]}, "Shaped").arguments["latent_dim"] == 6
+
+
+def test_one_of_two_networks_in_a_checkpoint_is_a_guess() -> None:
+    weights = nn.Linear(3, 4).state_dict()
+    found = construct(lambda: nn.Linear(3, 4), {"G_A": weights, "G_B": weights}, {}, "make")
+    assert found.key == "G_A"
+    assert any("guess" in why and "'G_B'" in why for why in found.why.values())
+    averaged = construct(lambda: nn.Linear(3, 4), {"g": weights, "g_ema": weights}, {}, "make")
+    assert (averaged.key, averaged.why) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-3.5, 5.2, (-1, 1)),
+        (0.02, 0.97, (0, 1)),
+        (-0.9, 0.8, (-1, 1)),
+        (-10, 265, (0, 255)),
+        (30, 200, (0, 255)),
+    ],
+)
+def test_a_pictures_range_is_the_usual_one_nearest_to_it(
+    low: float, high: float, expected: tuple[float, float]
+) -> None:
+    assert output_range(None, torch.tensor([low, high]), True, None)[0] == expected

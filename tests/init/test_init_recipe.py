@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from edgegan import Recipe, init_recipe, load_module, store_pictures
+from edgegan import Finding, Recipe, init_recipe, load_module, store_pictures
 from edgegan.cli import main
 from edgegan.cli.inspect_recipe import findings as inspected
 from edgegan.errors import CheckpointError, DataError, InputError, ModelError, StorageError
+from edgegan.init.first_stages import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated")
 
@@ -133,3 +135,31 @@ def test_arguments_are_values_of_yaml(
     with pytest.raises(SystemExit) as ended:
         main([*words, "--arg", "nz"])
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_noise_in_forward_needs_no_edit(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "styled.py").write_text("from parts import Style\n")
+    torch.save(odd_networks.Style().state_dict(), project / "style.pt")
+    monkeypatch.chdir(tmp_path)
+    made = init_recipe("project/styled.py:Style", "project/style.pt")
+    assert Recipe.read(made.folder).model.noise == "fixed"
+    assert not any(finding.level == "error" for finding in made.findings)
+    assert any("noise: fixed" in guess for guess in made.guesses)
+
+
+def test_stages_are_left_out_where_that_mends_it_and_hidden_errors_are_told() -> None:
+    def said(*errors: str) -> list[Finding]:
+        return [Finding("error", "", text, "why", "") for text in errors]
+
+    def mended(without: Sequence[str]) -> list[Finding]:
+        return [] if "prune" in without else said("no pruning")
+
+    def hopeless(without: Sequence[str]) -> list[Finding]:
+        return said("no export") if "prune" in without else said("no pruning")
+
+    assert fitting(mended) == ([], {"prune": "no pruning: why"})
+    findings, left_out = fitting(hopeless)
+    assert [finding.what for finding in findings] == ["no export", "no pruning"]
+    assert left_out == {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.leaves import is_plain, leaves
@@ -83,13 +84,13 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 "(dropout is off then), or the names of inputs of the contract",
             )
         elif _gap(output, alone) > slack:
+            why, cure = _mixing(module)
             yield Finding(
                 "warning",
                 "",
                 f"output {spec.name!r} depends on the rest of the batch",
-                f"alone, a sample's output differs by up to {_gap(output, alone):.3g}: a norm takes its "
-                "statistics over the batch",
-                "use BatchNorm with running statistics (track_running_stats=True), in eval mode",
+                f"alone, a sample's output differs by up to {_gap(output, alone):.3g}: {why}",
+                cure,
             )
         if output.min() < low - slack or output.max() > high + slack:
             yield Finding(
@@ -100,6 +101,23 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 f"[{low:g}, {high:g}], and uint8 images clip there",
                 "correct the contract's range, or clamp in the model",
             )
+
+
+def _mixing(module: nn.Module) -> tuple[str, str]:
+    """Return what may make a sample's output depend on the others, and what to do about it."""
+    layers = list(module.modules())
+    if any(isinstance(layer, _BatchNorm) and layer.running_mean is None for layer in layers):
+        return (
+            "a norm takes its statistics over the batch",
+            "use BatchNorm with running statistics (track_running_stats=True), in eval mode",
+        )
+    series = (layer for layer in layers if isinstance(layer, (nn.RNNBase, nn.MultiheadAttention)))
+    if not all(layer.batch_first for layer in series):
+        return (
+            "a recurrent layer or attention takes the samples of a batch for the steps of a series",
+            "build it with batch_first=True, or turn the axes before and after it in forward",
+        )
+    return "forward computes something over the batch axis", "compute each sample by itself"
 
 
 def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:

@@ -58,7 +58,7 @@ RULES = (
         "use zero padding where the model can be trained again",
     ),
     Rule(
-        "native_dropout|bernoulli_?|rand|rand_like|randn|randn_like|normal_?|uniform_?|randint|randint_like",
+        "native_dropout|bernoulli_?|exponential_?|rand|rand_like|randn|randn_like|normal_?|uniform_?|randint|randint_like",
         "warning",
         "random numbers or dropout in eval mode",
         "the same input gives another output each time, and engines draw other numbers than torch",
