@@ -14,7 +14,8 @@ from edgegan.cli.progress import Steps
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's folder, as recipes/cifar10.")],
     data: Annotated[
-        Path | None, typer.Option(help="Labelled images: a folder, a zip or an npz. By default the recipe's.")
+        Path | None,
+        typer.Option(help="What is learnt from: a folder, a zip or an npz. By default the recipe's."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/<recipe>-teacher.")
@@ -31,11 +32,14 @@ def train(
         from edgegan.train.run import train_teacher
 
         trained = train_teacher(recipe, data=data, out=out, progress=steps.start("train"))
-    files = {name: str(getattr(trained, name)) for name in ("generator", "discriminator", "log")}
+    named = {name: getattr(trained, name) for name in ("generator", "discriminator", "log")}
+    files = {name: str(file) for name, file in named.items() if file is not None}
     if json:
-        say_json({**files, "fid": trained.fid})
+        say_json({**files, "fid": trained.fid, "held_out": dict(trained.held_out)})
         return
     for name, file in files.items():
         say(f"{name}: {file}")
     if trained.fid is not None:
         say(f"FID: {trained.fid:.3g}")
+    for name, value in trained.held_out.items():
+        say(f"{name}, on pairs held out: {value:.4g}")

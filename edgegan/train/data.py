@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,8 +51,8 @@ def read_images(path: Path, shape: Shape | None = None) -> LabelledImages:
 
     The shape is by default that of the first image. A folder or zip holds one folder a class; classes are
     in the order of their names. An `.npz` holds `train_images` (N, H, W) or (N, H, W, C) uint8 and
-    `train_labels` (N,). Larger images are cropped to the wanted aspect about their centre and resized with an
-    area filter; smaller ones are centred on black.
+    `train_labels` (N,) or (N, 1). Larger images are cropped to the wanted aspect about their centre and
+    resized with an area filter; smaller ones are centred on black.
 
     Raises:
         DataError: nothing there, no images in it, an image that cannot be decoded, or more than memory holds.
@@ -61,7 +61,7 @@ def read_images(path: Path, shape: Shape | None = None) -> LabelledImages:
         raise DataError("there is no such data", where=str(path), next="check the path given for the data")
     if path.suffix == ".npz":
         return _read_npz(path, shape)
-    with _files(path) as files:
+    with opened_files(path, SUFFIXES, KINDS) as files:
         if not files:
             raise DataError(
                 "no images found",
@@ -97,27 +97,65 @@ def _check_growth(taken: int, read: int, where: str) -> None:
         )
 
 
+def read_tiles(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """Read images, and cut each into as many tiles of `shape` (channels, height, width) as it has room for.
+
+    Tiles lie side by side about the image's centre. Returns uint8 (N, height, width, channels).
+
+    Raises:
+        DataError: see `read_images`; or no image is as large as a tile.
+    """
+    channels, height, width = shape
+    tiles: list[NDArray[np.uint8]] = []
+    read = 0
+    with opened_files(path, SUFFIXES, KINDS) as files:
+        for name, content in files:
+            place = f"{path}: {name}"
+            with refusing(DataError, "this image cannot be decoded", where=place, next=REPAIR):
+                encoded = content()
+                image = _decoded(encoded).convert("L" if channels == 1 else "RGB")
+            whole = np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+            rows, columns = image.height // height, image.width // width
+            top, left = (image.height - rows * height) // 2, (image.width - columns * width) // 2
+            part = whole[top : top + rows * height, left : left + columns * width]
+            cut = part.reshape(rows, height, columns, width, channels).swapaxes(1, 2)
+            tiles.extend(cut.reshape(-1, height, width, channels))
+            read += len(encoded)
+            _check_growth(len(tiles) * height * width * channels, read, place)
+    if not tiles:
+        raise DataError(
+            f"there is no image of at least {width} x {height} pixels",
+            where=str(path),
+            next="give larger ones, in a folder or a zip",
+        )
+    return np.stack(tiles)
+
+
 @contextmanager
-def _files(path: Path) -> Iterator[list[tuple[str, Opener]]]:
-    """Give name and reader of each image, in the order of the names."""
+def opened_files(path: Path, suffixes: Collection[str], kinds: str) -> Iterator[list[tuple[str, Opener]]]:
+    """Give name and reader of each file of a folder or zip with one of `suffixes`, in the order of the names.
+
+    Raises:
+        DataError: it is neither, or not there; `kinds` says what is wanted.
+    """
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in suffixes]
         yield [
             (file.relative_to(path).as_posix(), lambda file=file: read_plain(file, LARGEST_FILE))
             for file in files
         ]
         return
-    with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=KINDS):
+    with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=kinds):
         opened = open_plain(path)
     with opened:
-        with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=KINDS):
+        with refusing(DataError, "this is no folder, zip or npz", where=str(path), next=kinds):
             archive = zipfile.ZipFile(opened)
         with archive:
             entries = sorted(
                 (
                     entry
                     for entry in archive.infolist()
-                    if PurePosixPath(entry.filename).suffix.lower() in SUFFIXES
+                    if PurePosixPath(entry.filename).suffix.lower() in suffixes
                     and "__MACOSX" not in entry.filename
                 ),
                 key=lambda entry: entry.filename,
@@ -165,6 +203,8 @@ def _read_npz(path: Path, shape: Shape | None) -> LabelledImages:
     images, labels = arrays["train_images"], arrays["train_labels"]
     if images.ndim == 3:
         images = images[..., None]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     problem = _problem(images, labels)
     if problem:
         next = "give train_images (N, H, W, 1 or 3) as uint8, and train_labels (N,) as whole numbers"

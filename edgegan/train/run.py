@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from edgegan.compress.load import build_module
+from edgegan.compress.recipe_quality import metrics_of
 from edgegan.errors import RecipeError
 from edgegan.learning.devices import launch
 from edgegan.measure.features import OnnxExtractor, Reference
+from edgegan.measure.metrics import Metric, find
 from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
 from edgegan.runtime.modality import Image
 from edgegan.train.data import read_images
-from edgegan.train.settings import TrainSettings
+from edgegan.train.paired import PairedTeacherTraining, read_pairs
+from edgegan.train.settings import PairedTrainSettings, TrainSettings, train_settings
 from edgegan.train.teacher import Scorer, TeacherTraining
 
 
 @dataclass(frozen=True)
 class TrainedTeacher:
-    """The files that a training run wrote, and its last FID (None where the recipe names no quality)."""
+    """The files that a training run wrote, and how its generator was last scored."""
 
     generator: Path
-    discriminator: Path
+    discriminator: Path | None
+    """None where nothing was learnt from one."""
     log: Path
     fid: float | None
+    """None where the recipe names no quality, and where training was on pairs."""
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    """Of training on pairs: figures on those held out, as "psnr_db"; "baseline_psnr_db" is of no network."""
 
 
 def train_teacher(
@@ -42,7 +49,8 @@ def train_teacher(
 
     Args:
         recipe: the recipe's folder.
-        data: labelled images (folder, zip or npz), in place of the recipe's `train.data`.
+        data: labelled images (folder, zip or npz), or what else the recipe's pairs are made of, in place of
+            the recipe's `train.data`.
         out: the run's folder: absent, empty, or one that training made; by default `runs/<name>-teacher`.
         progress: called with (steps done, steps in all).
 
@@ -53,13 +61,14 @@ def train_teacher(
         StorageError: the folder is in use for something else, or may not be written.
     """
     read = Recipe.read(recipe)
-    if read.train is None or read.discriminator is None:
+    if read.train is None:
+        raise RecipeError("training needs a `train` section", where=str(recipe), next="see recipes/cifar10")
+    settings = train_settings(read.train)
+    learns = isinstance(settings, TrainSettings) or settings.adversarial > 0
+    if learns and read.discriminator is None:
         raise RecipeError(
-            "training needs a `train` section and a `discriminator`",
-            where=str(recipe),
-            next="see recipes/cifar10",
+            "this training needs a `discriminator`", where=str(recipe), next="see recipes/cifar10"
         )
-    settings = TrainSettings.of(read.train)
     source = data or (read.folder / settings.data if settings.data else None)
     if source is None:
         raise RecipeError("no data to train on", where=str(recipe), next="give --data, or set train.data")
@@ -74,26 +83,54 @@ def train_teacher(
         )
     with held(folder, "teacher", apart=apart) if fabric.is_global_zero else nullcontext():
         torch.manual_seed(read.seed)
-        training = TeacherTraining(
-            build_module(read.model, read.folder),
-            build_module(read.discriminator, read.folder),
-            read.contract,
-            read_images(source, read.contract.only_output(Image).shape),  # pyright: ignore[reportArgumentType]
-            settings,
-            Path(folder),
-            seed=read.seed,
-            scorer=_scorer(read),
-            fabric=fabric,
-        )
+        generator = build_module(read.model, read.folder)
+        discriminator = build_module(read.discriminator, read.folder) if read.discriminator else None
+        if isinstance(settings, PairedTrainSettings):
+            judge = read.folder / settings.judge if settings.judge else None
+            training = PairedTeacherTraining(
+                generator,
+                discriminator if learns else None,
+                read.contract,
+                read_pairs(settings, read.contract, source, judge, read.seed, fabric.device),
+                settings,
+                Path(folder),
+                seed=read.seed,
+                metrics=_paired_metrics(read),
+                fabric=fabric,
+            )
+        else:
+            assert discriminator is not None
+            shape = read.contract.only_output(Image).shape
+            training = TeacherTraining(
+                generator,
+                discriminator,
+                read.contract,
+                read_images(source, shape),  # pyright: ignore[reportArgumentType]
+                settings,
+                Path(folder),
+                seed=read.seed,
+                scorer=_scorer(read),
+                fabric=fabric,
+            )
         training.run(progress)
     folder, log = training.folder, training.log
-    scores = [row[training.score_name] for row in log.rows if training.score_name in row]
+    scores = [row for row in log.rows if training.score_name in row]
+    last = scores[-1] if scores else {}
+    paired = isinstance(training, PairedTeacherTraining)
     return TrainedTeacher(
         folder / "generator.safetensors",
-        folder / "discriminator.safetensors",
+        folder / "discriminator.safetensors" if learns else None,
         log.path,
-        scores[-1] if scores else None,
+        None if paired else last.get(training.score_name),
+        {name: last[name] for name in training.score_names if name in last} if paired else {},
     )
+
+
+def _paired_metrics(recipe: Recipe) -> list[Metric]:
+    """Return what compares outputs with targets: of the recipe's metrics, or the output's own."""
+    asked = metrics_of(recipe)
+    metrics = [find(name) for name in recipe.contract.outputs[0].modality.metrics] if asked is None else asked
+    return [metric for metric in metrics if metric.spec.needs == "pair"]
 
 
 def _scorer(recipe: Recipe) -> Scorer | None:

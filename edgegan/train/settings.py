@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import PositiveInt, ValidationError
+from pydantic import Discriminator, PositiveInt, Tag, ValidationError, model_validator
 
 from edgegan.errors import RecipeError
-from edgegan.learning.algorithms.settings import GanSettings
+from edgegan.learning.algorithms.settings import GanSettings, PairedSettings
+from edgegan.recipe import Data
+from edgegan.train.degradations import Downscale, Edges, Grey, Hole, Noise
+from edgegan.train.pairs import Mel
+
+S = TypeVar("S", bound="RunSettings")
 
 
-class TrainSettings(GanSettings):
-    """How a teacher is trained, and what is shown of it on the way."""
+class RunSettings(Data):
+    """What a training learns from, and what is shown of it on the way."""
 
+    steps: PositiveInt
+    batch: PositiveInt
     data: str | None = None
-    """Folder, zip or npz of labelled images; `--data` takes its place."""
+    """Folder, zip or npz of what is learnt from; `--data` takes its place."""
     log_every: PositiveInt = 50
     sample_every: PositiveInt = 1000
     score_every: PositiveInt = 5000
-    score_samples: PositiveInt = 10_000
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> TrainSettings:
+    def of(cls: type[S], section: Mapping[str, Any]) -> S:
         """Check a recipe's `train` section.
 
         Raises:
@@ -32,7 +38,60 @@ class TrainSettings(GanSettings):
             return cls.model_validate(dict(section))
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            key = ".".join(map(str, ("train", *first["loc"])))
             raise RecipeError(
-                f"train.{key}: {first['msg']}", next=f"the keys of train are {', '.join(cls.model_fields)}"
+                f"{key}: {first['msg']}", next=f"the keys of train are {', '.join(cls.model_fields)}"
             ) from error
+
+
+class TrainSettings(GanSettings, RunSettings):
+    """How a teacher is trained from noise and labels, on labelled images."""
+
+    score_samples: PositiveInt = 10_000
+
+
+def _kind(pairs: Any) -> Any:
+    return pairs.get("kind") if isinstance(pairs, Mapping) else getattr(pairs, "kind", None)
+
+
+class PairedTrainSettings(PairedSettings, RunSettings):
+    """How a teacher is trained on pairs of inputs and targets."""
+
+    pairs: Annotated[
+        Annotated[Downscale, Tag("downscale")]
+        | Annotated[Grey, Tag("grey")]
+        | Annotated[Edges, Tag("edges")]
+        | Annotated[Noise, Tag("noise")]
+        | Annotated[Hole, Tag("hole")]
+        | Annotated[Mel, Tag("mel")],
+        Discriminator(_kind),
+    ]
+    """What inputs are made of the data, which are the targets."""
+    mirror: bool = True
+    """Mirror half of the pictures."""
+    tiles: bool = False
+    """Cut larger pictures into tiles, in place of shrinking them."""
+    size: PositiveInt | None = None
+    """Height and width of the pictures that are learnt from, where the network takes any; by default the
+    contract's."""
+    held_out: PositiveInt = 128
+    """Pairs that are never learnt from, at most a tenth of the data."""
+    stored: PositiveInt = 512
+    """Inputs that are left for a recipe to store, to calibrate and distil on."""
+    judge: str | None = None
+    """Folder, zip or npz of what is held out, in place of a part of the data; cut into tiles."""
+
+    @model_validator(mode="after")
+    def _check_judge(self) -> PairedTrainSettings:
+        if self.size is not None and self.judge is None:
+            raise ValueError("with a size of its own, training needs others to judge by: set judge")
+        return self
+
+
+def train_settings(section: Mapping[str, Any]) -> TrainSettings | PairedTrainSettings:
+    """Check a recipe's `train` section; with `pairs` it is of training on pairs.
+
+    Raises:
+        RecipeError: an unknown key or a value out of range.
+    """
+    return PairedTrainSettings.of(section) if "pairs" in section else TrainSettings.of(section)

@@ -1,8 +1,8 @@
-"""Training of a teacher in a folder: samples and FIDs on the way, weights at the end."""
+"""Adversarial training of a teacher in a folder: samples and FIDs on the way, weights at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,25 +10,19 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import nn
 
 from edgegan.errors import DataError
-from edgegan.files import storage_errors, write_bytes
 from edgegan.learning import devices
 from edgegan.learning.algorithms.gan import AdversarialTraining
-from edgegan.learning.checkpoint import Checkpoint
-from edgegan.learning.loop import Loop
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.metrics.fid import Statistics, fid
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.grid import image_grid, write_png
 from edgegan.runtime.modality import Image
-from edgegan.train.board import BoardLog
 from edgegan.train.data import LabelledImages
 from edgegan.train.settings import TrainSettings
-
-Progress = Callable[[int, int], None]
+from edgegan.train.training import Training
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,8 @@ class Scorer:
         return fid(Statistics.of(self.extractor(images)), self.reference.statistics)
 
 
-class TeacherTraining:
-    """A training run in `folder`: state, log, sample grids, TensorBoard scalars; at its end the weights."""
+class TeacherTraining(Training):
+    """A training run from noise and labels in `folder`: state, log, samples, TensorBoard scalars, weights."""
 
     def __init__(
         self,
@@ -65,8 +59,8 @@ class TeacherTraining:
             DataError: the images do not fit the contract.
         """
         _check(contract, data)
-        self.contract, self.settings, self.folder, self.scorer = contract, settings, folder, scorer
-        self.fabric = fabric or devices.launch("auto", alone=True)
+        self.contract, self.settings, self.scorer = contract, settings, scorer
+        fabric = fabric or devices.launch("auto", alone=True)
         self.algorithm = AdversarialTraining(
             generator,
             discriminator,
@@ -74,41 +68,10 @@ class TeacherTraining:
             torch.from_numpy(data.images).permute(0, 3, 1, 2),
             torch.from_numpy(data.labels),
             settings,
-            self.fabric,
+            fabric,
             seed,
         )
-        self.log = BoardLog(folder, writes=self.fabric.is_global_zero)
-
-    def run(self, progress: Progress = lambda done, total: None) -> None:
-        """Train to the end, then write `generator.safetensors` and `discriminator.safetensors`.
-
-        Training goes on from the folder's state where it has one. A signal that ends the process is held back
-        until the step is done and its state is kept.
-
-        Raises:
-            StageError: a loss is no longer finite.
-            CheckpointError: the state is damaged, or of other networks.
-            StorageError: a file cannot be written.
-        """
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        loop = Loop(
-            self.algorithm,
-            self.fabric,
-            steps=self.settings.steps,
-            seed=self.algorithm.seed,
-            checkpoint=Checkpoint(self.folder / "state", newer=["window"]),
-            log=self.log,
-            log_every=self.settings.log_every,
-            keep=True,
-            observe=self._observe,
-        )
-        with devices.arithmetic(deterministic=True):
-            loop.run(progress)
-            self.algorithm.finish()
-        self.log.board.close()
-        if self.fabric.is_global_zero:
-            self._write_weights()
+        super().__init__(self.algorithm, settings, folder, fabric)
 
     @property
     def score_name(self) -> str:
@@ -139,14 +102,8 @@ class TeacherTraining:
             return {self.score_name: self.scorer(images)}
         return {}
 
-    def _due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.settings.steps
-
-    def _write_weights(self) -> None:
-        weights = {"generator": self.algorithm.ema.module, "discriminator": self.algorithm.discriminator}
-        for name, module in weights.items():
-            tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-            write_bytes(self.folder / f"{name}.safetensors", save(tensors))
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.algorithm.ema.module, "discriminator": self.algorithm.discriminator}
 
 
 def _check(contract: Contract, data: LabelledImages) -> None:
@@ -160,7 +117,7 @@ def _check(contract: Contract, data: LabelledImages) -> None:
             raise DataError(
                 f"teachers are trained from noise and labels, not from {spec.sample.kind} inputs",
                 where=f"input {spec.name!r}",
-                next="train this generator with its own code, and name its checkpoint in the recipe",
+                next="say in train.pairs what the inputs are made of, or train it with its own code",
             )
         if spec.sample.kind == "labels" and spec.sample.classes != len(data.classes):
             raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from edgegan.learning.devices import Precision
 from edgegan.learning.losses import adversarial
@@ -33,6 +33,45 @@ class GanSettings(Data):
     """DiffAugment (Zhao 2020) on real and generated images."""
     flip: bool = True
     """Mirror half of the real images."""
+
+
+class PairedSettings(Data):
+    """Settings of training on pairs of inputs and targets; a weight of 0 turns its loss off.
+
+    By default all that counts is the distance to the target; pix2pix (arXiv:1611.07004) has `output` at 100
+    and `adversarial` at 1, HiFi-GAN (arXiv:2010.05646) `mel` at 45, `perceptual` and `adversarial`.
+    """
+
+    steps: PositiveInt = 20_000
+    batch: PositiveInt = 64
+    learning_rate: PositiveFloat = 2e-4
+    """Adam's rate for the generator, at its highest."""
+    discriminator_learning_rate: PositiveFloat = 2e-4
+    """Adam's rate for the discriminator, at its highest."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
+    output: float = Field(1.0, ge=0)
+    """Weight of the L1 distance to the target, in units of half the output's range."""
+    mel: float = Field(0.0, ge=0)
+    """Weight of the distance of logarithmic mel spectrograms, of sound."""
+    stft: float = Field(0.0, ge=0)
+    """Weight of the distance in spectrograms of several resolutions, of sound."""
+    adversarial: float = Field(0.0, ge=0)
+    """Weight of the loss against a discriminator of outputs and targets."""
+    loss: Literal["hinge", "bce", "lsgan", "relativistic"] = "lsgan"
+    """What generator and discriminator minimize."""
+    perceptual: float = Field(0.0, ge=0)
+    """Weight of the L1 distance between the discriminator's features of output and target."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> PairedSettings:
+        if not any((self.output, self.mel, self.stft, self.adversarial)):
+            raise ValueError("there is nothing to learn from: every weight is 0")
+        if self.perceptual and not self.adversarial:
+            raise ValueError("perceptual compares features of a discriminator that learns: set adversarial")
+        return self
 
 
 class DistillationSettings(Data):

@@ -20,6 +20,11 @@ _SMALLEST = 64
 _LEAST = 1e-5
 
 
+def transform_size(sample_rate: int) -> int:
+    """Return the samples of a transform: HiFi-GAN's 1,024 at 22,050 Hz, elsewhere about as long in time."""
+    return max(_SMALLEST, 2 ** round(math.log2(_SECONDS * sample_rate)))
+
+
 def mel_distance(waves: Floats, full: Floats, sample_rate: int) -> Floats:
     """Return the mean absolute difference of natural logarithms of 80 mel bands, (N,).
 
@@ -29,7 +34,7 @@ def mel_distance(waves: Floats, full: Floats, sample_rate: int) -> Floats:
     Raises:
         DataError: the waveforms are not longer than half a transform.
     """
-    size = max(_SMALLEST, 2 ** round(math.log2(_SECONDS * sample_rate)))
+    size = transform_size(sample_rate)
     if waves.shape[1] <= size // 2:
         raise DataError(
             f"mel spectrograms at {sample_rate} Hz need more than {size // 2} samples, not {waves.shape[1]}"

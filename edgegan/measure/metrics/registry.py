@@ -21,6 +21,7 @@ from edgegan.measure.metrics.psnr import PSNR
 from edgegan.measure.metrics.relative_error import RELATIVE_ERROR, SNR
 from edgegan.measure.metrics.ssim import SSIM
 from edgegan.measure.metrics.stft_distance import STFT_DISTANCE
+from edgegan.measure.metrics.y_psnr import Y_PSNR
 from edgegan.runtime.contract import Contract, Output
 
 GROUP = "edgegan.metrics"
@@ -29,7 +30,7 @@ OWN: dict[str, Metric] = {
     metric.spec.name: metric
     for metric in (
         *(FID, KID, PRECISION, RECALL, PSNR, SSIM, MEL_DISTANCE, STFT_DISTANCE, SNR, RELATIVE_ERROR),
-        *(CLASS_AGREEMENT, MEAN_IOU, TOKEN_AGREEMENT, FLICKER),
+        *(CLASS_AGREEMENT, MEAN_IOU, TOKEN_AGREEMENT, FLICKER, Y_PSNR),
     )
 }
 _SAMPLES = re.compile(r"(?P<metric>.+)_(?P<count>[1-9]\d*)(?P<thousands>k?)")
