@@ -176,3 +176,24 @@ def test_groups_are_tried_all_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert list(record.changed["whole"]) == ["9", "4.0"] or "4.0" in record.changed["whole"]
     assert len(record.changed["widths"]) == 8
     assert len(tried) <= 9
+
+
+class Headed(nn.Module):
+    """Two heads, of which one is for training, on a depthwise layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.out, self.normals = nn.Conv2d(16, 3, 1), nn.Sequential(nn.Conv2d(16, 8, 1), nn.Conv2d(8, 3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.deep(F.relu(self.stem(x)))
+        self.normals(x)
+        return self.out(x)
+
+
+def test_a_head_that_nobody_reads_loses_channels_too(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    after = prune(Headed().eval(), PICTURE, tmp_path, channels=0.5, align=4, reconstruct=False)
+    assert sorted(after.lineage[-1].changed["widths"].values()) == [[8, 4], [16, 8]]
+    assert after.student.get_submodule("normals.0").in_channels == 8  # type: ignore[union-attr]

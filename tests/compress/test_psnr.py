@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgegan.compress.psnr import mean_psnr_db, psnr_db
+from edgegan.compress.psnr import mean_psnr_db, psnr_db, psnr_of, sure_psnr_of
 from edgegan.runtime.contract import Contract, Input, Output
 
 WIDE = Output("wide", (2,), range=(-1.0, 1.0), layout="")
@@ -34,3 +34,12 @@ def test_the_worst_output_counts_and_equal_ones_stay_finite() -> None:
     assert mean_psnr_db((true, true), (true, true), pair) == pytest.approx(100)
     for measure in (psnr_db, mean_psnr_db):
         assert measure((true, true + 0.01), (true, true), pair) == pytest.approx(20, abs=1e-3)
+
+
+def test_other_samples_are_seldom_farther_than_is_sure() -> None:
+    draws = torch.distributions.Exponential(1e4).sample((1000, 64)).double()
+    held = sum(sure_psnr_of([errors]) <= 40 for errors in draws)
+    assert 850 < held < 950
+    assert sure_psnr_of([draws[0]]) < psnr_of([draws[0]])
+    for alike in (torch.full((8,), 1e-4), torch.tensor([1e-4])):
+        assert sure_psnr_of([alike]) == pytest.approx(40, abs=1e-3)

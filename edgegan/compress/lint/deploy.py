@@ -15,7 +15,7 @@ from edgegan.compress.export import REWRITES, Export, to_onnx
 from edgegan.compress.lint.finding import Finding, together
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Stage
-from edgegan.errors import EdgeganError, ModelError
+from edgegan.errors import EdgeganError, ModelError, StageError
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.tensorrt import module as tensorrt
 from edgegan.runtime.engines.tensorrt.build import network_precisions
@@ -44,9 +44,8 @@ def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | N
         graph, _ = rewrite(module, contract, REWRITES)
         model = onnx_graph.plain_prelu(to_onnx(graph, contract, opset=_opset(stages)))
     except EdgeganError as error:
-        yield Finding(
-            "error", error.where or "", "the model cannot be exported", error.what, error.next or ""
-        )
+        done = "quantized" if isinstance(error, StageError) else "exported"
+        yield Finding("error", error.where or "", f"the model cannot be {done}", error.what, error.next or "")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -195,12 +195,39 @@ def _channel_axis(parameter: Tensor) -> int:
 
 
 def _forward(module: nn.Module, inputs: Any) -> Any:
-    """End every output in an operation of its own, so that the output is a node even after a bare layer."""
-    outputs = module(*inputs)
-    several = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+    """End every output in an operation of its own, so that the output is a node even after a bare layer.
+
+    So are the ends of branches that run though nobody takes what they give, as heads for training.
+    """
+    given: list[Tensor] = []
+    layers = [layer for layer in module.modules() if isinstance(layer, (_ConvNd, nn.Linear))]
+    hooks = [layer.register_forward_hook(lambda *call: given.append(call[-1])) for layer in layers]
+    try:
+        outputs = module(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    several = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     if not all(output.requires_grad for output in several):
         raise ValueError("an output is cut off from the weights by no_grad() or detach()")
+    reached: set[Any] = set()
+    for output in several:
+        _reach(output, reached)
+    for value in reversed(given):
+        if value.requires_grad and value.grad_fn not in reached:
+            several.append(value)
+            _reach(value, reached)
     return [output * 1.0 for output in several]
+
+
+def _reach(value: Tensor, reached: set[Any]) -> None:
+    """Add the operations behind a tensor to those reached."""
+    todo = [value.grad_fn]
+    while todo:
+        step = todo.pop()
+        if step is not None and step not in reached:
+            reached.add(step)
+            todo += [before for before, _ in step.next_functions]
 
 
 def _map_pixel_shuffles(graph: Any) -> None:

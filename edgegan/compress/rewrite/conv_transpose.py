@@ -12,10 +12,10 @@ from torch.fx import GraphModule, Node
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_kernels import dilated, padded, per_axis
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
+from edgegan.compress.rewrite.nodes import TRANSPOSED
 from edgegan.runtime.contract import Contract
 
-CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default}
-TARGETS = {aten.conv_transpose1d.default: 1, aten.conv_transpose2d.input: 2}
+PLAIN = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
 VIEWS = (
     aten.unsqueeze.default,
     aten.view.default,
@@ -96,7 +96,7 @@ def _positions_as_channels(graph: GraphModule, layer: _Layer, weight: Tensor) ->
     rows = rows.reshape(-1, inputs // layer.groups, *[1] * axes)
     kernel = add_constant(graph, f"{layer.name}.weight", rows)
     numbers = ([1] * axes, [0] * axes, [1] * axes, layer.groups)
-    return call(CONVOLUTIONS[axes], (layer.source, kernel, bias, *numbers))
+    return call(PLAIN[axes], (layer.source, kernel, bias, *numbers))
 
 
 def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Change]:
@@ -163,9 +163,7 @@ def _shuffled(graph: GraphModule, layer: _Layer, plans: list[AxisPlan]) -> Node:
     if layer.bias is not None:
         bias = add_constant(graph, f"{layer.name}.bias", layer.bias.repeat_interleave(phases))
     padding = [plan.padding for plan in plans]
-    result = call(
-        CONVOLUTIONS[axes], (layer.source, weight, bias, [1] * axes, padding, [1] * axes, layer.groups)
-    )
+    result = call(PLAIN[axes], (layer.source, weight, bias, [1] * axes, padding, [1] * axes, layer.groups))
     if phases == 1:
         return result
     if axes == 2 and layer.stride[0] == layer.stride[1]:
@@ -194,7 +192,7 @@ def _phases(layer: _Layer) -> Tensor:
 def _layers(graph: GraphModule) -> list[_Layer]:
     found = []
     for node in graph.graph.nodes:
-        axes = TARGETS.get(node.target)
+        axes = TRANSPOSED.get(node.target)
         if axes is None:
             continue
         weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")

@@ -22,16 +22,13 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
 from edgegan.runtime.contract import Contract
 
 OUTPUT_AXIS = {
     aten.linear.default: 0,
-    aten.conv1d.default: 0,
-    aten.conv2d.default: 0,
-    aten.conv1d.padding: 0,
-    aten.conv2d.padding: 0,
-    aten.conv_transpose1d.default: 1,
-    aten.conv_transpose2d.input: 1,
+    **dict.fromkeys(CONVOLUTIONS, 0),
+    **dict.fromkeys(TRANSPOSED, 1),
 }
 RESHAPES = (aten.view.default, aten.reshape.default, aten.unflatten.int)
 

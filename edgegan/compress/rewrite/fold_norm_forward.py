@@ -12,11 +12,10 @@ from torch.fx.node import map_arg
 from edgegan.compress.rewrite.affine import Affine, affines
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
 from edgegan.compress.rewrite.upsample import UPSAMPLES
 from edgegan.runtime.contract import Contract
 
-CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
-TRANSPOSED = (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
 LAYERS = (*CONVOLUTIONS, *TRANSPOSED, aten.linear.default)
 SPATIAL = (*UPSAMPLES, aten.pad.default, aten.slice.Tensor)
 """Operators that treat each channel alike, and linearly."""

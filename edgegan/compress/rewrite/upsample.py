@@ -21,21 +21,18 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
 from edgegan.runtime.contract import Contract
 
 UPSAMPLES = (
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
+    aten.upsample_nearest3d.vec,
     aten._upsample_nearest_exact1d.vec,
     aten._upsample_nearest_exact2d.vec,
+    aten._upsample_nearest_exact3d.vec,
 )
-CONVOLUTIONS = {
-    aten.conv1d.default: 1,
-    aten.conv2d.default: 2,
-    aten.conv1d.padding: 1,
-    aten.conv2d.padding: 2,
-}
-TRANSPOSED = {1: aten.conv_transpose1d.default, 2: aten.conv_transpose2d.input}
+TRANSPOSED_OF = {axes: operator for operator, axes in TRANSPOSED.items()}
 POINTWISE = (
     aten.relu.default,
     aten.relu6.default,
@@ -182,7 +179,7 @@ def _write(graph: GraphModule, match: _Match) -> None:
             source = call(aten.pad.default, (source, sides, "replicate"))
         weight = add_constant(graph, f"{match.name}.weight", match.weight)
         numbers = (list(match.scale), match.padding, [0] * axes, match.groups)
-        result = call(TRANSPOSED[axes], (source, weight, bias, *numbers))
+        result = call(TRANSPOSED_OF[axes], (source, weight, bias, *numbers))
         for axis, (low, high) in enumerate(match.crop):
             start = low - min(low, high)
             if low != high:

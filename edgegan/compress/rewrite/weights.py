@@ -7,10 +7,8 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fold_batch_norm import OUTPUT_AXIS
-from edgegan.compress.rewrite.graph import add_constant, argument, aten, evaluate
+from edgegan.compress.rewrite.graph import add_constant, argument, evaluate
 from edgegan.runtime.contract import Contract
-
-LAYERS = (*OUTPUT_AXIS, aten.conv3d.default, aten.conv3d.padding, aten.conv_transpose3d.input)
 
 
 def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
@@ -26,7 +24,7 @@ def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
             constants[node] = source
     changes = []
     for node in list(graph.graph.nodes):
-        for index, name in ((1, "weight"), (2, "bias")) if node.target in LAYERS else ():
+        for index, name in ((1, "weight"), (2, "bias")) if node.target in OUTPUT_AXIS else ():
             operand = argument(node, index, name)
             if operand not in constants or operand.op == "get_attr":
                 continue

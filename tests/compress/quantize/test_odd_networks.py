@@ -73,6 +73,21 @@ class Odd(nn.Module):
         return torch.tanh(self.last(self.coarse(y.half()).float()))
 
 
+class Volumes(nn.Module):
+    """Three spatial axes: a seed, up-sampling both ways, a residual sum, a norm behind an activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seed, self.up = nn.ConvTranspose3d(8, 16, (2, 3, 2)), nn.ConvTranspose3d(16, 16, 4, 2, 1)
+        self.norm, self.late = nn.BatchNorm3d(16), nn.BatchNorm3d(16)
+        self.same, self.last = nn.Conv3d(16, 16, 3, padding="same"), nn.Conv3d(16, 2, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.up(self.seed(z[:, :, None, None, None]))))
+        x = self.late(F.leaky_relu(x + self.same(x), 0.2))
+        return torch.tanh(self.last(F.interpolate(x, scale_factor=2.0)))
+
+
 def made(
     module: nn.Module, contract: Contract, folder: Path, **settings: Any
 ) -> tuple[dict[str, Any], float]:
@@ -89,8 +104,9 @@ def made(
     stage.requires(before)
     after = stage.run(before, Context(folder))
     stage.ensures(before, after)
-    fresh = agreement(after.files["int8"], module, contract, batches=(32,), seed=77)
-    return after.lineage[-1].proof["int8"], fresh["psnr_db"]
+    (file,) = after.artifacts
+    fresh = agreement(file, module, contract, batches=(32,), seed=77)
+    return after.lineage[-1].proof[file.name], fresh["psnr_db"]
 
 
 def test_attention_is_quantized_around_its_products(tmp_path: Path) -> None:
@@ -114,6 +130,15 @@ def test_norms_of_the_batch_at_hand_are_quantized_around(tmp_path: Path) -> None
     proof, psnr = made(BatchStatistics(), PICTURES, tmp_path)
     assert psnr > 35
     assert proof["int8_layers"] == ["first", "last"]
+
+
+@pytest.mark.parametrize("target", ["x64-cpu", "jetson-orin-nano"])
+def test_volumes_are_quantized_as_pictures_are(tmp_path: Path, target: str) -> None:
+    volumes = Contract((Input("z", (8,)),), (Output("y", (2, 8, 12, 8), layout=""),))
+    proof, psnr = made(Volumes(), volumes, tmp_path, targets=(target,), fast=True)
+    assert psnr > 38
+    assert proof["int8_layers"] == ["seed", "up", "same", "last"]
+    assert proof["float_layers"] == []
 
 
 def test_shared_computed_and_half_layers(tmp_path: Path) -> None:
@@ -141,4 +166,4 @@ def test_a_module_is_skipped_with_all_its_layers(tmp_path: Path) -> None:
 def test_where_nothing_can_be_quantized_it_is_said(tmp_path: Path) -> None:
     contract = Contract((Input("x", (3, 4, 4, 4)),), (Output("y", (3, 4, 4, 4), layout=""),))
     with pytest.raises(StageError, match="no layer is left to quantize"):
-        made(nn.Sequential(nn.Conv3d(3, 3, 1), nn.Tanh()), contract, tmp_path)
+        made(nn.Sequential(nn.InstanceNorm3d(3, affine=True), nn.Tanh()), contract, tmp_path)

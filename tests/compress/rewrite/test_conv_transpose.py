@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edgegan.compress.rewrite import conv_transpose_to_linear, conv_transpose_to_shuffle, rewrite
 from edgegan.runtime.contract import Contract, Input, Output
@@ -20,8 +21,8 @@ def operators(graph: torch.fx.GraphModule) -> set[str]:
 
 
 @st.composite
-def layers(draw: st.DrawFn, sizes: tuple[int, ...] = (3, 4)) -> tuple[nn.Module, tuple[int, ...]]:
-    axes = draw(st.sampled_from([1, 2]))
+def layers(draw: st.DrawFn, sizes: tuple[int, ...] = (3, 4, 2)) -> tuple[nn.Module, tuple[int, ...]]:
+    axes = draw(st.sampled_from([1, 2, 3]))
     kernel, stride, dilation, padding, extra = [], [], [], [], []
     for size in sizes[:axes]:
         k, s, d = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.sampled_from([1, 1, 2, 3]))
@@ -31,7 +32,7 @@ def layers(draw: st.DrawFn, sizes: tuple[int, ...] = (3, 4)) -> tuple[nn.Module,
             (kernel, stride, dilation, padding, extra), (k, s, d, draw(st.integers(0, (whole - 1) // 2)), e)
         ):
             numbers.append(number)
-    kind: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d)[axes - 1]
+    kind: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[axes - 1]
     outputs, groups = 2 * draw(st.integers(1, 3)), draw(st.sampled_from([1, 2]))
     layer = kind(4, outputs, kernel, stride, padding, extra, groups, draw(st.booleans()), dilation)
     return layer, (4, *sizes[:axes])
@@ -52,7 +53,7 @@ def test_shuffle_equals_any_transposed_convolution(
 
 
 @settings(max_examples=20, deadline=None)
-@given(layers((1, 1)), st.integers(0, 2**16))
+@given(layers((1, 1, 1)), st.integers(0, 2**16))
 def test_linear_equals_a_transposed_convolution_of_one_position(
     case: tuple[nn.Module, tuple[int, ...]], seed: int
 ) -> None:
@@ -89,7 +90,9 @@ def test_two_in_a_row_are_both_rewritten() -> None:
 
 
 def test_what_is_not_known_is_left_alone() -> None:
-    layer = nn.ConvTranspose3d(2, 2, 3)
-    assert (
-        rewrite(layer, contract(2, 4, 4, 4), [conv_transpose_to_linear, conv_transpose_to_shuffle])[1] == []
-    )
+    class OfItsInput(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv_transpose2d(x, x.mean(0)[:, None] * torch.ones(1, 2, 1, 1))
+
+    found = rewrite(OfItsInput(), contract(2, 4, 4), [conv_transpose_to_linear, conv_transpose_to_shuffle])
+    assert found[1] == []

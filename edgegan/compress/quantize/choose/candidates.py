@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors
+from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors, sure_psnr_of
 from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, Statistics, observe
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, quantize
@@ -127,6 +127,10 @@ class Samples:
         """Return the PSNR in dB of a graph's outputs, all samples as one."""
         return psnr_of(self._errors(graph))
 
+    def sure_psnr_db(self, graph: GraphModule) -> float:
+        """Return what the PSNR in dB of a graph's outputs is on other samples, with 90% confidence."""
+        return sure_psnr_of(self._errors(graph))
+
     def judge(self, trial: Trial, graph: GraphModule) -> Trial:
         """Return a trial with the figures of the graph that it gave."""
         errors = self._errors(graph)
@@ -202,7 +206,7 @@ def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[s
     if not set(macs) - set(skipped):
         raise StageError(
             "no layer is left to quantize",
-            where=f"quantize: {', '.join(macs) or 'no Conv1d, Conv2d or Linear with weights of its own'}",
+            where=f"quantize: {', '.join(macs) or 'no convolution or Linear with weights of its own'}",
             next="leave the stage `quantize` out of the recipe" + (", or shorten `skip`" if asked else ""),
         )
     float_outputs = [name for name, linear in last.items() if linear and name not in skipped]

@@ -49,8 +49,9 @@ def assign(
 ) -> Assignment:
     """Take layers out of INT8, one rung's after another, until the budget is met.
 
-    PSNR is first that of the graph, which is quick: only what passes is written as a file, and judged as such
-    on other samples. The budget holds for both. Where no rung meets it, the assignment is that which came
+    PSNR is first that of the graph, which is quick, and of its samples what others will reach with 90%
+    confidence: only what passes is written as a file, and judged as such on other samples. The budget holds
+    for both. Where no rung meets it, the assignment is that which came
     nearest.
     """
     tried = [layers.without(rung) for rung in rungs]
@@ -93,7 +94,7 @@ def unmet(budget: Budget, found: Assignment) -> StageError:
 
 
 def _measure(graph: GraphModule, budget: Budget, judge: FileEvaluator) -> dict[str, float]:
-    measured = {PSNR_DB: judge.samples.psnr_db(graph)}
+    measured = {PSNR_DB: judge.samples.sure_psnr_db(graph)}
     if budget.score(measured) < 1:
         return measured
     with judge.file(graph) as path:

@@ -7,6 +7,7 @@ where a bias alone differs by a thousandth of a step, the outputs differ by seve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from operator import getitem
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.quantize.prepare.quantizer import MOVES
 from edgegan.compress.rewrite.conv_kernels import per_axis
+from edgegan.compress.rewrite.conv_transpose import PLAIN
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
@@ -122,7 +124,7 @@ class AsInteger(Interpreter):
         if target not in (aten.relu.default, *MOVES):
             wanted = torch.float64 if target in COMPUTE else torch.float32
             args, kwargs = tree_map(lambda value: _as(wanted, value), (args, kwargs))
-        if target == aten.conv2d.default and not kwargs:
+        if target in PLAIN.values() and not kwargs:
             return _in_strips(*args)
         return super().call_function(target, args, kwargs)
 
@@ -169,25 +171,28 @@ def _in_strips(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Compute a conv2d some rows at a time: in float64 torch writes out all patches first."""
-    (down, across), (above, beside), (step, _) = (per_axis(of, 2) for of in (stride, padding, dilation))
-    reach = (weight.shape[2] - 1) * step + 1
+    """Compute a convolution some rows at a time: in float64 torch writes out all patches first."""
+    axes = x.dim() - 2
+    conv = PLAIN[axes]
+    stride, padding, dilation = (per_axis(of, axes) for of in (stride, padding, dilation))
+    (down, *across), (above, *beside) = stride, padding
+    reach = (weight.shape[2] - 1) * dilation[0] + 1
     rows = (x.shape[2] + 2 * above - reach) // down + 1
-    width = x.shape[3] // across + 2 * beside
-    most = memory.samples(x.element_size() * x.shape[1] * weight[0, 0].numel() * width, rows)
+    row = prod(size // by + 2 * ends for size, by, ends in zip(x.shape[3:], across, beside))
+    most = memory.samples(x.element_size() * x.shape[1] * weight[0, 0].numel() * row, rows)
     if most == rows:
-        return aten.conv2d.default(x, weight, bias, stride, padding, dilation, groups)
-    x = torch.nn.functional.pad(x, (0, 0, above, above))
+        return conv(x, weight, bias, stride, padding, dilation, groups)
+    x = torch.nn.functional.pad(x, [*[0, 0] * (axes - 1), above, above])
     strips = []
     for first in range(0, rows, most):
         count = min(most, rows - first)
         part = x[:, :, first * down : (first + count - 1) * down + reach]
-        strips.append(aten.conv2d.default(part, weight, bias, stride, [0, beside], dilation, groups))
+        strips.append(conv(part, weight, bias, stride, [0, *beside], dilation, groups))
     return torch.cat(strips, dim=2)
 
 

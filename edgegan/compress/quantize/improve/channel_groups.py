@@ -10,14 +10,15 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS
 
-CONVS = tuple(layer for layer in COMPUTE if layer != aten.linear.default)
 HOMOGENEOUS = (
     aten.relu.default,
     aten.leaky_relu.default,
     aten.prelu.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
+    aten.upsample_nearest3d.vec,
     aten.max_pool2d.default,
     aten.slice.Tensor,
     aten.pad.default,
@@ -92,7 +93,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
         plain = len(weight.users) == 1 and argument(node, 6, "groups", 1) == 1
         if not plain or constant(graph, weight) is None or not _known(graph, argument(node, 2, "bias")):
             return False
-        if target not in CONVS and len(shape(node)) != 2:
+        if target not in CONVOLUTIONS and len(shape(node)) != 2:
             return False
         groups.layers.add(node)
     elif target in HOMOGENEOUS:

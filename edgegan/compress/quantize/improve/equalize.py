@@ -17,10 +17,11 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize.choose.effort import Effort
-from edgegan.compress.quantize.improve.channel_groups import CONVS, Groups, constant_of, grouped
+from edgegan.compress.quantize.improve.channel_groups import Groups, constant_of, grouped
 from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, watch
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS
 from edgegan.runtime.contract import Contract
 
 SAMPLES = 64
@@ -36,7 +37,7 @@ def center_channels(graph: GraphModule, contract: Contract) -> list[Change]:
     layers = [
         node
         for node in graph.graph.nodes
-        if node.target in CONVS and node.users and all(_normalizes(user, node) for user in node.users)
+        if node.target in CONVOLUTIONS and node.users and all(_normalizes(user, node) for user in node.users)
     ]
     lows: dict[Node, Tensor] = {}
     highs: dict[Node, Tensor] = {}

@@ -9,14 +9,9 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.graph import TRACED_BATCH, argument, aten, constant, layer_of
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS
 
-COMPUTE = (
-    aten.conv1d.default,
-    aten.conv2d.default,
-    aten.conv1d.padding,
-    aten.conv2d.padding,
-    aten.linear.default,
-)
+COMPUTE = (*CONVOLUTIONS, aten.linear.default)
 
 
 def layer_names(graph: GraphModule) -> dict[Node, str]:

@@ -23,6 +23,7 @@ from edgegan.target import Int8
 MOVES = (
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
+    aten.upsample_nearest3d.vec,
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
     aten.slice.Tensor,
