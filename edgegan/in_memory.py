@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -59,6 +59,7 @@ def compress_module(
     calibration: Any = None,
     out: str | Path,
     stages: Sequence[Stage] | None = None,
+    noise: Literal["fixed", "mean"] | None = None,
     follower: Follower | None = None,
 ) -> Run:
     """Compress a trained generator that is in memory, measure the result and bundle it, as recipes are.
@@ -77,6 +78,8 @@ def compress_module(
         out: the run's folder, absent, empty or a run's.
         stages: what to do; by default pruning to half of the MACs where that can be, a short distillation,
             INT8 and export.
+        noise: what stands for random numbers that `forward` draws, dropout among them: one draw that is
+            kept, or their mean.
         follower: told of each step; by default they are printed.
 
     Raises:
@@ -99,7 +102,7 @@ def compress_module(
             write_arrays(folder / FILE, described.rows)
             contract = contract.with_stored(folder)
         contract.check_stored()
-        said = [*_told(described.notes), *prepare(teacher, contract, described.outputs)]
+        said = [*_told(described.notes), *prepare(teacher, contract, described.outputs, drawn=noise)]
         macs = count(teacher, contract).macs
         if stages is None:
             targets = [target] if isinstance(target, str) else list(target)

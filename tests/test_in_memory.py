@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from edgegan import (
@@ -99,6 +100,37 @@ def test_what_does_not_fit_is_told() -> None:
         collected([], {"photo": (3, 16, 12)})
     with pytest.raises(ModelError, match=r"give the torch\.nn\.Module"):
         compress_module("net.pt", photos, out="x")  # pyright: ignore[reportArgumentType]
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.layer(functional.dropout(z, 0.5, training=True)))
+
+
+class Lints(Follower):
+    """Stops where the stages begin."""
+
+    class Done(Exception):  # noqa: N818
+        pass
+
+    def begin(self, step: str, index: int, count: int, restored: bool) -> Any:
+        if step != "lint":
+            raise self.Done
+        return super().begin(step, index, count, restored)
+
+
+def test_what_forward_draws_is_refused_or_replaced(tmp_path: Path) -> None:
+    given: Any = {"stages": [Export(ExportSettings())], "follower": Lints()}
+    with pytest.raises(ModelError, match="the same input gives another output") as refused:
+        compress_module(Dropping(), torch.randn(16, 6), out=tmp_path / "a", **given)
+    assert 'noise="fixed"' in str(refused.value.next)
+    for noise in ("fixed", "mean"):
+        with pytest.raises(Lints.Done):
+            compress_module(Dropping(), torch.randn(16, 6), out=tmp_path / noise, noise=noise, **given)
 
 
 @pytest.mark.slow

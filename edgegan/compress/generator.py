@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MethodType
 from typing import Any, Literal
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ class Form:
     call: Mapping[str, Any] = field(default_factory=dict)
     """Arguments beside the inputs."""
     single: bool = False
-    """Whether what it casts to less than float32 stays in float32."""
+    """Whether what it casts to less than float32, or runs under autocast, stays in float32."""
     noise: Literal["fixed", "mean"] | tuple[int, ...] | None = None
     """What it gets in place of random numbers: its own buffers, the mean, or the inputs at these places."""
     paths: Sequence[tuple[str, ...]] | None = None
@@ -133,6 +134,8 @@ def adapt(module: nn.Module, form: Form, names: Sequence[str]) -> None:
         with ExitStack() as modes:
             if form.single:
                 modes.enter_context(_Single())
+                modes.enter_context(patch.object(torch.autocast, "__enter__", lambda region: region))
+                modes.enter_context(patch.object(torch.autocast, "__exit__", lambda *_: None))
             if form.noise == "mean":
                 modes.enter_context(noise.at_mean())
             elif form.noise == "fixed":

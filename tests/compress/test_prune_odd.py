@@ -197,3 +197,26 @@ def test_a_head_that_nobody_reads_loses_channels_too(tmp_path: Any) -> None:
     after = prune(Headed().eval(), PICTURE, tmp_path, channels=0.5, align=4, reconstruct=False)
     assert sorted(after.lineage[-1].changed["widths"].values()) == [[8, 4], [16, 8]]
     assert after.student.get_submodule("normals.0").in_channels == 8  # type: ignore[union-attr]
+
+
+class Gated(nn.Module):
+    """Halves that gate each other, by the function and by the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.norm = nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32)
+        self.up, self.gate = nn.ConvTranspose2d(16, 48, 3, padding=1), nn.GLU(1)
+        self.out = nn.Conv2d(24, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.gate(self.up(F.glu(self.norm(self.wide(x)), 1))))
+
+
+def test_both_halves_of_a_gated_unit_lose_the_same_channels(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    after = prune(Gated().eval(), PICTURE, tmp_path, channels=0.5, align=4)
+    assert after.lineage[-1].changed["widths"] == {"wide": [16, 8], "up": [24, 12]}
+    assert {name: len(value) for name, value in after.student.named_buffers() if value.ndim} == {
+        "norm.running_mean": 16,
+        "norm.running_var": 16,
+    }

@@ -81,7 +81,8 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 f"two runs differ by up to {_gap(output, again[index]):.3g}: no stage can prove that it "
                 "keeps the model's outputs",
                 "say in the recipe what to put in the noise's place: model: {noise: fixed}, {noise: mean} "
-                "(dropout is off then), or the names of inputs of the contract",
+                "(dropout is off then), or the names of inputs of the contract; compress_module takes "
+                'noise="fixed" and noise="mean"',
             )
         elif _gap(output, alone) > slack:
             why, cure = _mixing(module)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
 from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from torch_pruning.ops import OPTYPE
 
@@ -203,7 +205,8 @@ def _forward(module: nn.Module, inputs: Any) -> Any:
     layers = [layer for layer in module.modules() if isinstance(layer, (_ConvNd, nn.Linear))]
     hooks = [layer.register_forward_hook(lambda *call: given.append(call[-1])) for layer in layers]
     try:
-        outputs = module(*inputs)
+        with _GluAsProduct():
+            outputs = module(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -218,6 +221,18 @@ def _forward(module: nn.Module, inputs: Any) -> Any:
             several.append(value)
             _reach(value, reached)
     return [output * 1.0 for output in several]
+
+
+class _GluAsProduct(TorchFunctionMode):
+    """Writes GLU as a product of halves, which torch-pruning can follow."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_gated if func is functional.glu else func)(*args, **(kwargs or {}))
+
+
+def _gated(input: Tensor, dim: int = -1) -> Tensor:
+    half, gate = input.chunk(2, dim)
+    return half * gate.sigmoid()
 
 
 def _reach(value: Tensor, reached: set[Any]) -> None:
