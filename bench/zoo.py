@@ -1,10 +1,12 @@
 """Generator architectures of the field, each through the whole chain.
 
-    python bench/zoo.py [NAME ...]
+    python bench/zoo.py [--speed] [NAME ...]
 
 Writes bench/zoo.json and bench/zoo.md. The architectures are those of bench/zoo_models: small modules after
 public designs, with random weights that were settled (see `settle`). Each has a process of its own, with
-bounds of time and memory. What was made with this very code before is not made again; NAMEs are.
+bounds of time and memory. It goes on where it was: what was made before counts as long as the architectures,
+the packages and the stages' revisions are the same and nothing failed; NAMEs are made anew. With --speed, what the
+files take is measured afterwards, which wants a quiet machine.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from made_with import EDGEGAN, ROOT, made_with
+from made_with import ROOT, made_with
 from torch import nn
 from zoo_models.ports import Architecture
-from zoo_steps import go_through
-from zoo_table import markdown
+from zoo_steps import SAMPLES, STAGES, go_through, speed
+from zoo_table import failures, markdown
 
 from edgegan import __version__
 from edgegan.files import write_json, write_text
@@ -33,19 +35,23 @@ FAMILIES = (
     *("restoration", "audio", "motion", "series"),
 )
 FILES = ROOT / "runs" / "bench-zoo"
-SOURCES = (*EDGEGAN, "bench/zoo*.py", "bench/zoo_models/*.py")
 SECONDS, GIBIBYTES = 900, 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="of architectures to take anew")
+    parser.add_argument("--speed", action="store_true", help="measure speed too, on a quiet machine")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
         write_json(given.alone / "row.json", go_through(zoo()[given.names[0]], given.alone))
         return
     rows = [row(one, anew=one.name in given.names) for one in zoo().values()]
+    if given.speed:
+        rows = [
+            {**made, "speed": speed(zoo()[made["name"]].contract, folder_of(made["name"]))} for made in rows
+        ]
     content = {"protocol": {"edgegan": __version__, "machine": machine()}, "rows": rows}
     write_json(ROOT / "bench" / "zoo.json", content)
     write_text(ROOT / "bench" / "zoo.md", markdown(content))
@@ -59,17 +65,30 @@ def zoo() -> dict[str, Architecture]:
 
 def row(architecture: Architecture, *, anew: bool) -> dict[str, Any]:
     """Return what became of an architecture, made in a process of its own."""
-    folder = FILES / "".join(letter if letter.isalnum() else "-" for letter in architecture.name.lower())
-    record, key = folder / "made.json", made_with(SOURCES, nn.Identity(), machine()["packages"])
+    folder = folder_of(architecture.name)
+    record, key = folder / "made.json", _key(architecture)
     if not anew and record.is_file():
         made = json.loads(record.read_text())
-        if made["key"] == key:
+        if made["key"] == key and not list(failures(made["row"])):
             return made["row"]
     folder.mkdir(parents=True, exist_ok=True)
     print(architecture.name, flush=True)
     found = {"name": architecture.name, "paper": architecture.paper, **_alone(architecture.name, folder)}
     write_json(record, {"key": key, "row": found})
     return found
+
+
+def folder_of(name: str) -> Path:
+    """Return where an architecture's files are."""
+    return FILES / "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+
+
+def _key(architecture: Architecture) -> str:
+    """Return what a row rests on, as a run's kept stages do: sources, packages, settings and revisions."""
+    family = architecture.build.__module__.rpartition(".")[2]
+    sources = (f"bench/zoo_models/{family}.py", "bench/zoo_models/ports.py")
+    revisions = {stage.name: stage.revision for stage in STAGES}
+    return made_with(sources, nn.Identity(), [machine()["packages"], revisions, SAMPLES])
 
 
 def _alone(name: str, folder: Path) -> dict[str, Any]:

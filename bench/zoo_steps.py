@@ -39,6 +39,7 @@ from edgegan.runtime.modality.image import to_uint8
 SAMPLES, JUDGING, SEED = 64, 24, 11
 """How many inputs INT8 is calibrated on, and how many others, of another seed, it is judged on."""
 SECONDS = 0.5
+STAGES: tuple[type[Stage], ...] = (Prune, Distill, Export, Quantize)
 GOALS = (0.5, 0.7, 0.9)
 """Fractions of MACs kept: the first that is within reach."""
 
@@ -58,7 +59,7 @@ def go_through(architecture: Architecture, folder: Path) -> dict[str, Any]:
     done: dict[str, Any] = {}
     prune, why = _prune(module, contract)
     if prune is None:
-        done["prune"] = {"failed": why}
+        done["prune"] = {"whole": why}
     else:
         stages = {"prune": prune, **stages}
     done["lint"] = _noted(lambda: _lint(module, contract, list(stages.values())))
@@ -71,7 +72,6 @@ def go_through(architecture: Architecture, folder: Path) -> dict[str, Any]:
         ("runtime", _runtime),
         ("accuracy", _accuracy),
         ("stock", _stock),
-        ("speed", _speed),
     ):
         done[name] = _noted(lambda step=step: step(candidate, folder))
     done["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -207,10 +207,13 @@ def _stock(candidate: Candidate, folder: Path) -> dict[str, Any]:
     return {"psnr_db": _judged(as_it_runs(path), candidate)}
 
 
-def _speed(candidate: Candidate, folder: Path) -> dict[str, Any]:
-    stock = folder / "stock.onnx"
-    files = {name: path for name, path in candidate.files.items() if name in ("fp32", "int8")}
-    if stock.is_file():
-        files["stock"] = as_it_runs(stock)
-    measured = measure_latency(files, candidate.contract, baseline="fp32", seconds=SECONDS)
+def speed(contract: Contract, folder: Path) -> dict[str, Any]:
+    """Return what the files in an architecture's folder take, by name."""
+    paths = {
+        "fp32": folder / "export" / "model.fp32.onnx",
+        "int8": folder / "quantize" / "model.int8.onnx",
+        "stock": as_it_runs(folder / "stock.onnx"),
+    }
+    files = {name: path for name, path in paths.items() if path.is_file()}
+    measured = measure_latency(files, contract, baseline="fp32", seconds=SECONDS) if "fp32" in files else {}
     return {name: latency.to_dict() for name, latency in measured.items()}

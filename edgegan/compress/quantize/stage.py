@@ -65,7 +65,7 @@ class Quantize(Stage):
     """
 
     name: ClassVar[str] = "quantize"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     def __init__(self, settings: QuantizeSettings | None = None) -> None:
         self.settings = settings or QuantizeSettings()

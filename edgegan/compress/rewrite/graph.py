@@ -71,7 +71,7 @@ def rewrite(
     something the outputs on contract samples are compared with the module's.
 
     Raises:
-        ModelError: the module cannot be traced by `torch.export`.
+        ModelError: the module cannot be traced by `torch.export`, or draws random numbers.
         ProofError: a rewrite changed the outputs by more than 1e-4 of their largest value.
     """
     samples = example(contract, SAMPLES, seed=0)
@@ -84,10 +84,25 @@ def rewrite(
             graph.graph.eliminate_dead_code()
             _drop_unused_tensors(graph)
             graph.recompile()
-            prove(expected, outputs(graph, samples), made)
+            try:
+                prove(expected, outputs(graph, samples), made)
+            except ProofError:
+                _check_repeats(plain, samples, expected)
+                raise
             graph = trace(graph, contract)
             changes += made
     return graph, changes
+
+
+def _check_repeats(module: nn.Module, samples: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    """Raise `ModelError` where `module` gives anything else than before on `samples`."""
+    again = zip(outputs(module, samples), expected)
+    if not all(torch.allclose(one, other, equal_nan=True) for one, other in again):
+        raise ModelError(
+            "the same input gives another output each time: no stage can prove that it keeps the outputs",
+            where=type(module).__name__,
+            next="`edgegan lint` names the layers that draw random numbers, and what to put in their place",
+        )
 
 
 def trace(module: nn.Module, contract: Contract) -> GraphModule:

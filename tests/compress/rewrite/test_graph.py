@@ -55,3 +55,13 @@ def test_a_module_that_cannot_be_traced_is_a_users_error() -> None:
 
     with pytest.raises(ModelError, match="cannot be traced"):
         rewrite(Branch(), CONTRACT, [])
+
+
+def test_what_draws_random_numbers_is_told_from_a_wrong_rewrite() -> None:
+    class Noisy(nn.Sequential):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) + torch.randn_like(input)
+
+    module = Noisy(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval()
+    with pytest.raises(ModelError, match="the same input gives another output"):
+        rewrite(module, CONTRACT, [fold_batch_norm])

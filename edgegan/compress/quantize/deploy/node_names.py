@@ -14,7 +14,6 @@ from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of
 
 RECURRENT = (aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input)
-WEIGHT = ".weight"
 
 
 def name_layers(model: onnx.ModelProto, graph: GraphModule, names: Sequence[str]) -> None:
@@ -48,8 +47,8 @@ def name_layers(model: onnx.ModelProto, graph: GraphModule, names: Sequence[str]
             name = recurrent.pop(0) if recurrent else node.name
         elif weight in known:
             name = known[weight]
-        elif weight.endswith(WEIGHT):
-            name = weight.removesuffix(WEIGHT)
+        elif owner := weight.rpartition(".")[0]:
+            name = owner
         else:
             name = node.name if weight in stored else f"{node.op_type} of activations"
             name = folded.pop(0) if weight in stored and folded else name
