@@ -30,8 +30,8 @@ def markdown(content: Figures) -> str:
         *(f"- **{row['name']}** is not pruned: {row['prune']['whole']}" for row in rows if _whole(row)),
         "",
         f"Random weights, settled; calibrated on noise; edgegan {content['protocol']['edgegan']}, on "
-        f"{machine.get('cpu', 'this CPU')}. The dB are of outputs against the student's, with the output's range "
-        f"as peak, on inputs that nothing was calibrated on.{withheld}",
+        f"{machine.get('cpu', 'this CPU')}. The dB are of outputs against the student's, with the output's "
+        f"range as peak, on inputs that nothing was calibrated on.{withheld}",
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -53,10 +53,10 @@ def _summary(rows: list[Figures]) -> list[str]:
     under = [row for row in through if row not in good]
     told = [row for row in under if not row["quantize"]["changed"]["int8"]["budget"]["met"]]
     return [
-        f"{len(through)} of {len(rows)} architectures come through every step, {len(good)} of them with INT8 at "
-        f"{GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float. Of the {len(under)} under it, "
-        f"`quantize` says so of {len(told)}, and {len(under) - len(told)} reached it on the inputs that it "
-        "chose by.",
+        f"{len(through)} of {len(rows)} architectures come through every step, {len(good)} of them with INT8 "
+        f"at {GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float. Of the {len(under)} under "
+        f"it, `quantize` says so of {len(told)}, and {len(under) - len(told)} reached it on the "
+        "inputs that it chose by.",
     ]
 
 
