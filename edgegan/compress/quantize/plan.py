@@ -21,7 +21,7 @@ from edgegan.compress.quantize.choose.candidates import Improvement, Layers
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
 from edgegan.compress.quantize.choose.float_layers import ROUNDS, Switched, ladder
-from edgegan.compress.quantize.choose.layer_times import LayerTimes, layer_times
+from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
 from edgegan.compress.quantize.choose.mixed_precision import assign, unmet
 from edgegan.compress.quantize.choose.sensitivity import sweep, to_dicts
 from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels, saturates
@@ -229,12 +229,14 @@ class Work:
         values: dict[str, int] = {}
         for node, name in names.items():
             values[name] = values.get(name, 0) + elements(node) + elements(argument(node, 0, "input"))
+        if not runs_here(target):
+            return estimated(self.layers.macs, values)
         with judge.file(quantized) as int8, TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             model = to_onnx(graph, contract)
             name_layers(model, graph, list(names.values()))
             onnx_graph.save(onnx_graph.tidy(model), path)
-            return layer_times(self.layers.macs, values, target, (int8, path), contract.sample(1, 0))
+            return layer_times(self.layers.macs, values, (int8, path), contract.sample(1, 0))
 
     def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
         model = to_onnx(quantized, self.candidate.contract)

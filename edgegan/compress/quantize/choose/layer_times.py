@@ -52,25 +52,37 @@ class LayerTimes:
         return max(extra, 1e-3 * max(self.float.values()))
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine is of the target's kind, so that its files can be profiled."""
+    return target.engine == "onnxruntime" and target.arch == MACHINES.get(platform.machine())
+
+
+def estimated(macs: Mapping[str, int], values: Mapping[str, int]) -> LayerTimes:
+    """Return what layers take by their multiply-accumulates of a sample, and the values read and given."""
+    taken = {layer: count / MACS_PER_MS for layer, count in macs.items()}
+    int8 = {name: ms / INT8_FASTER for name, ms in taken.items()}
+    return LayerTimes(int8, taken, _conversion(values), measured=False)
+
+
 def layer_times(
-    macs: Mapping[str, int], values: Mapping[str, int], target: Target, files: tuple[Path, Path], one: Arrays
+    macs: Mapping[str, int], values: Mapping[str, int], files: tuple[Path, Path], one: Arrays
 ) -> LayerTimes:
-    """Return what the layers of a graph take.
+    """Return what the layers of a graph take on this machine; estimated where they cannot be told apart.
 
     Args:
         macs: layer to multiply-accumulates of a sample.
         values: layer to the values that it reads and gives.
-        target: profiled where this machine is of its kind; otherwise all is estimated.
         files: of the same graph in INT8 and in float, with nodes named after layers.
         one: the inputs of one sample.
     """
-    here = target.engine == "onnxruntime" and target.arch == MACHINES.get(platform.machine())
-    found = [profile(path, one) for path in files] if here else [{}, {}]
-    conversion = {layer: CONVERSION_MS * values[layer] for layer in macs}
+    found = [profile(path, one) for path in files]
     if all(macs.keys() <= times.keys() for times in found):
-        return LayerTimes(found[0], found[1], conversion, measured=True)
-    taken = {layer: count / MACS_PER_MS for layer, count in macs.items()}
-    return LayerTimes({name: ms / INT8_FASTER for name, ms in taken.items()}, taken, conversion, False)
+        return LayerTimes(found[0], found[1], _conversion(values), measured=True)
+    return estimated(macs, values)
+
+
+def _conversion(values: Mapping[str, int]) -> dict[str, float]:
+    return {layer: CONVERSION_MS * count for layer, count in values.items()}
 
 
 def profile(path: Path, one: Arrays) -> dict[str, float]:
