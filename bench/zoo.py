@@ -2,7 +2,7 @@
 
     python bench/zoo.py [--speed] [NAME ...]
 
-Writes bench/zoo.json and bench/zoo.md. The architectures are those of bench/zoo_models: small modules after
+Writes bench/zoo.json and bench/zoo.md, after each architecture. The architectures are those of bench/zoo_models: small modules after
 public designs, with random weights that were settled (see `settle`). Each has a process of its own, with
 bounds of time and memory. It goes on where it was: what was made before counts as long as architectures,
 packages and the stages' revisions are the same and nothing failed; NAMEs are made anew. With --speed, what
@@ -47,14 +47,14 @@ def main() -> None:
     if given.alone:
         write_json(given.alone / "row.json", go_through(zoo()[given.names[0]], given.alone))
         return
-    rows = [row(one, anew=one.name in given.names) for one in zoo().values()]
-    if given.speed:
-        rows = [
-            {**made, "speed": speed(zoo()[made["name"]].contract, folder_of(made["name"]))} for made in rows
-        ]
-    content = {"protocol": {"edgegan": __version__, "machine": machine()}, "rows": rows}
-    write_json(ROOT / "bench" / "zoo.json", content)
-    write_text(ROOT / "bench" / "zoo.md", markdown(content))
+    rows: list[dict[str, Any]] = []
+    protocol = {"edgegan": __version__, "machine": machine(), "architectures": len(zoo())}
+    for one in zoo().values():
+        made = row(one, anew=one.name in given.names)
+        rows.append({**made, **({"speed": speed(one.contract, folder_of(one.name))} if given.speed else {})})
+        content = {"protocol": protocol, "rows": rows}
+        write_json(ROOT / "bench" / "zoo.json", content)
+        write_text(ROOT / "bench" / "zoo.md", markdown(content))
 
 
 def zoo() -> dict[str, Architecture]:

@@ -16,10 +16,12 @@ Figures = Mapping[str, Any]
 def markdown(content: Figures) -> str:
     """Return the table, how many come through, and why the others do not."""
     rows, timed = content["rows"], any("speed" in row for row in content["rows"])
-    machine = content["protocol"]["machine"]
+    machine, count = content["protocol"]["machine"], content["protocol"]["architectures"]
+    missing = [f"{len(rows)} of {count} are made so far.", ""] if len(rows) < count else []
     columns = ["architecture", *COLUMNS, *OTHERS, *(SPEEDS if timed else ()), "failed"]
     withheld = "" if timed else " Speeds are withheld: `python bench/zoo.py --speed` wants a quiet machine."
     lines = [
+        *missing,
         *_summary(rows),
         "",
         _line(*columns),
