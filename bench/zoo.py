@@ -2,11 +2,11 @@
 
     python bench/zoo.py [--speed] [NAME ...]
 
-Writes bench/zoo.json and bench/zoo.md, after each architecture. The architectures are those of bench/zoo_models: small modules after
-public designs, with random weights that were settled (see `settle`). Each has a process of its own, with
-bounds of time and memory. It goes on where it was: what was made before counts as long as architectures,
-packages and the stages' revisions are the same and nothing failed; NAMEs are made anew. With --speed, what
-the files take is measured afterwards, which wants a quiet machine.
+Writes bench/zoo.json and bench/zoo.md, after each architecture. These are those of bench/zoo_models: small
+modules after public designs, with random weights that were settled (see `settle`). Each has a process of its
+own, with bounds of time and memory. It goes on where it was: what was made before counts as long as
+architectures, packages and the stages' revisions are the same and nothing failed; NAMEs are made anew. With
+--speed, what the files take is measured too, which wants a quiet machine.
 """
 
 from __future__ import annotations
