@@ -35,6 +35,7 @@ from edgegan.compress.rewrite import (
     with_fixed_input,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.compress.torchlib import operators_read_once
 from edgegan.compress.written import Precision, write, write_running
 from edgegan.errors import ModelError, ProofError, StageError
 from edgegan.module_copy import copy_of
@@ -251,7 +252,7 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
     arguments = example(contract, 2, seed=0)
     batch = torch.export.Dim("batch")
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), torch.no_grad(), operators_read_once():
             program = torch.onnx.export(
                 copy_of(module).eval(),
                 arguments,

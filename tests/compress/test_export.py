@@ -224,3 +224,13 @@ def test_a_class_gets_files_of_its_own_beside_stored_inputs(tmp_path: Path) -> N
     with torch.no_grad():
         expected = module(torch.from_numpy(image), torch.full((4,), 2)).numpy()
     assert np.abs(got - expected).max() < 2e-6
+
+
+def test_the_exporters_operators_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    module = nn.Conv2d(3, 3, 1)
+    contract = Contract((Input("x", (3, 4, 4)),), (Output("y", (3, 4, 4)),))
+    first = to_onnx(module, contract).SerializeToString()
+    monkeypatch.setattr(ONNXRegistry, "from_torchlib", None)
+    assert to_onnx(module, contract).SerializeToString() == first

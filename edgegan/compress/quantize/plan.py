@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import onnx
 from torch.fx import GraphModule
 
 from edgegan.compress import onnx_graph
@@ -85,6 +86,7 @@ class Work:
         self.swept *= asked
         each = 1 + self.swept + (settings.distill.steps if settings.distill else 0)
         self.ways: dict[tuple[str, ...], Reconstruction] = {}
+        self.written: tuple[GraphModule, str, onnx.ModelProto] | None = None
         tried = len(self.starts) * len(self.calibrators)
         tried += 2 ** (self.gptq + self.bias_correction) - 1
         self.done, self.count = 0, tried + count * each
@@ -239,9 +241,12 @@ class Work:
             return layer_times(self.layers.macs, values, (int8, path), contract.sample(1, 0))
 
     def _write(self, target: Target, quantized: GraphModule, path: Path) -> None:
-        model = to_onnx(quantized, self.candidate.contract)
-        name_layers(model, quantized, list(layer_names(self.start.graph).values()))
-        onnx_graph.save(deploy(model, target, self.candidate.contract), path)
+        """Write a graph as a target's file; the one written last is not made again."""
+        if self.written is None or self.written[:2] != (quantized, target.int8_key):
+            model = to_onnx(quantized, self.candidate.contract)
+            name_layers(model, quantized, list(layer_names(self.start.graph).values()))
+            self.written = quantized, target.int8_key, deploy(model, target, self.candidate.contract)
+        onnx_graph.save(self.written[2], path)
 
     def _progress(self) -> None:
         self.done += 1
