@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.export import Export, ExportSettings, export_onnx
+from edgegan.compress.export import Export, ExportSettings, export_onnx, to_onnx
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import InputError, ModelError, ProofError, StageError
 from edgegan.models.resnet import Generator
