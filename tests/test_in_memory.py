@@ -146,7 +146,7 @@ def test_five_lines_make_a_bundle_and_leave_the_module_alone(
         stages = [
             Prune(PruneSettings(macs=0.7, align=4)),
             Distill(DistillSettings(steps=4, batch=4)),
-            Quantize(QuantizeSettings(targets=["x64-cpu"], samples=8)),
+            Quantize(QuantizeSettings(targets=("x64-cpu",), samples=8)),
             Export(ExportSettings()),
         ]
         calibration = {"photo": photos}
