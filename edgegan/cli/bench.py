@@ -59,9 +59,9 @@ def bench(
         bool, typer.Option("--json", help="Print the record, or the comparison, as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Measure latency, throughput and quality of bundles here; without torch.
+    """Measure latency, throughput and quality of BUNDLEs here; compare two records.
 
-    Speed-ups are over FP32 on the engine that runs it fastest. Quality is
+    Needs no torch. Speed-ups are over FP32 on the engine that runs it fastest. Quality is
     against the outputs of the bundle's own FP32, and with --features and
     --reference against real images. Calls that other work interrupted are
     left out and counted; what does not hold on a busy machine is withheld.

@@ -34,10 +34,10 @@ from edgegan.compress.rewrite import (
     upsample_conv_to_conv_transpose,
     with_fixed_input,
 )
-from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord, check_finite
 from edgegan.compress.torchlib import operators_read_once
 from edgegan.compress.written import Precision, write, write_running
-from edgegan.errors import ModelError, ProofError, StageError
+from edgegan.errors import ModelError, ProofError
 from edgegan.module_copy import copy_of
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
@@ -82,13 +82,7 @@ class Export(Stage):
 
     def requires(self, candidate: Candidate) -> None:
         """Raise `StageError` where the student's weights are not all finite."""
-        for name, tensor in candidate.student.state_dict().items():
-            if not torch.isfinite(tensor).all():
-                raise StageError(
-                    "the weights are not finite",
-                    where=f"export: {name}",
-                    next="go back to the last checkpoint whose weights are finite",
-                )
+        check_finite(candidate.student, self.name)
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
         """Write `model.fp32.onnx` and `model.fp16.onnx` into the stage's folder.

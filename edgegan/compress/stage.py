@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import torch
 from pydantic import model_validator
 from torch import nn
 
+from edgegan.errors import StageError
 from edgegan.measure.metrics import Metric
 from edgegan.recipe import Data
 from edgegan.run.records import StageRecord
@@ -25,6 +27,7 @@ __all__ = [
     "Settings",
     "Stage",
     "StageRecord",
+    "check_finite",
 ]
 
 Progress = Callable[[int, int], None]
@@ -146,3 +149,14 @@ class Stage(ABC):
     @abstractmethod
     def ensures(self, before: Candidate, after: Candidate) -> None:
         """Raise `ProofError` where the result is not what the stage promises."""
+
+
+def check_finite(module: nn.Module, stage: str) -> None:
+    """Raise `StageError` where a weight or a statistic is NaN or infinite."""
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise StageError(
+                "the weights are not finite",
+                where=f"{stage}: {name}",
+                next="go back to the last checkpoint whose weights are finite",
+            )

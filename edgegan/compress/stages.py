@@ -1,16 +1,24 @@
-"""The stages that a recipe can name."""
+"""The stages that a recipe can name: ours, and those of installed packages.
+
+A package adds one by its class, with its settings beside it, in its pyproject.toml:
+
+    [project.entry-points."edgegan.stages"]
+    mine = "my_package.stage:Mine"
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
+from edgegan import plugins
 from edgegan.compress.lint.finding import Finding
 from edgegan.compress.stage import OLD_NAMES_UNTIL, Settings, Stage
-from edgegan.errors import RecipeError
+from edgegan.errors import InputError, RecipeError
 from edgegan.recipe import Recipe
-from edgegan.recipe_source import did_you_mean
 
+GROUP = "edgegan.stages"
+"""Of the entry points that add others."""
 STAGES = {
     "prune": ("edgegan.compress.prune", "Prune"),
     "distill": ("edgegan.compress.distill", "Distill"),
@@ -28,13 +36,10 @@ def build_stages(recipe: Recipe) -> list[Stage]:
     """
     stages: list[Stage] = []
     for index, spec in enumerate(recipe.stages):
-        if spec.name not in STAGES:
-            raise RecipeError(
-                f"there is no stage {spec.name!r}{did_you_mean(spec.name, STAGES)}",
-                where=recipe.where("stages", index),
-                next=f"the stages are: {', '.join(STAGES)}",
-            )
-        kind, settings_kind = _kind(spec.name)
+        try:
+            kind, settings_kind = _kind(spec.name)
+        except InputError as error:
+            raise RecipeError(error.what, where=recipe.where("stages", index), next=error.next) from error
         stages.append(kind(recipe.parse(("stages", index), settings_kind)))
     return stages
 
@@ -50,13 +55,19 @@ def renamed_settings(recipe: Recipe) -> list[Finding]:
             f"write `{new}` in its place: {recipe.where('stages', index)}",
         )
         for index, spec in enumerate(recipe.stages)
-        if spec.name in STAGES
+        if spec.name in plugins.names(GROUP, STAGES)
         for old, new in getattr(_kind(spec.name)[1], "RENAMED", {}).items()
         if old in spec.settings
     ]
 
 
 def _kind(name: str) -> tuple[type[Any], type[Settings]]:
-    module_name, class_name = STAGES[name]
+    """Return a stage's class and that of its settings.
+
+    Raises:
+        InputError: there is none of this name, or the package that has it cannot be imported.
+    """
+    found = plugins.find(GROUP, STAGES, name, "stage")
+    module_name, class_name = found if isinstance(found, tuple) else (found.__module__, found.__name__)
     module = importlib.import_module(module_name)
     return getattr(module, class_name), getattr(module, f"{class_name}Settings")

@@ -42,8 +42,15 @@ def edgegan(*words: str | Path, **more: Any) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        preexec_fn=_heed_signals,
         **more,
     )
+
+
+def _heed_signals() -> None:
+    """Take signals as a command in a terminal does; what runs in the background is to ignore some."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def compress(*words: str | Path) -> None:
@@ -127,7 +134,7 @@ def test_the_bundle_is_what_was_measured(finished: Path) -> None:
     ]
     assert bundle.manifest.figures["rows"] == json.loads((finished / "figures.json").read_text())["rows"]
     images = Generator.load(finished / "bundle")(n=64, seed=SEED)
-    np.testing.assert_array_equal(images, np.load(finished / "samples" / f"{default}.npz")["images"])
+    np.testing.assert_array_equal(images, np.load(finished / "samples" / f"{default.name}.npz")["images"])
 
 
 def test_nothing_but_steps_and_results_is_printed_and_nothing_is_left_at_home(tmp_path: Path) -> None:

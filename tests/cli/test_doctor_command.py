@@ -41,7 +41,7 @@ def test_the_boards_that_it_knows_are_targets() -> None:
 
 
 def test_without_any_engine_it_exits_with_2(tmp_path: Path) -> None:
-    for name in ("onnxruntime", "tensorrt", "tensorrt_rtx"):
+    for name in ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('missing')")
     ran = subprocess.run(
         [sys.executable, "-m", "edgegan", "doctor"],

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgegan.learning.losses.adversarial import LOSSES, Name
 from edgegan.learning.losses.regularizers import one_centered, zero_centered
+from edgegan.testing import AdversarialLossTestCase
 
 REAL, FAKE = torch.tensor([1.5, -0.5, 0.25]), torch.tensor([-2.0, 0.75, 0.5])
 
@@ -44,6 +45,10 @@ def test_a_loss_is_its_papers_formula(name: Name) -> None:
     loss, (discriminator, generator) = LOSSES[name], FORMULAS[name]
     assert float(loss.discriminator(REAL, FAKE)) == pytest.approx(float(discriminator()), abs=1e-6)
     assert float(loss.generator(REAL, FAKE)) == pytest.approx(float(generator()), abs=1e-6)
+
+
+class TestOurs(AdversarialLossTestCase):
+    losses = LOSSES
 
 
 def test_penalties_are_those_of_a_linear_discriminator() -> None:

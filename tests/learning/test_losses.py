@@ -9,6 +9,14 @@ from edgegan.learning.losses.features import Adapters, perceptual
 from edgegan.learning.losses.output import l1
 from edgegan.learning.taps import Tap
 from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.testing import DistanceTestCase
+
+
+class TestOurs(DistanceTestCase):
+    distances = {
+        "l1": lambda student, teacher: l1([student], [teacher], [Output("image", (3, 8, 6))]),
+        "perceptual": lambda student, teacher: perceptual({"a": student}, {"a": teacher}),
+    }
 
 
 def test_output_loss_is_in_units_of_half_the_range() -> None:

@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from edgegan.errors import InputError
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.runtime.modality import Audio, ClassMap, Image, Modality, Series, Tensor, Tokens, Video, files
+from edgegan.testing import ModalityTestCase
 
 Z = (Input("z", (4,)),)
 SPECS = {
@@ -49,29 +50,8 @@ def raw(spec: Output, n: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(low, high, (n, *spec.shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_a_modality_holds_to_its_contract(spec: Output, tmp_path: Path) -> None:
-    assert Contract.from_dict(contract(spec).to_dict()) == contract(spec)
-    given = raw(spec)
-    encoded = spec.modality.encode(given, spec)
-    assert len(encoded) == 3
-    assert encoded.flags["C_CONTIGUOUS"]
-    preview = spec.modality.preview(encoded, spec)
-    assert preview.dtype == np.uint8
-    assert preview.ndim == 4
-    assert preview.shape[0] == 3
-    assert preview.shape[3] in (1, 3)
-    for suffix in (*spec.modality.files, ".png", ".npz", ".npy"):
-        out = tmp_path / f"made{suffix}"
-        written = files.write(out, {spec.name: encoded}, contract(spec))
-        assert written == files.paths(out, contract(spec), 3)
-        assert all(path.stat().st_size > 0 for path in written)
-    levels = spec.modality.levels(spec)
-    if levels is not None:
-        assert encoded.shape[1:] == levels.shape(spec.shape)
-        np.testing.assert_array_equal(spec.modality.encode(encoded, spec), encoded)
-        assert spec.modality.shapes(spec, "uint8") == [encoded.shape[1:]]
-    assert spec.modality.shapes(spec, "float32") == [spec.shape]
+class TestOurs(ModalityTestCase):
+    outputs = SPECS
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from edgegan.compress.prune.reconstruct import reconstruct
 from edgegan.compress.prune.select import Scope, Selection, out_of_reach, select
 from edgegan.compress.prune.surgery import Kept, cut, kept_positions, mask, pruned_shapes
 from edgegan.compress.psnr import psnr_db
-from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord, check_finite
 from edgegan.errors import ProofError, StageError, some
 from edgegan.runtime.contract import Contract
 
@@ -83,7 +83,8 @@ class Prune(Stage):
         self.settings = settings
 
     def requires(self, candidate: Candidate) -> None:
-        """Raise `StageError` where `skip` names no layer, or the model's outputs do not fit the contract."""
+        """Raise `StageError` where `skip` names no layer, weights are not finite, or outputs do not fit."""
+        check_finite(candidate.student, self.name)
         layers = [name for name, _ in candidate.student.named_modules() if name]
         for name in self.settings.skip:
             if name not in layers:
@@ -92,7 +93,9 @@ class Prune(Stage):
                     f"skip names {name!r}, which is no layer of the model", next=f"perhaps: {near}"
                 )
         if misfit := _misfit(candidate.student, candidate.contract):
-            raise StageError(misfit, where="prune")
+            raise StageError(
+                misfit, where="prune", next="correct `outputs` in the contract, or the model's forward"
+            )
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
         """Return a candidate whose student is narrower.

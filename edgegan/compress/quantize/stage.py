@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-import torch
-
 from edgegan.compress.distill import Distill
 from edgegan.compress.lint.finding import together
 from edgegan.compress.psnr import BROKEN_DB
@@ -27,7 +25,7 @@ from edgegan.compress.rewrite import (
     spell_batch_statistics,
     tabulate_conditional_norm,
 )
-from edgegan.compress.stage import Candidate, Context, Stage, StageRecord
+from edgegan.compress.stage import Candidate, Context, Stage, StageRecord, check_finite
 from edgegan.errors import ProofError, StageError
 from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.target import Target
@@ -72,13 +70,7 @@ class Quantize(Stage):
 
     def requires(self, candidate: Candidate) -> None:
         """Raise `StageError` where the student's weights are not all finite, or there is no way to distil."""
-        for name, tensor in candidate.student.state_dict().items():
-            if not torch.isfinite(tensor).all():
-                raise StageError(
-                    "the weights are not finite, so they cannot be quantized",
-                    where=f"quantize: {name}",
-                    next="go back to the last checkpoint whose weights are finite",
-                )
+        check_finite(candidate.student, self.name)
         if self.settings.distill is not None:
             Distill(self.settings.distill).requires(candidate)
 

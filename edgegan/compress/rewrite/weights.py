@@ -32,7 +32,7 @@ def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
                 folded = add_constant(graph, constants[operand], evaluate(graph, operand, {}))
             node.replace_input_with(operand, folded)
             changes.append(
-                Change("fold_weights", str(folded.target), "x".join(map(str, folded.meta["val"].shape)))
+                Change("fold_weights", constants[operand], "x".join(map(str, folded.meta["val"].shape)))
             )
     return changes
 

@@ -12,23 +12,17 @@ from edgegan.errors import DataError, InputError
 from edgegan.measure.metrics import Given, Metric, MetricSpec, columns, described, find, paired
 from edgegan.measure.metrics.mel_distance import mel_distance
 from edgegan.measure.metrics.own import of_function
-from edgegan.measure.metrics.registry import OWN, names_for, parsed
+from edgegan.measure.metrics.registry import OWN, parsed
 from edgegan.measure.metrics.spectra import magnitudes, mel_filters
 from edgegan.measure.metrics.stft_distance import stft_distance
 from edgegan.measure.statistics import Interval
 from edgegan.runtime.contract import Contract, Input, Output
-from edgegan.runtime.modality import Audio, ClassMap, Series, Tensor, Tokens, Video
+from edgegan.runtime.modality import Audio
+from edgegan.testing import MetricTestCase
+from edgegan.testing.metrics import OUTPUTS as ALL_OUTPUTS
 
 Z = (Input("z", (4,)),)
-OUTPUTS = {
-    "image": Output("image", (3, 16, 12)),
-    "audio": Output("wave", (2, 3000), modality=Audio(22050)),
-    "video": Output("clip", (3, 5, 16, 12), modality=Video(10)),
-    "series": Output("steps", (3, 50), (-2.0, 2.0), modality=Series()),
-    "class_map": Output("tiles", (7, 9, 8), modality=ClassMap()),
-    "tokens": Output("text", (30, 11), modality=Tokens()),
-    "tensor": Output("code", (20,), modality=Tensor()),
-}
+OUTPUTS = {output.modality.kind: output for output in ALL_OUTPUTS}
 
 
 def pair(kind: str, noise: float = 0.05, n: int = 6) -> Given:
@@ -47,15 +41,8 @@ def value(name: str, given: Given) -> float:
     return figure.value
 
 
-@pytest.mark.parametrize("kind", OUTPUTS)
-def test_every_paired_metric_knows_better_from_worse(kind: str) -> None:
-    names = [name for name in names_for(OUTPUTS[kind]) if OWN[name].spec.needs == "pair"]
-    assert set(OUTPUTS[kind].modality.metrics) <= set(names_for(OUTPUTS[kind]))
-    for name in names:
-        equal, near, far = (value(name, pair(kind, noise)) for noise in (0.0, 0.02, 0.3))
-        ordered = [equal, near, far] if OWN[name].spec.better == "lower" else [far, near, equal]
-        assert ordered == sorted(ordered), name
-        assert len(set(ordered)) == 3, name
+class TestOurs(MetricTestCase):
+    metrics = tuple(OWN.values())
 
 
 def test_ratios_are_those_of_torchmetrics() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from edgegan.errors import InputError, MissingDependency, ModelError
-from edgegan.runtime.engines.base import Port
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 INPUTS = {"z": np.ones((2, 4), np.float32), "label": np.array([1, 2])}
@@ -18,13 +17,6 @@ INPUTS = {"z": np.ones((2, 4), np.float32), "label": np.array([1, 2])}
 @pytest.fixture(scope="module")
 def path(models: Path) -> Path:
     return models / "labelled.onnx"
-
-
-def test_a_file_and_its_bytes_are_the_same_model(path: Path) -> None:
-    with OnnxRuntimeEngine(path) as from_file, OnnxRuntimeEngine(path.read_bytes(), threads=1) as from_bytes:
-        assert from_file.inputs == {"z": Port("float32", (None, 4)), "label": Port("int64", (None,))}
-        assert from_file.outputs == from_bytes.outputs == {"image": Port("float32", (None, 3, 2, 4))}
-        np.testing.assert_array_equal(from_file(INPUTS)["image"], from_bytes(INPUTS)["image"])
 
 
 def test_the_name_says_engine_version_and_device(path: Path) -> None:
@@ -57,14 +49,6 @@ def test_inputs_that_the_model_does_not_take(path: Path, capfd: pytest.CaptureFi
     with pytest.raises(ModelError, match="cannot run"):
         engine({**INPUTS, "label": np.array([99, 1])})
     assert capfd.readouterr().err == ""
-
-
-def test_a_closed_engine(path: Path) -> None:
-    engine = OnnxRuntimeEngine(path)
-    engine.close()
-    engine.close()
-    with pytest.raises(InputError, match="closed"):
-        engine(INPUTS)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
