@@ -43,6 +43,11 @@ class Seed(nn.Module):
         return torch.tanh(self.conv(F.relu(self.linear(z).view(z.shape[0], self.channels, 4, 4))))
 
 
+def through_frames(x: Tensor) -> Tensor:
+    found = torch.stft(x.flatten(1), 64, 16, window=torch.ones(64), return_complex=True)
+    return torch.istft(found, 64, 16, window=torch.ones(64), length=x[0].numel()).view_as(x)
+
+
 def branch(x: Tensor) -> Tensor:
     return x if x.sum() > 0 else -x
 
@@ -110,7 +115,10 @@ FINDINGS: dict[str, tuple[tuple[nn.Module, Contract], str, str, str, tuple[nn.Mo
         (stack(Apply(F.dropout)), PICTURE), "warning", "3", "random numbers or dropout",
         (stack(nn.Dropout(0.5)), PICTURE),
     ),
-    "control flow": ((stack(Apply(branch)), PICTURE), "error", "3", "control flow", CLEAN),
+    "control flow": (
+        (stack(Apply(branch)), PICTURE), "error", "3", "control flow",
+        (stack(Apply(through_frames)), PICTURE),
+    ),
     "data shapes": ((stack(Apply(of_data)), PICTURE), "error", "3", "depends on the data", CLEAN),
     "view": (
         (Seed(16).eval(), SEEDED), "warning", "linear", "viewed with a fixed number",

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgegan.compress.example_inputs import example
@@ -16,6 +17,25 @@ from edgegan.runtime.contract import Contract
 HALF = (torch.float16, torch.bfloat16)
 MASKED = "index by mask"
 """The name that `x[mask]` is recorded under, as its result's shape depends on the data."""
+
+
+CHECKED = (torch.stft, torch.istft)
+"""Functions that torch checks the values of, and that a trace holds as one operator."""
+
+
+class _Unwatched(TorchFunctionMode):
+    """Leaves out what `watch` sees inside of `CHECKED`."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.watch.paused = func in CHECKED
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.watch.paused = False
 
 
 class Watch(TorchDispatchMode):
@@ -28,6 +48,7 @@ class Watch(TorchDispatchMode):
         self.halves: list[str] = []
         """The innermost layers that computed in less than float32."""
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.paused = False
         self._stack: list[str] = [""]
 
     def run(self, module: nn.Module, contract: Contract) -> Any:
@@ -36,7 +57,7 @@ class Watch(TorchDispatchMode):
             for name, layer in module.named_modules():
                 stack.callback(layer.register_forward_pre_hook(self._enter(name)).remove)
                 stack.callback(layer.register_forward_hook(self._leave).remove)
-            with torch.no_grad(), self:
+            with torch.no_grad(), _Unwatched(self), self:
                 return module(*example(contract, 1, 0))
 
     def _enter(self, name: str) -> Any:
@@ -52,6 +73,8 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note the operation, then do it."""
+        if self.paused:
+            return func(*args, **(kwargs or {}))
         name = func._schema.name.removeprefix("aten::")
         if name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1]):
             name = MASKED

@@ -15,8 +15,13 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from edgegan.compress.rewrite import short_time
 from edgegan.compress.rewrite.nodes import add_constant, argument, aten, replace
 
+OF_FRAMES: dict[Any, Callable[[Any, Node], Any]] = {
+    aten.stft.default: short_time.stft,
+    aten.istft.default: short_time.istft,
+}
 LONGEST = 4096
 """Of a transform: a matrix of more would weigh more than the time it saves."""
 MOVES = (
@@ -42,9 +47,9 @@ def without_complex(graph: GraphModule) -> bool:
     The graph then has to be traced anew.
     """
     nodes = [node for node in graph.graph.nodes if node.op == "call_function" and _meets_complex(node)]
-    if not nodes or not all(_Writer.knows(node) for node in nodes):
-        return False
     writer = _Writer(graph)
+    if not nodes or not all(map(writer.knows, nodes)):
+        return False
     for node in nodes:
         with graph.graph.inserting_before(node):
             result = writer.write(node)
@@ -72,9 +77,10 @@ class _Writer:
     def __init__(self, graph: GraphModule) -> None:
         self.graph, self.pairs = graph, dict[Node, Pair]()
 
-    @classmethod
-    def knows(cls, node: Node) -> bool:
+    def knows(self, node: Node) -> bool:
         """Whether `write` can write `node`."""
+        if node.target in OF_FRAMES:
+            return short_time.knows(self, node, LONGEST)
         if node.target in TRANSFORMS:
             return all(1 < length <= LONGEST for _, length in _lengths(node))
         if node.target == aten.div.Tensor and isinstance(node.args[1], Node) and _is_complex(node.args[1]):
@@ -83,6 +89,8 @@ class _Writer:
 
     def write(self, node: Node) -> Any:
         """Return a pair, or the node of a real result."""
+        if node.target in OF_FRAMES:
+            return OF_FRAMES[node.target](self, node)
         if node.target in TRANSFORMS:
             return self._transform(node)
         if node.target in MOVES:
@@ -169,10 +177,10 @@ class _Writer:
         order = axes if kind.startswith("i") else axes[::-1]
         for index, (axis, length) in enumerate(order):
             last = kind.endswith("r") and index == (len(order) - 1 if kind.startswith("i") else 0)
-            value = self._along(value, axis % rank, rank, length, kind, norm, last)
+            value = self.along(value, axis % rank, rank, length, kind, norm, last)
         return value
 
-    def _along(self, value: Any, axis: int, rank: int, length: int, kind: str, norm: str, real: bool) -> Any:
+    def along(self, value: Any, axis: int, rank: int, length: int, kind: str, norm: str, real: bool) -> Any:
         """Transform along one axis; `real` is the one of which only half of the frequencies are there."""
         inverse = kind.startswith("i")
         scale = {"backward": 1 / length if inverse else 1.0, "ortho": length**-0.5}

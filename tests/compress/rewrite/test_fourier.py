@@ -54,6 +54,38 @@ def test_they_come_out_alike_in_real_numbers(norm: str, shape: tuple[int, ...]) 
     assert not any("fft" in str(node.target) for node in graph.graph.nodes if node.op == "call_function")
 
 
+class Frames(nn.Module):
+    """To frames, something complex in between, and back."""
+
+    def __init__(self, size: int, hop: int, length: int | None, **how: Any) -> None:
+        super().__init__()
+        self.size, self.hop, self.length, self.how = size, hop, length, how
+        self.register_buffer("window", torch.hann_window(how.get("win_length", size)) + 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        how = {**self.how, "window": self.window}
+        found = torch.stft(x, self.size, self.hop, return_complex=True, **how)
+        phase = torch.exp(1j * torch.angle(found))
+        return torch.istft(found.abs().sqrt() * phase + 0.1, self.size, self.hop, length=self.length, **how)
+
+
+@pytest.mark.parametrize(
+    ("network", "length"),
+    [
+        (Frames(64, 16, None), 320),
+        (Frames(50, 15, 300, normalized=True), 310),
+        (Frames(32, 8, None, win_length=24), 250),
+    ],
+)
+def test_short_time_transforms_come_out_alike(network: Frames, length: int) -> None:
+    x = torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+    expected = network(x)
+    contract = Contract((Input("x", (length,)),), (Output("y", tuple(expected.shape[1:]), layout=""),))
+    graph = trace(network, contract)
+    torch.testing.assert_close(graph(x), expected, rtol=1e-3, atol=1e-4)
+    assert not any("stft" in str(node.target) for node in graph.graph.nodes)
+
+
 class Unknown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.sqrt(fft.fft(x)).real
