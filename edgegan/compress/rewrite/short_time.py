@@ -19,8 +19,9 @@ def knows(writer: _Writer, node: Node, longest: int) -> bool:
     inverse = node.target == aten.istft.default
     size, window = node.args[1], argument(node, 4, "window")
     sizes = shape(node.args[0])
-    whole = isinstance(size, int) and size <= longest and len(sizes) == 2 + inverse
-    if not whole or -1 in sizes[1:] or (window is not None and constant(writer.graph, window) is None):
+    if not isinstance(size, int) or size > longest or len(sizes) != 2 + inverse or -1 in sizes[1:]:
+        return False
+    if window is not None and constant(writer.graph, window) is None:
         return False
     if argument(node, 7 if inverse else 6, "onesided") is False:
         return False
