@@ -18,6 +18,13 @@ def train_features(
         "features"
     ),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 30,
+    width: Annotated[int, typer.Option(min=8, help="How many features, a multiple of 8.")] = 256,
+    mirror: Annotated[
+        bool, typer.Option(help="Mirror half of the images; letters and digits do not bear it.")
+    ] = True,
+    kept: Annotated[
+        int, typer.Option(min=2, help="Images whose features are kept, for KID, precision and recall.")
+    ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the order of images.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
@@ -35,6 +42,9 @@ def train_features(
             images,
             out,
             epochs=epochs,
+            width=width,
+            mirror=mirror,
+            kept=kept,
             seed=seed,
             description=data.name,
             progress=steps.start("train-features"),

@@ -25,6 +25,7 @@ class Stream(IntEnum):
     TORCH = 5
     DATA = 6
     PENALTY = 7
+    LABELLED = 8
 
 
 def derive(seed: int, stream: Stream, step: int) -> int:

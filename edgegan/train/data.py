@@ -28,6 +28,7 @@ MOST_CLASSES = 1 << 20
 MOST_GROWTH = 100
 """Images of over `LARGEST_ARRAYS` bytes together may take so many times the bytes of their files."""
 REPAIR = "remove it or repair it"
+ARRAYS = "give train_images (N, H, W, 1 or 3) as uint8, and train_labels (N,) as whole numbers"
 KINDS = "give a folder or a zip of <class>/<name>.png, or an .npz"
 
 Shape = tuple[int, int, int]
@@ -203,12 +204,9 @@ def _read_npz(path: Path, shape: Shape | None) -> LabelledImages:
     images, labels = arrays["train_images"], arrays["train_labels"]
     if images.ndim == 3:
         images = images[..., None]
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    problem = _problem(images, labels)
-    if problem:
-        next = "give train_images (N, H, W, 1 or 3) as uint8, and train_labels (N,) as whole numbers"
-        raise DataError(problem, where=str(path), next=next)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise DataError(f"train_images are {images.dtype} {images.shape}", where=str(path), next=ARRAYS)
+    labels = flat_labels(labels, len(images), path)
     if shape is not None and images.shape[1:] != (*shape[1:], shape[0]):
         fitted = np.empty((len(images), *shape[1:], shape[0]), np.uint8)
         for index, image in enumerate(images):
@@ -216,17 +214,22 @@ def _read_npz(path: Path, shape: Shape | None) -> LabelledImages:
             _check_growth(fitted[: index + 1].nbytes, images.nbytes, str(path))
         images = fitted
     classes = tuple(str(number) for number in range(int(labels.max()) + 1))
-    return LabelledImages(images, labels.astype(np.int64), classes)
+    return LabelledImages(images, labels, classes)
 
 
-def _problem(images: NDArray[Any], labels: NDArray[Any]) -> str | None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
-        return f"train_images are {images.dtype} {images.shape}"
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        return f"train_labels are {labels.dtype} {labels.shape}, of {len(images)} images"
-    if int(labels.min()) < 0 or int(labels.max()) >= MOST_CLASSES:
-        return f"a label is {int(labels.min())} or {int(labels.max())}, not 0 to {MOST_CLASSES - 1}"
-    return None
+def flat_labels(labels: NDArray[Any], count: int, path: Path) -> NDArray[np.int64]:
+    """Return the labels of `count` samples, given as (N,) or (N, 1), as int64 (N,).
+
+    Raises:
+        DataError: they are of another number or type, or out of range.
+    """
+    if labels.dtype.kind not in "iu" or labels.shape not in ((count,), (count, 1)):
+        problem = f"train_labels are {labels.dtype} {labels.shape}, of {count} samples"
+    elif int(labels.min()) < 0 or int(labels.max()) >= MOST_CLASSES:
+        problem = f"a label is {int(labels.min())} or {int(labels.max())}, not 0 to {MOST_CLASSES - 1}"
+    else:
+        return labels.reshape(count).astype(np.int64)
+    raise DataError(problem, where=str(path), next=ARRAYS)
 
 
 def _fit(image: Image.Image, shape: Shape) -> NDArray[np.uint8]:

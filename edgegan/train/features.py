@@ -29,7 +29,7 @@ from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.owned import held
 from edgegan.train.data import LabelledImages
 
-WIDTHS = (32, 64, 128, 256)
+WIDTH = 256
 KEPT_FEATURES = 10_000
 
 
@@ -46,20 +46,21 @@ class TrainedFeatures:
 class Classifier(nn.Module):
     """Residual network (He et al. 2016, arXiv:1603.05027) on images (N, C, H, W) in [-1, 1].
 
-    `features` gives the pooled last maps (N, 256), `forward` the class scores (N, classes).
+    `features` gives the pooled last maps (N, width), `forward` the class scores (N, classes).
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, width: int = WIDTH) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)]
-        for inputs, outputs in pairwise(WIDTHS):
+        widths = [width // 8, width // 4, width // 2, width]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)]
+        for inputs, outputs in pairwise(widths):
             layers += [_Block(inputs, outputs, stride=2), _Block(outputs, outputs, stride=1)]
         layers.pop()
-        self.body = nn.Sequential(*layers, nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU())
-        self.head = nn.Linear(WIDTHS[-1], classes)
+        self.body = nn.Sequential(*layers, nn.BatchNorm2d(width), nn.ReLU())
+        self.head = nn.Linear(width, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the features (N, 256)."""
+        """Return the features (N, width)."""
         return self.body(x).mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class _Block(nn.Module):
 
 
 class _Extractor(nn.Module):
-    """Images uint8 (N, H, W, C) to features float32 (N, 256), with the weights held in half precision."""
+    """Images uint8 (N, H, W, C) to features float32 (N, width), with the weights held in half precision."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -96,6 +97,9 @@ def train_features(
     folder: str | Path,
     *,
     epochs: int = 30,
+    width: int = WIDTH,
+    mirror: bool = True,
+    kept: int = KEPT_FEATURES,
     seed: int = 0,
     description: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -104,8 +108,19 @@ def train_features(
 
     The folder is absent, empty, or one that this made. The reference holds the statistics of all of `data`.
 
+    Args:
+        data: at least 100 images of at least two classes.
+        folder: where to.
+        epochs: passes over the images.
+        width: how many features, a multiple of 8.
+        mirror: whether half of the images are mirrored, which letters and digits do not bear.
+        kept: of how many images the reference keeps the features, for KID, precision and recall.
+        seed: of the weights and of the order of images.
+        description: of the data, for the reference.
+        progress: called with (steps done, steps in all).
+
     Raises:
-        DataError: fewer than two classes, or fewer than 100 images.
+        DataError: fewer than two classes, fewer than 100 images, or a width that is no multiple of 8.
         StorageError: the folder is in use for something else, or a file cannot be written.
     """
     if len(data.classes) < 2 or len(data) < 100:
@@ -113,27 +128,42 @@ def train_features(
             f"{len(data)} images of {len(data.classes)} classes are too few to learn features from",
             next="give at least 100 images in at least 2 class folders, or use features: inception",
         )
+    if width < 8 or width % 8:
+        raise DataError(f"the features cannot be {width}", next="give a multiple of 8, as 256")
+    order = np.random.default_rng(seed).permutation(len(data))
+    held_out, learnt = order[: len(data) // 10], order[len(data) // 10 :]
     with held(folder, "features"):
-        return _train(data, Path(folder), epochs, seed, description, progress)
+        folder = Path(folder)
+        settings = _Settings(epochs, width, mirror, seed)
+        classifier = _fitted(data, learnt, folder, settings, progress)
+        accuracy = _accuracy(classifier, data, held_out)
+        return _written(classifier, accuracy, data, folder, kept, seed, description)
 
 
-def _train(
+@dataclass(frozen=True)
+class _Settings:
+    """What a classifier rests on beside the images."""
+
+    epochs: int
+    width: int
+    mirror: bool
+    seed: int
+
+
+def _written(
+    classifier: Classifier,
+    accuracy: float,
     data: LabelledImages,
     folder: Path,
-    epochs: int,
+    kept: int,
     seed: int,
     description: str,
-    progress: Callable[[int, int], None],
 ) -> TrainedFeatures:
-    order = np.random.default_rng(seed).permutation(len(data))
-    held, kept = order[: len(data) // 10], order[len(data) // 10 :]
-    classifier = _fitted(data, kept, folder, epochs, seed, progress)
-    accuracy = _accuracy(classifier, data, held)
     path = folder / "features.onnx"
     _export(classifier.cpu(), data.images.shape[1:], path)
     extractor = OnnxExtractor(path)
     features = extractor(data.images)
-    chosen = np.random.default_rng(seed).permutation(len(features))[:KEPT_FEATURES]
+    chosen = np.random.default_rng(seed).permutation(len(features))[:kept]
     reference = Reference.of(features, extractor=extractor, kept=np.sort(chosen), description=description)
     reference.save(folder / "reference.npz")
     return TrainedFeatures(path, folder / "reference.npz", accuracy, features.shape[1])
@@ -143,28 +173,29 @@ def _fitted(
     data: LabelledImages,
     kept: NDArray[np.int64],
     folder: Path,
-    epochs: int,
-    seed: int,
+    settings: _Settings,
     progress: Callable[[int, int], None],
 ) -> Classifier:
     """Return a classifier trained on the `kept` images; one that was cut off goes on where it was."""
     images = torch.from_numpy(data.images[kept]).permute(0, 3, 1, 2)
     with devices.arithmetic(deterministic=True):
-        torch.manual_seed(seed)
-        classifier = Classifier(data.images.shape[3], len(data.classes))
+        torch.manual_seed(settings.seed)
+        classifier = Classifier(data.images.shape[3], len(data.classes), settings.width)
         fabric = devices.launch("auto", alone=True)
         labels = torch.from_numpy(data.labels[kept])
-        algorithm = Classification(classifier, images, labels, epochs, fabric, seed)
+        algorithm = Classification(
+            classifier, images, labels, settings.epochs, fabric, settings.seed, mirror=settings.mirror
+        )
         content = "-".join(
             hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
             for array in (data.images, data.labels)
         )
-        checkpoint = Checkpoint(folder / "checkpoint", f"{content}-{epochs}-{seed}")
+        checkpoint = Checkpoint(folder / "checkpoint", f"{content}-{settings}")
         loop = Loop(
             algorithm,
             fabric,
             steps=algorithm.steps,
-            seed=seed,
+            seed=settings.seed,
             checkpoint=checkpoint,
             log=Log(folder / "log.jsonl"),
         )

@@ -17,9 +17,8 @@ from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.metrics import Metric, find
 from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
-from edgegan.runtime.modality import Image
-from edgegan.train.data import read_images
 from edgegan.train.paired import PairedTeacherTraining, read_pairs
+from edgegan.train.samples import read_samples
 from edgegan.train.settings import PairedTrainSettings, TrainSettings, train_settings
 from edgegan.train.teacher import Scorer, TeacherTraining
 
@@ -49,14 +48,14 @@ def train_teacher(
 
     Args:
         recipe: the recipe's folder.
-        data: labelled images (folder, zip or npz), or what else the recipe's pairs are made of, in place of
-            the recipe's `train.data`.
+        data: labelled images (folder, zip or npz), samples of another modality (npz), or what the recipe's
+            pairs are made of, in place of the recipe's `train.data`.
         out: the run's folder: absent, empty, or one that training made; by default `runs/<name>-teacher`.
         progress: called with (steps done, steps in all).
 
     Raises:
         RecipeError: the recipe has no `train` section, no discriminator or no data.
-        DataError: the images cannot be read, or do not fit the contract.
+        DataError: the samples cannot be read, or do not fit the contract.
         StageError: training diverged.
         StorageError: the folder is in use for something else, or may not be written.
     """
@@ -100,12 +99,11 @@ def train_teacher(
             )
         else:
             assert discriminator is not None
-            shape = read.contract.only_output(Image).shape
             training = TeacherTraining(
                 generator,
                 discriminator,
                 read.contract,
-                read_images(source, shape),  # pyright: ignore[reportArgumentType]
+                read_samples(source, read.contract.outputs[0]),
                 settings,
                 Path(folder),
                 seed=read.seed,

@@ -23,6 +23,8 @@ class RunSettings(Data):
     batch: PositiveInt
     data: str | None = None
     """Folder, zip or npz of what is learnt from; `--data` takes its place."""
+    half: bool = False
+    """Write the weights in float16, which takes half the room; what loads them makes them float32 again."""
     log_every: PositiveInt = 50
     sample_every: PositiveInt = 1000
     score_every: PositiveInt = 5000
@@ -45,7 +47,7 @@ class RunSettings(Data):
 
 
 class TrainSettings(GanSettings, RunSettings):
-    """How a teacher is trained from noise and labels, on labelled images."""
+    """How a teacher is trained from noise and labels, on real samples."""
 
     score_samples: PositiveInt = 10_000
 

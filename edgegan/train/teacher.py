@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,13 @@ from torch import nn
 from edgegan.errors import DataError
 from edgegan.learning import devices
 from edgegan.learning.algorithms.gan import AdversarialTraining
+from edgegan.learning.algorithms.semi_supervised import SemiSupervisedTraining
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.metrics.fid import Statistics, fid
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.grid import image_grid, write_png
 from edgegan.runtime.modality import Image
-from edgegan.train.data import LabelledImages
+from edgegan.train.samples import Samples
 from edgegan.train.settings import TrainSettings
 from edgegan.train.training import Training
 
@@ -45,7 +47,7 @@ class TeacherTraining(Training):
         generator: nn.Module,
         discriminator: nn.Module,
         contract: Contract,
-        data: LabelledImages,
+        data: Samples,
         settings: TrainSettings,
         folder: Path,
         *,
@@ -56,16 +58,18 @@ class TeacherTraining(Training):
         """Take freshly built modules.
 
         Raises:
-            DataError: the images do not fit the contract.
+            DataError: the samples do not fit the contract, or the settings do not fit them.
         """
-        _check(contract, data)
+        _check(contract, data, settings)
         self.contract, self.settings, self.scorer = contract, settings, scorer
         fabric = fabric or devices.launch("auto", alone=True)
-        self.algorithm = AdversarialTraining(
+        self.output = contract.outputs[0]
+        algorithm = SemiSupervisedTraining if settings.labelled else AdversarialTraining
+        self.algorithm = algorithm(
             generator,
             discriminator,
             contract,
-            torch.from_numpy(data.images).permute(0, 3, 1, 2),
+            torch.from_numpy(data.values),
             torch.from_numpy(data.labels),
             settings,
             fabric,
@@ -79,13 +83,13 @@ class TeacherTraining(Training):
         return f"fid_{self.settings.score_samples}"
 
     @torch.no_grad()
-    def images(self, count: int, seed: int, batch: int = 250) -> Iterator[NDArray[np.uint8]]:
-        """Yield `count` images of the averaged generator, uint8 NHWC, in batches."""
+    def samples(self, count: int, seed: int, batch: int = 250) -> Iterator[NDArray[Any]]:
+        """Yield `count` samples of the averaged generator, as an app gets them, in batches."""
         inputs = [torch.from_numpy(array) for array in self.contract.sample(count, seed).values()]
         for start in range(0, count, batch):
             parts = (x[start : start + batch].to(self.fabric.device) for x in inputs)
-            image = self.contract.only_output(Image)
-            yield image.modality.encode(self.algorithm.ema.module(*parts).float().cpu().numpy(), image)
+            outputs = self.algorithm.ema.module(*parts).float().cpu().numpy()
+            yield self.output.modality.encode(outputs, self.output)
 
     def _observe(self, step: int) -> dict[str, float]:
         """Write samples of the averaged generator and score it, when they are due."""
@@ -94,11 +98,12 @@ class TeacherTraining(Training):
         if sampled or scored:
             self.algorithm.finish()
         if sampled:
-            grid = image_grid(next(self.images(64, seed=0)), 8)
+            shown = self.output.modality.preview(next(self.samples(64, seed=0)), self.output)
+            grid = image_grid(shown, 8)
             write_png(self.folder / "samples" / f"{step:07d}.png", grid)
             self.log.board.add_image("samples", grid, step, dataformats="HWC")
         if scored and self.scorer:
-            images = np.concatenate(list(self.images(self.settings.score_samples, seed=1)))
+            images = np.concatenate(list(self.samples(self.settings.score_samples, seed=1)))
             return {self.score_name: self.scorer(images)}
         return {}
 
@@ -106,11 +111,18 @@ class TeacherTraining(Training):
         return {"generator": self.algorithm.ema.module, "discriminator": self.algorithm.discriminator}
 
 
-def _check(contract: Contract, data: LabelledImages) -> None:
-    channels, height, width = contract.only_output(Image).shape
-    if data.images.shape[1:] != (height, width, channels):
+def _check(contract: Contract, data: Samples, settings: TrainSettings) -> None:
+    if len(contract.outputs) != 1:
         raise DataError(
-            f"the images are {data.images.shape[1:]}, the contract wants {(height, width, channels)}"
+            "teachers of several outputs are not trained here",
+            next="train this generator with its own code, and name its checkpoint in the recipe",
+        )
+    (output,) = contract.outputs
+    data.check(output)
+    if not isinstance(output.modality, Image) and (settings.augment or settings.flip):
+        raise DataError(
+            f"{output.modality.kind} samples are not augmented or mirrored as images are",
+            next="set train.augment and train.flip to false",
         )
     for spec in contract.inputs:
         if spec.sample.kind in ("stored", "one_hot", "constant"):

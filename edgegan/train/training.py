@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lightning_fabric import Fabric
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from edgegan.files import storage_errors, write_bytes
 from edgegan.learning import devices
@@ -89,5 +89,9 @@ class Training:
 
     def _write(self) -> None:
         for name, module in self._networks().items():
-            tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            tensors = {key: self._kept(value) for key, value in module.state_dict().items()}
             write_bytes(self.folder / f"{name}.safetensors", save(tensors))
+
+    def _kept(self, tensor: Tensor) -> Tensor:
+        half = self._settings.half and tensor.is_floating_point()
+        return (tensor.half() if half else tensor).detach().cpu().contiguous()

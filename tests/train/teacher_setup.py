@@ -11,7 +11,7 @@ import torch
 from edgegan.learning.devices import launch
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
-from edgegan.train.data import LabelledImages
+from edgegan.train.samples import Samples
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import TeacherTraining
 
@@ -22,16 +22,16 @@ CONTRACT = Contract(
 SETTINGS = TrainSettings(steps=6, batch=8, log_every=1, sample_every=3)
 
 
-def plain(*reds: int) -> LabelledImages:
+def plain(*reds: int) -> Samples:
     """64 images of 8x8, as red as their class's number and else black."""
     labels = np.arange(64) % len(reds)
-    images = np.zeros((64, 8, 8, 3), np.uint8)
-    images[..., 0] = np.array(reds, np.uint8)[labels][:, None, None]
-    return LabelledImages(images, labels, tuple(f"class {index}" for index in range(len(reds))))
+    images = np.zeros((64, 3, 8, 8), np.uint8)
+    images[:, 0] = np.array(reds, np.uint8)[labels][:, None, None]
+    return Samples(images, labels, tuple(f"class {index}" for index in range(len(reds))))
 
 
 def training(
-    folder: Path, settings: TrainSettings = SETTINGS, data: LabelledImages | None = None
+    folder: Path, settings: TrainSettings = SETTINGS, data: Samples | None = None
 ) -> TeacherTraining:
     torch.manual_seed(0)
     return TeacherTraining(

@@ -18,7 +18,7 @@ from edgegan.errors import DataError, RecipeError, StageError
 from edgegan.learning import loop
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Sample
-from edgegan.train.data import LabelledImages
+from edgegan.train.samples import Samples
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import TeacherTraining
 
@@ -118,7 +118,7 @@ def test_the_generator_learns_the_colour_of_its_data(tmp_path: Path) -> None:
     run = training(tmp_path, settings, plain(255, 255))
 
     def redness() -> float:
-        images = next(run.images(64, seed=3)).astype(float)
+        images = next(run.samples(64, seed=3)).astype(float)
         return float(images[..., 0].mean() - images[..., 2].mean())
 
     before = redness()
@@ -151,10 +151,10 @@ def test_a_contract_without_labels_has_a_discriminator_without(tmp_path: Path) -
 
 def test_images_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> None:
     data = plain(0, 255)
-    wrong = LabelledImages(data.images[:, :4], data.labels, data.classes)
-    with pytest.raises(DataError, match=r"\(4, 8, 3\)"):
+    wrong = Samples(data.values[:, :, :4], data.labels, data.classes)
+    with pytest.raises(DataError, match=r"\(3, 4, 8\)"):
         TeacherTraining(torch.nn.Module(), torch.nn.Module(), CONTRACT, wrong, SETTINGS, tmp_path)
-    three = LabelledImages(data.images, data.labels, ("a", "b", "c"))
+    three = Samples(data.values, data.labels, ("a", "b", "c"))
     with pytest.raises(DataError, match="3 classes"):
         TeacherTraining(torch.nn.Module(), torch.nn.Module(), CONTRACT, three, SETTINGS, tmp_path)
 

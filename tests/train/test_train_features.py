@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,14 @@ def test_training_that_was_cut_off_goes_on_to_the_same_bits(
         if seen == [0, 1, 2, 3, 4]:
             raise KeyboardInterrupt
 
-    whole = train_features(data, tmp_path / "whole", epochs=2)
+    train = partial(train_features, epochs=2, width=64, kept=50, mirror=False)
+    whole = train(data, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train_features(data, tmp_path / "cut", epochs=2, progress=progress)
-    cut = train_features(data, tmp_path / "cut", epochs=2, progress=progress)
+        train(data, tmp_path / "cut", progress=progress)
+    cut = train(data, tmp_path / "cut", progress=progress)
     assert seen == [0, 1, 2, 3, 4, 4, 5, 6]
+    assert whole.features == 64
+    assert len(Reference.load(whole.reference, OnnxExtractor(whole.extractor)).features) == 50
     assert whole.extractor.read_bytes() == cut.extractor.read_bytes()
     assert not list((tmp_path / "cut").glob("checkpoint*"))
 
@@ -62,4 +66,10 @@ def test_training_that_was_cut_off_goes_on_to_the_same_bits(
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few"):
         train_features(stripes(50, 0), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_width_that_is_no_multiple_of_eight_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be 100"):
+        train_features(stripes(120, 0), tmp_path / "out", width=100)
     assert not list(tmp_path.iterdir())

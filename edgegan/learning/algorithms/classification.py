@@ -1,4 +1,4 @@
-"""Training of a classifier on labelled images, mirrored and moved by up to an eighth."""
+"""Training of a classifier on labelled images, moved by up to an eighth, and mirrored."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Classification:
         epochs: passes over the images, each in an order of its own.
         fabric: one process.
         seed: of all draws.
+        mirror: whether half of the images are mirrored.
     """
 
     name: str = "train-features"
@@ -42,9 +43,18 @@ class Classification:
     ema: Ema | None = None
 
     def __init__(
-        self, classifier: nn.Module, images: Tensor, labels: Tensor, epochs: int, fabric: Fabric, seed: int
+        self,
+        classifier: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        epochs: int,
+        fabric: Fabric,
+        seed: int,
+        *,
+        mirror: bool = True,
     ) -> None:
         self.fabric, self.seed, self.batch_size = fabric, seed, min(BATCH, len(images))
+        self.mirrored = 0.5 if mirror else 0.0
         self.classifier = prepare(classifier, fabric).train()
         self.images, self.labels = images.to(fabric.device), labels.to(fabric.device)
         self.steps_an_epoch = len(images) // self.batch_size
@@ -69,7 +79,7 @@ class Classification:
         epoch, place = divmod(step, self.steps_an_epoch)
         index = self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         rng = np.random.default_rng(derive(self.seed, Stream.AUGMENT, step))
-        mirrored = rng.random(self.batch_size) < 0.5
+        mirrored = rng.random(self.batch_size) < self.mirrored
         moves = rng.random((self.batch_size, 2), dtype=np.float32)
         return {"images": tuple(torch.from_numpy(array) for array in (index, mirrored, moves))}
 

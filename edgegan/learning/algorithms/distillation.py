@@ -187,7 +187,7 @@ class Distillation:
         return draw(self.contract, count, seed, part=part)
 
     def _augmentation(self, index: int) -> tuple[Tensor, ...]:
-        if not self.settings.augment:
+        if not self.settings.augment or len(self.contract.outputs[0].shape) != 3:
             return ()
         return (augmentation(self.settings.batch, derive(self.seed, Stream.AUGMENT, index), self.part),)
 

@@ -1,4 +1,4 @@
-"""Adversarial training of a generator on labelled images."""
+"""Adversarial training of a generator on real samples, labelled or not."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from edgegan.learning.losses.adversarial import LOSSES
 from edgegan.learning.losses.regularizers import one_centered, zero_centered
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import hold_and_fall
+from edgegan.learning.stored import as_output
 from edgegan.learning.taps import outputs_of
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.modality import Image
 
 PENALTIES = {"wgan-gp": 10.0, "relativistic": 0.1}
 """Weights where the settings name none."""
@@ -31,13 +31,13 @@ CALIBRATION_BATCHES, CALIBRATION_BATCH = 32, 256
 
 
 class AdversarialTraining:
-    """Two players, called as `generator(*inputs)` and `discriminator(image, *labels)`.
+    """Two players, called as `generator(*inputs)` and `discriminator(sample, *labels)`.
 
     Args:
         generator: freshly built; it is trained itself.
         discriminator: as well.
-        contract: of the generator; its only output is an image.
-        images: uint8 (N, C, H, W), on the device or not.
+        contract: of the generator, which has one output.
+        real: samples as `as_output` takes them, on the device or not.
         labels: int64 (N,), given to the discriminator where the contract has labels.
         settings: see `GanSettings`.
         fabric: the processes.
@@ -53,7 +53,7 @@ class AdversarialTraining:
         generator: nn.Module,
         discriminator: nn.Module,
         contract: Contract,
-        images: Tensor,
+        real: Tensor,
         labels: Tensor,
         settings: GanSettings,
         fabric: Fabric,
@@ -66,7 +66,8 @@ class AdversarialTraining:
         if fabric.world_size > 1:
             share_statistics(self.generator)
             share_statistics(self.discriminator)
-        self.images, self.targets = images.to(fabric.device), labels.to(fabric.device)
+        (self.output,) = contract.outputs
+        self.real, self.targets = real.to(fabric.device), labels.to(fabric.device)
         self.labels = [i for i, spec in enumerate(contract.inputs) if spec.sample.kind == "labels"]
         self.part = part_of(settings.batch, fabric)
         self.loss = LOSSES[settings.loss]
@@ -205,7 +206,7 @@ class AdversarialTraining:
     def _draw_real(self, number: int) -> tuple[Tensor, Tensor]:
         """Draw which images are taken, and which of them are mirrored."""
         rng = np.random.default_rng(derive(self.seed, Stream.DATA, number))
-        index = rng.integers(0, len(self.images), self.settings.batch)
+        index = rng.integers(0, len(self.real), self.settings.batch)
         mirrored = rng.random(self.settings.batch) < (0.5 if self.settings.flip else 0)
         return torch.from_numpy(index[self.part]), torch.from_numpy(mirrored[self.part])
 
@@ -216,8 +217,8 @@ class AdversarialTraining:
         return (torch.from_numpy(rng.random(self.settings.batch, dtype=np.float32)[self.part]),)
 
     def _real(self, index: Tensor, mirrored: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return images in the contract's range, and their labels where the contract has any."""
-        low, high = self.contract.only_output(Image).range
-        images = self.images[index].float() / 255 * (high - low) + low
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        return images, [self.targets[index]] * len(self.labels)
+        """Return samples as the generator gives them, and their labels where the contract has any."""
+        samples = as_output(self.real[index], self.output)
+        if self.settings.flip:
+            samples = torch.where(mirrored.view(-1, *[1] * len(self.output.shape)), samples.flip(-1), samples)
+        return samples, [self.targets[index]] * len(self.labels)

@@ -33,6 +33,9 @@ class GanSettings(Data):
     """DiffAugment (Zhao 2020) on real and generated images."""
     flip: bool = True
     """Mirror half of the real images."""
+    labelled: PositiveInt | None = None
+    """Real samples, as many of each class, whose labels the discriminator learns, of the kind of
+    `edgegan.models.semi_supervised`; without, none."""
 
 
 class PairedSettings(Data):
@@ -104,7 +107,8 @@ class DistillationSettings(Data):
     discriminator_steps: int = Field(default=1, ge=1)
     """Updates of the discriminator for each of the student."""
     augment: bool = True
-    """Whether the discriminator sees its images through DiffAugment (Zhao et al. 2020, arXiv:2006.10738)."""
+    """Whether the discriminator sees its images through DiffAugment (Zhao et al. 2020, arXiv:2006.10738);
+    outputs of other axes than (channels, height, width) it sees as they are."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the running average of the student's weights, which is the result; lower at the start."""
     precision: Precision = "auto"

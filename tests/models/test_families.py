@@ -1,0 +1,118 @@
+"""What each family of reference networks has to do: its shapes, and the whole chain on tiny widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgegan.compress.distill import Distill, DistillSettings
+from edgegan.compress.export import Export
+from edgegan.compress.pipeline import Pipeline
+from edgegan.compress.prune import Prune, PruneSettings
+from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.stage import Candidate, Context
+from edgegan.learning.draws import draw
+from edgegan.learning.taps import outputs_of
+from edgegan.models import attention, conditional_dcgan, dcgan, mlp, resnet, semi_supervised, series
+from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.runtime.modality import ClassMap, Series
+
+Z, LABEL = Input("z", (6,)), Input("label", (), "int64", Sample("labels", classes=3))
+GREY = Output("image", (1, 8, 8))
+
+
+@dataclass(frozen=True)
+class Family:
+    generator: nn.Module
+    discriminator: nn.Module
+    contract: Contract
+
+
+def family(name: str) -> Family:
+    torch.manual_seed(0)
+    noise, labelled = Contract((Z,), (GREY,)), Contract((Z, LABEL), (GREY,))
+    if name == "mlp":
+        return Family(mlp.Generator((6, 32, 64), (1, 8, 8)), mlp.Discriminator((32, 16), (1, 8, 8)), noise)
+    trunk = {"first": 4}
+    if name == "dcgan":
+        return Family(dcgan.Generator((16, 16), 6, **trunk), dcgan.Discriminator((8, 16), size=8), noise)
+    if name == "conditional_dcgan":
+        generator = conditional_dcgan.Generator((16, 16), 6, 3, 8, **trunk)
+        return Family(generator, conditional_dcgan.Discriminator((8, 16), 3, size=8), labelled)
+    if name == "semi_supervised":
+        generator = dcgan.Generator((16, 16), 6, **trunk)
+        return Family(generator, semi_supervised.Discriminator((8, 16), 3, size=8), noise)
+    if name == "attention":
+        generator = attention.Generator((16, 16), 6, **trunk)
+        return Family(generator, attention.Discriminator((8, 16), size=8), noise)
+    if name == "resnet":
+        generator = resnet.Generator((16, 16), latent=6, classes=3, channels=1)
+        return Family(generator, resnet.ProjectionDiscriminator(8, 3, 1, blocks=2, downs=1), labelled)
+    if name == "tiles":
+        contract = Contract((Z,), (Output("tiles", (5, 8, 8), (0, 1), modality=ClassMap()),))
+        generator = dcgan.Generator((16, 16), 6, 5, **trunk, output="softmax")
+        return Family(generator, dcgan.Discriminator((8, 16), 5, 8), contract)
+    assert name == "series"
+    contract = Contract((Z,), (Output("wave", (2, 32), modality=Series()),))
+    return Family(series.Generator((16, 16), 6, 2), series.Discriminator((8, 16), 2, 32), contract)
+
+
+NAMES = ("mlp", "dcgan", "conditional_dcgan", "semi_supervised", "attention", "resnet", "tiles", "series")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_gives_its_contract_and_scores_that_learn(name: str) -> None:
+    made = family(name)
+    inputs = draw(made.contract, 3, 0)
+    (image,) = outputs_of(made.generator.eval()(*inputs))
+    low, high = image.detach().aminmax()
+    (spec,) = made.contract.outputs
+    assert image.shape == (3, *spec.shape)
+    assert spec.range[0] <= float(low) < float(high) <= spec.range[1]
+    assert not torch.allclose(image[0], image[1])
+    scores = made.discriminator(image, *inputs[1:])
+    assert scores.shape == (3,)
+    scores.mean().backward()
+    networks = {"generator": made.generator, "discriminator": made.discriminator}
+    still = {
+        f"{role}.{key}"
+        for role, network in networks.items()
+        for key, parameter in network.named_parameters()
+        if parameter.grad is None
+    }
+    assert not still
+
+
+# SGAN's generator is DCGAN's, and the residual one goes through the chain in its recipe.
+CHAINED = (
+    "mlp",
+    "dcgan",
+    "conditional_dcgan",
+    "tiles",
+    "series",
+    pytest.param("attention", marks=pytest.mark.slow),
+)
+
+
+@pytest.mark.parametrize("name", CHAINED)
+def test_a_family_goes_through_the_chain(name: str, tmp_path: Path) -> None:
+    made = family(name)
+    made.generator.eval().requires_grad_(False)
+    stages = [
+        Prune(PruneSettings(macs=0.6, align=4)),
+        Distill(DistillSettings(steps=2, batch=4)),
+        Quantize(QuantizeSettings(samples=8, fast=True)),
+        Export(),
+    ]
+    first = Candidate(made.generator, made.generator, made.contract, made.discriminator)
+    last = Pipeline(stages).run(first, Context(tmp_path, 0))
+    pruned = {record.stage: record for record in last.lineage}["prune"]
+    assert sum(p.numel() for p in last.student.parameters()) < sum(
+        p.numel() for p in made.generator.parameters()
+    ), pruned
+    files = {artifact.precision for artifact in last.artifacts}
+    assert files >= {"fp32", "int8"}
