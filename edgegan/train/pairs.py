@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from edgegan.errors import DataError
@@ -24,8 +25,10 @@ class Mel(Data):
     """Sounds from their logarithmic mel spectrograms, of transforms of `size` samples, `hop` apart."""
 
     kind: Literal["mel"]
-    size: int = 1024
-    hop: int = 256
+    size: int = Field(1024, ge=16)
+    hop: int = Field(256, ge=4)
+    quietest: float = Field(0.3, gt=0, le=1)
+    """What sounds that are learnt from are multiplied by, at the least; at most by 1."""
 
 
 class PicturePairs:
@@ -126,7 +129,7 @@ class SoundPairs:
                 f"a sound has {short} samples, and the contract's output {samples}",
                 next="leave shorter ones out",
             )
-        self.contract, self.samples = contract, samples
+        self.contract, self.samples, self.quietest = contract, samples, mel.quietest
         self.waves = torch.from_numpy(np.concatenate(waves)).to(device)
         self._begins = np.cumsum([0, *map(len, waves[:-1])])
         self._room = np.array([len(wave) - samples + 1 for wave in waves])
@@ -135,19 +138,23 @@ class SoundPairs:
         ).to(device)
 
     def draw(self, rng: np.random.Generator, count: int) -> Arrays:
-        """Draw where cuts begin."""
+        """Draw where cuts begin, and how loud they are."""
         place = rng.integers(0, self._room.sum(), count)
         clip = np.searchsorted(np.cumsum(self._room), place, side="right")
-        return (self._begins[clip] + place - (np.cumsum(self._room) - self._room)[clip],)
+        begins = self._begins[clip] + place - (np.cumsum(self._room) - self._room)[clip]
+        return begins, rng.uniform(self.quietest, 1, count).astype(np.float32)
 
     def every(self, rng: np.random.Generator) -> Arrays:
-        """Return cuts that lie side by side."""
-        begins = [begin + np.arange(0, room, self.samples) for begin, room in zip(self._begins, self._room)]
-        return (np.concatenate(begins),)
+        """Return cuts that lie side by side, as loud as they are."""
+        cuts = [begin + np.arange(0, room, self.samples) for begin, room in zip(self._begins, self._room)]
+        begins = np.concatenate(cuts)
+        return begins, np.ones(len(begins), np.float32)
 
     def make(self, drawn: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the spectrograms (N, bands, frames) and the sounds, in the output's range."""
-        waves = self.waves[drawn[0][:, None] + torch.arange(self.samples, device=self.waves.device)]
+        begins, loudness = drawn
+        waves = self.waves[begins[:, None] + torch.arange(self.samples, device=self.waves.device)]
+        waves = waves * loudness[:, None]
         low, high = self.contract.outputs[0].range
         sounds = waves.reshape(-1, *self.contract.outputs[0].shape) * ((high - low) / 2) + (high + low) / 2
         return (self.mel(waves),), sounds

@@ -32,7 +32,7 @@ STORED = Sample("stored", low=-1, file="inputs.npz")
 COLOUR = Contract((Input("grey", (1, 16, 16), sample=STORED),), (Output("image", (3, 16, 16)),))
 NOISY = Contract((Input("noisy", (3, 16, 16), sample=STORED),), (Output("image", (3, 16, 16)),))
 SOUND = Contract((Input("mel", (20, 5), sample=STORED),), (Output("wave", (1, 320), modality=Audio(8000)),))
-MEL = Mel(kind="mel", size=128, hop=64)
+MEL = Mel(kind="mel", size=128, hop=64, quietest=0.5)
 
 
 def pictures(count: int, size: int = 16) -> torch.Tensor:

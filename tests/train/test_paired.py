@@ -78,10 +78,14 @@ def test_what_is_left_fits_the_contract_and_the_held_out_have_targets(tmp_path: 
 def test_sounds_are_cut_within_one_clip() -> None:
     clips = [np.full(length, index / 10, np.float32) for index, length in enumerate((320, 400, 900), 1)]
     pairs = SoundPairs(clips, MEL, SOUND, "cpu")
-    _, cuts = pairs.make([torch.from_numpy(pairs.draw(np.random.default_rng(0), 4000)[0])])
+    begins, loudness = (torch.from_numpy(each) for each in pairs.draw(np.random.default_rng(0), 4000))
+    _, cuts = pairs.make((begins, torch.ones_like(loudness)))
     assert cuts.shape == (4000, 1, 320)
     assert bool((cuts == cuts[..., :1]).all())
     assert set(cuts[:, 0, 0].tolist()) == {float(np.float32(index / 10)) for index in (1, 2, 3)}
+    assert 0.5 <= float(loudness.min()) < 0.51 < 0.99 < float(loudness.max()) <= 1
+    _, quiet = pairs.make((begins, loudness))
+    torch.testing.assert_close(quiet, cuts * loudness[:, None, None])
     assert pairs.every(np.random.default_rng(0))[0].tolist() == [0, 320, 720, 1040]
 
 
