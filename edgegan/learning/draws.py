@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgegan.errors import InputError
 from edgegan.learning.augment import NUMBERS
 from edgegan.learning.devices import to_device
-from edgegan.runtime.contract import Contract
+from edgegan.reading import open_npz, refusing
+from edgegan.runtime.contract import Contract, Input, Sample
 
 
 class Stream(IntEnum):
@@ -45,6 +47,35 @@ def draw(
     # Seeds of 63 random bits were never in each other's way, so students stay what they are.
     arrays = replace(contract, streams=1).sample(n, seed)
     return tuple(to_device(torch.from_numpy(arrays[spec.name][part]), device) for spec in contract.inputs)
+
+
+def with_targets(contract: Contract) -> Contract:
+    """Return `contract` with more inputs: the outputs that stored inputs should give, where there are such.
+
+    They are arrays of the outputs' names in the files of stored inputs, and drawn together with these.
+
+    Raises:
+        InputError: there are none, or a file cannot be read.
+    """
+    found = []
+    for file, path in contract.stored.items():
+        with (
+            refusing(InputError, "the stored inputs cannot be read", where=str(path)),
+            open_npz(path) as rows,
+        ):
+            found += [
+                Input(spec.name, spec.shape, sample=Sample("stored", *spec.range, file=file))
+                for spec in contract.outputs
+                if spec.name in rows.entries
+            ]
+    if not found:
+        names = ", ".join(spec.name for spec in contract.outputs)
+        raise InputError(
+            f"no file of stored inputs has targets: arrays named {names}",
+            where=str(contract.folder),
+            next="store them beside the inputs, or set the weight of `targets` to 0",
+        )
+    return replace(contract, inputs=(*contract.inputs, *found))
 
 
 def augmentation(n: int, seed: int, part: slice = slice(None)) -> Tensor:

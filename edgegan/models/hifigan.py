@@ -32,6 +32,14 @@ class ResidualStack(nn.Module):
         return x
 
 
+class MultiReceptiveField(nn.ModuleList):
+    """The mean of stacks with different kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, width, T) to the same shape."""
+        return reduce(torch.add, [stack(x) for stack in self]) / len(self)
+
+
 class Vocoder(nn.Module):
     """Maps logarithmic mel spectrograms (N, bands, T) to waveforms (N, 1, hop * T) in [-1, 1].
 
@@ -53,15 +61,16 @@ class Vocoder(nn.Module):
         for rate in rates:
             self.ups.append(nn.ConvTranspose1d(width, width // 2, 2 * rate, rate, rate // 2))
             width //= 2
-            self.stacks.append(nn.ModuleList(ResidualStack(width, kernel, dilations) for kernel in kernels))
+            self.stacks.append(
+                MultiReceptiveField(ResidualStack(width, kernel, dilations) for kernel in kernels)
+            )
         self.tail = nn.Conv1d(width, 1, 7, padding=3)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Return the waveforms."""
         x = self.head(mel)
         for up, stacks in zip(self.ups, self.stacks):
-            x = up(F.leaky_relu(x, SLOPE))
-            x = reduce(torch.add, [stack(x) for stack in stacks]) / len(stacks)
+            x = stacks(up(F.leaky_relu(x, SLOPE)))
         return torch.tanh(self.tail(F.leaky_relu(x, SLOPE)))
 
 

@@ -96,7 +96,7 @@ def test_a_paired_family_goes_through_the_chain(name: str, tmp_path: Path) -> No
     made.generator.eval().requires_grad_(False)
     stages = [
         Prune(PruneSettings(macs=0.6, align=4)),
-        Distill(DistillSettings(steps=2, batch=4, augment=name != "vocoder")),
+        Distill(DistillSettings(steps=2, batch=4)),
         Quantize(QuantizeSettings(samples=8, fast=True)),
         Export(),
     ]

@@ -17,7 +17,7 @@ from edgegan.learning.augment import Augment, augment_by
 from edgegan.learning.batch_norm import learning_mode, share_statistics
 from edgegan.learning.checkpoint import Holder, fingerprint
 from edgegan.learning.devices import part_of, prepare
-from edgegan.learning.draws import Stream, augmentation, derive, draw, rewind_noise
+from edgegan.learning.draws import Stream, augmentation, derive, draw, rewind_noise, with_targets
 from edgegan.learning.ema import Ema
 from edgegan.learning.losses.features import Adapters
 from edgegan.learning.losses.output import l1
@@ -27,8 +27,8 @@ from edgegan.learning.taps import Tap, find_taps, outputs_of, recording
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
-LOSSES = "output", "features", "discriminator", "adversarial", "perceptual"
-WEIGHTED = "output", "features", "perceptual", "adversarial"
+LOSSES = "output", "targets", "features", "discriminator", "adversarial", "perceptual"
+WEIGHTED = "output", "targets", "features", "perceptual", "adversarial"
 CALIBRATION = 2048
 """Latents from which the result's batch normalization statistics are taken."""
 
@@ -73,11 +73,13 @@ class Distillation:
         self.ema = Ema(self.student, settings.ema)
         self.part = part_of(settings.batch, fabric)
         self.labels = [i for i, spec in enumerate(contract.inputs) if spec.dtype == "int64"]
+        self.paired = with_targets(contract) if settings.targets else contract
+        self.targeted = [spec.name for spec in self.paired.inputs[len(contract.inputs) :]]
         example = self._draw(Stream.CALIBRATE, 0)
         self.taps = self._find_taps(example)
         self.adapters = self._adapters(example)
         self.critic = self._critic(discriminator, example)
-        if not (settings.output or self.taps or self.critic):
+        if not (settings.output or settings.targets or self.taps or self.critic):
             raise StageError(
                 "there is nothing to learn from: every loss is off or has nothing to compare",
                 where=name,
@@ -89,6 +91,7 @@ class Distillation:
         self._players = self._make_players()
         there = {
             "output": bool(settings.output),
+            "targets": bool(settings.targets),
             "features": bool(self.taps),
             "discriminator": "discriminator" in self._players,
             "adversarial": "discriminator" in self._players,
@@ -120,7 +123,9 @@ class Distillation:
 
     def batch(self, step: int) -> Batch:
         """Draw the inputs and the critic's augmentation, and both for each earlier update of the critic."""
-        batch = {"inputs": self._draw(Stream.TRAIN, step, self.part)}
+        seed, count = derive(self.seed, Stream.TRAIN, step), len(self.contract.inputs)
+        drawn = draw(self.paired, self.settings.batch, seed, part=self.part)
+        batch = {"inputs": drawn[:count], "targets": drawn[count:]}
         if self.critic:
             updates = self.settings.discriminator_steps
             for index in range(updates - 1) if self.settings.adversarial else ():
@@ -141,6 +146,10 @@ class Distillation:
         losses: dict[str, Tensor] = {}
         if settings.output:
             losses["output"] = l1(output, target, self.contract.outputs)
+        if settings.targets:
+            given = {spec.name: (spec, each) for spec, each in zip(self.contract.outputs, output)}
+            specs, outputs = zip(*(given[name] for name in self.targeted))
+            losses["targets"] = l1(outputs, batch["targets"], specs)
         if self.taps:
             with self.fabric.autocast():
                 losses["features"] = self.adapters(ours, theirs)

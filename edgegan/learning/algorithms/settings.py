@@ -80,7 +80,8 @@ class PairedSettings(Data):
 class DistillationSettings(Data):
     """Settings of a distillation; a weight of 0 turns its loss off.
 
-    The losses have no units and can be compared: `output` is relative to half the output's range, `features`
+    The losses have no units and can be compared: `output` and `targets` are relative to half the output's
+    range, `features`
     to the variance of the teacher's features, `perceptual` to the size of the discriminator's.
     """
 
@@ -96,6 +97,9 @@ class DistillationSettings(Data):
     """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
     output: float = Field(default=0.2, ge=0)
     """Weight of the L1 distance between the student's and the teacher's outputs of the same latents."""
+    targets: float = Field(default=0.0, ge=0)
+    """Weight of the L1 distance between the student's outputs and real targets: arrays of the outputs' names
+    in the files of stored inputs."""
     features: float = Field(default=0.05, ge=0)
     """Weight of the squared distance between their feature maps, through 1x1 adapters."""
     taps: int = Field(default=4, ge=1)
