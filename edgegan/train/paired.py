@@ -107,27 +107,26 @@ class PairedTeacherTraining(Training):
         self.algorithm.finish()
         outputs, targets, baselines = self._judged()
         if sampled:
-            self._show(step, [each for each in (baselines, outputs, targets) if each is not None])
+            self._show(step, (baselines, outputs, targets))
         if not scored:
             return {}
-        figures = self._figures(outputs, targets)
-        if baselines is not None:
-            plain = self._figures(baselines, targets)
-            figures |= {f"baseline_{name}": value for name, value in plain.items()}
-        return figures
+        plain = self._figures(baselines, targets)
+        return {
+            **self._figures(outputs, targets),
+            **{f"baseline_{name}": value for name, value in plain.items()},
+        }
 
     @torch.no_grad()
-    def _judged(self) -> tuple[NDArray, NDArray, NDArray | None]:
+    def _judged(self) -> tuple[NDArray, NDArray, NDArray]:
         """Return outputs, targets and what there is without a network, of the pairs held out, encoded."""
         parts: list[list[Tensor]] = []
         for drawn in self._judging():
             inputs, target = self.held_out.make(drawn)
             output = outputs_of(self.algorithm.ema.module(*inputs))[0].float()
-            baseline = self.held_out.baseline(drawn)
-            parts.append([output, target] if baseline is None else [output, target, baseline])
+            parts.append([output, target, self.held_out.baseline(drawn)])
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts)]
-        encoded = [self.output.modality.encode(each, self.output) for each in whole]
-        return encoded[0], encoded[1], encoded[2] if len(encoded) > 2 else None
+        output, target, baseline = (self.output.modality.encode(each, self.output) for each in whole)
+        return output, target, baseline
 
     def _figures(self, outputs: NDArray, targets: NDArray) -> dict[str, float]:
         name = self.output.name
@@ -138,7 +137,7 @@ class PairedTeacherTraining(Training):
         return {key: float(value) for key, value in values.items()}
 
     def _show(self, step: int, columns: Sequence[NDArray]) -> None:
-        """Write the first samples side by side: without a network where there is such, output, target."""
+        """Write the first samples side by side: what there is without a network, the output, the target."""
         modality = self.output.modality
         shown = [modality.preview(each[: _SHOWN // len(columns)], self.output) for each in columns]
         grid = image_grid(np.stack(shown, 1).reshape(-1, *shown[0].shape[1:]), len(columns) * 2)
@@ -146,7 +145,7 @@ class PairedTeacherTraining(Training):
         write_png(folder / f"{step:07d}.png", grid)
         self.log.board.add_image("samples", grid, step, dataformats="HWC")
         if modality.plays:
-            modality.write(folder / f"{step:07d}{modality.plays}", columns[0][:1], self.output)
+            modality.write(folder / f"{step:07d}{modality.plays}", columns[1][:1], self.output)
 
     def _write(self) -> None:
         super()._write()

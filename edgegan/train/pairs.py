@@ -17,6 +17,7 @@ from edgegan.recipe import Data
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.modality import Audio
 from edgegan.train.degradations import AnyDegradation
+from edgegan.train.griffin_lim import griffin_lim
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -155,8 +156,7 @@ class SoundPairs:
         begins, loudness = drawn
         waves = self.waves[begins[:, None] + torch.arange(self.samples, device=self.waves.device)]
         waves = waves * loudness[:, None]
-        low, high = self.contract.outputs[0].range
-        sounds = waves.reshape(-1, *self.contract.outputs[0].shape) * ((high - low) / 2) + (high + low) / 2
+        sounds = self._in_range(waves).reshape(-1, *self.contract.outputs[0].shape)
         return (self.mel(waves),), sounds
 
     def rows(self, drawn: Sequence[Tensor]) -> dict[str, NDArray[np.float32]]:
@@ -165,5 +165,11 @@ class SoundPairs:
         names = self.contract.inputs[0].name, self.contract.outputs[0].name
         return {name: x.cpu().numpy() for name, x in zip(names, (spectrograms, sounds))}
 
-    def baseline(self, drawn: Sequence[Tensor]) -> None:
-        """Return nothing: of sounds nothing can be said without a network."""
+    def baseline(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Return what the spectrograms sound like without a network, in the output's range."""
+        (spectrograms,), sounds = self.make(drawn)
+        return self._in_range(griffin_lim(spectrograms, self.mel)).reshape(sounds.shape)
+
+    def _in_range(self, waves: Tensor) -> Tensor:
+        low, high = self.contract.outputs[0].range
+        return waves * ((high - low) / 2) + (high + low) / 2

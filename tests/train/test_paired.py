@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from edgegan.cli import main
 from edgegan.errors import DataError, RecipeError
 from edgegan.learning import loop
+from edgegan.learning.losses.spectral import MelSpectrogram
+from edgegan.train.griffin_lim import griffin_lim
 from edgegan.train.paired import read_pairs
 from edgegan.train.pairs import PicturePairs, SoundPairs
 from edgegan.train.run import train_teacher
@@ -218,3 +220,13 @@ def test_the_last_sound_is_held_out(tmp_path: Path) -> None:
     (tmp_path / "d.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match="cannot be read"):
         read_pairs(settings, SOUND, tmp_path, None, 0, torch.device("cpu"))
+
+
+def test_sounds_come_out_of_spectrograms_without_a_network() -> None:
+    mel = MelSpectrogram(8000, 128, 32, 40)
+    sounds = torch.from_numpy(np.stack(waves(3)))[:, :896]
+    spectrograms = mel(sounds)
+    made = griffin_lim(spectrograms, mel)
+    assert made.shape == sounds.shape
+    assert float((mel(made) - spectrograms).abs().mean()) < 0.5
+    assert float((mel(0.1 * sounds) - spectrograms).abs().mean()) > 1
