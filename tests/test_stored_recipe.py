@@ -84,7 +84,7 @@ def seconds(run: Path) -> list[float]:
 def test_the_bundle_works_when_the_recipe_is_gone(recipe: Path, tmp_path: Path) -> None:
     run = compress_generator(recipe, out=tmp_path / "run")
     assert run.figures is not None
-    assert run.figures["protocol"]["samples"] == 20
+    assert run.figures.to_dict()["protocol"]["samples"] == 20
     assert all(not row["failed"] for row in run.figures.to_dict()["rows"])
     assert run.bundle is not None
     bundle = run.bundle.rename(tmp_path / "bundle")

@@ -179,11 +179,13 @@ def _check_machines(old: BenchRecord, new: BenchRecord) -> None:
         if before.get(key) != after.get(key):
             raise InputError(
                 f"the records are of different machines: {key} {before.get(key)!r} and {after.get(key)!r}",
+                where="protocol.machine",
                 next="run edgegan bench for both on one machine: times of two do not compare",
             )
     if old.protocol.threads != new.protocol.threads:
         raise InputError(
             f"the records are of {old.protocol.threads} and {new.protocol.threads} threads",
+            where="protocol.threads",
             next="measure both with the same --threads",
         )
 

@@ -50,7 +50,7 @@ def test_stages_choose_by_fid_on_latents_that_the_report_does_not_use(
         RecipeQuality(Recipe.of(RECIPE)).metric("fid")
     measure = RecipeQuality(recipe)
     model = Model("full", "full model", None, Artifact.of(generator_file("full")), 1, 1)
-    (row,) = evaluation_of(recipe, [model], tmp_path / "run").run()["rows"]
+    (row,) = evaluation_of(recipe, [model], tmp_path / "run").run().to_dict()["rows"]
     chosen_by = measure(model.path, FID, 100)
     assert chosen_by == measure(Artifact.of(model.path, engine="tensorrt"), FID, 100)
     assert chosen_by != row["fid_100"]["value"]
@@ -103,10 +103,10 @@ def test_a_recipe_names_its_metrics_and_functions_of_its_own(
     recipe = with_metrics(tmp_path, "my_metrics.py:brightness", "ssim")
     assert tmp_path / "my_metrics.py" in [path for _, path in recipe.files()]
     models = [
-        Model(name, name, None, generator_file(name, depth=depth), "fp32", 1, 1)
+        Model(name, name, None, Artifact.of(generator_file(name, depth=depth)), 1, 1)
         for name, depth in (("full", 1), ("fp32", 2))
     ]
-    figures = evaluation_of(recipe, models, tmp_path / "run").run()
+    figures = evaluation_of(recipe, models, tmp_path / "run").run().to_dict()
     assert list(figures["metrics"]) == ["brightness", "ssim"]
     told = figures["metrics"]["brightness"]
     assert (told["title"], told["better"], told["needs"]) == ("brightness off", "lower", "pair")
@@ -124,14 +124,14 @@ def test_a_changed_metric_is_measured_again(
 ) -> None:
     shorten(monkeypatch)
     models = [
-        Model(name, name, None, generator_file(name, depth=depth), "fp32", 1, 1)
+        Model(name, name, None, Artifact.of(generator_file(name, depth=depth)), 1, 1)
         for name, depth in (("full", 1), ("fp32", 2))
     ]
     found = []
     for text in (OWN, OWN.replace("np.abs(", "2 * np.abs(")):
         (tmp_path / "my_metrics.py").write_text(text)
         recipe = with_metrics(tmp_path, "my_metrics.py:brightness")
-        rows = evaluation_of(recipe, models, tmp_path / "run").run()["rows"]
+        rows = evaluation_of(recipe, models, tmp_path / "run").run().to_dict()["rows"]
         found.append(rows[1]["brightness"]["value"])
     assert found[1] == pytest.approx(2 * found[0])
 

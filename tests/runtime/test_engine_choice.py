@@ -46,7 +46,7 @@ def with_engine(both: Bundle) -> Bundle:
 @on_a_cpu
 def test_without_a_gpu_tensorrt_gives_way_and_says_so(both: Bundle) -> None:
     with pytest.warns(
-        EngineFallback, match="runs on ONNX Runtime, not on TensorRT: .*(GPU|not installed)"
+        EngineFallback, match="runs on ONNX Runtime, not on TensorRT: .*(GPU|is installed)"
     ) as seen:
         generator = Generator.load(both.folder, engine="tensorrt")
     assert generator.engine_notes == (str(seen[0].message),)
