@@ -69,3 +69,5 @@ def test_int8_that_is_slower_is_told() -> None:
     assert "1.14x" in finding.why
     assert "1.20x" in finding.why
     assert not slow_int8("int8", measured, [known("fp32", ""), known("int8", "")])
+    (finding,) = slow_int8("int8", {"fp32": measured["fp32"]}, [known("fp32", ""), known("int8", "")])
+    assert "not shown to be faster" in finding.what

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,7 +20,7 @@ MASKED = "index by mask"
 """The name that `x[mask]` is recorded under, as its result's shape depends on the data."""
 
 
-CHECKED = (torch.stft, torch.istft)
+CHECKED = (torch.stft, torch.istft, F.one_hot)
 """Functions that torch checks the values of, and that a trace holds as one operator."""
 
 
