@@ -46,6 +46,8 @@ from edgegan.run.folder import (
 )
 from edgegan.run.records import Description, Findings
 from edgegan.run.result import result_sha256
+from edgegan.runtime.contract import Contract
+from edgegan.runtime.sizes import read_sizes
 from edgegan.version import __version__
 
 First = tuple[Candidate, str, list[Finding]]
@@ -260,7 +262,7 @@ class Job:
         write_bundle(
             folder,
             name=self.recipe.name,
-            contract=final.contract,
+            contract=_with_halos(final),
             models=final.artifacts,
             default=default,
             lineage=[asdict(record) for record in final.lineage],
@@ -290,7 +292,13 @@ def _result(final: Candidate, figures: Figures) -> str:
     """Return the hash of what the run made."""
     paths = {**final.contract.stored, **{path.name: path for path in final.files.values()}}
     files = {name: sha256(path) for name, path in paths.items()}
-    return result_sha256(final.contract.to_dict(), files, final.lineage, figures)
+    return result_sha256(_with_halos(final).to_dict(), files, final.lineage, figures)
+
+
+def _with_halos(final: Candidate) -> Contract:
+    """Return the contract with what `export` found out of tiles."""
+    found = [record.changed["sizes"] for record in final.lineage if "sizes" in record.changed]
+    return replace(final.contract, sizes=read_sizes(found[-1])) if found else final.contract
 
 
 def _left_out(candidate: Candidate) -> list[Finding]:

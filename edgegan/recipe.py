@@ -25,7 +25,8 @@ from pydantic import (
 
 from edgegan.errors import InputError, RecipeError
 from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
-from edgegan.runtime.contract import Contract, with_modality
+from edgegan.runtime.contract import Contract, with_axes, with_modality
+from edgegan.runtime.sizes import read_sizes
 
 FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
@@ -72,18 +73,22 @@ def _plain_contract(data: Any) -> Any:
     """Read the outputs' modalities; refuse what is not written: where a contract came from, its schema."""
     if not isinstance(data, Mapping):
         return data
+    keys = ("inputs", "outputs", "sizes")
     for key in data:
-        if key not in ("inputs", "outputs"):
-            near = did_you_mean(key, ("inputs", "outputs"))
-            raise ValueError(f"unknown key {key!r:.80}{near or '; the keys are: inputs, outputs'}")
-    outputs = data.get("outputs")
-    if not isinstance(outputs, list | tuple):
-        return data
+        if key not in keys:
+            near = did_you_mean(key, keys)
+            raise ValueError(f"unknown key {key!r:.80}{near or '; the keys are: ' + ', '.join(keys)}")
+    sides = {side: data[side] for side in keys[:2] if isinstance(data.get(side), list | tuple)}
     try:
-        read = [with_modality(spec) if isinstance(spec, Mapping) else spec for spec in outputs]
+        sizes = read_sizes(data.get("sizes") or {})
+        for side, specs in sides.items():
+            read = with_modality if side == "outputs" else dict[str, Any]
+            sides[side] = [
+                read(with_axes(spec, sizes)) if isinstance(spec, Mapping) else spec for spec in specs
+            ]
     except InputError as error:
         raise ValueError(f"{error.what}; {error.next}" if error.next else error.what) from error
-    return {**data, "outputs": read}
+    return {**data, **sides, "sizes": sizes}
 
 
 def _checked_contract(contract: Contract, info: ValidationInfo) -> Contract:
@@ -268,7 +273,7 @@ class Recipe(Data):
             replace(spec, sample=replace(spec.sample, file=file)) if spec.sample.file else spec
             for spec in self.contract.inputs
         )
-        return Contract(tuple(inputs), self.contract.outputs).with_stored(self.folder)
+        return replace(self.contract, inputs=tuple(inputs)).with_stored(self.folder)
 
     @property
     def folder(self) -> Path:

@@ -226,3 +226,26 @@ def test_a_contract_has_inputs_and_outputs_alone(tmp_path: Path, key: str, said:
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("contract:\n", f"contract:\n  {key}\n"))
     with pytest.raises(RecipeError, match=said):
         Recipe.read(tmp_path)
+
+
+def test_a_recipe_has_free_sizes(tmp_path: Path) -> None:
+    contract = {
+        "sizes": {"H": {"nominal": 16, "multiple": 2}, "W": {"nominal": 24, "multiple": 2}},
+        "inputs": [{"name": "image", "shape": [3, "H", "W"], "sample": {"kind": "uniform"}}],
+        "outputs": [{"name": "large", "shape": [3, "2*H", "2*W"], "range": [0, 1], "layout": "CHW"}],
+    }
+    data = {
+        "schema": 1,
+        "name": "large",
+        "model": {"callable": "model.py:Net", "checkpoint": "net.pt"},
+        "contract": contract,
+        "stages": [{"export": {}}],
+    }
+    recipe = Recipe.of(data, tmp_path)
+
+    assert recipe.contract.outputs[0].shape == (3, 32, 48)
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    assert Recipe.read(tmp_path).contract == recipe.contract
+    contract["inputs"][0]["shape"][1] = "T"
+    with pytest.raises(RecipeError, match="'T' is not among"):
+        Recipe.of(data, tmp_path)

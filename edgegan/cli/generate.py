@@ -37,6 +37,14 @@ def generate(
     resize: Annotated[
         bool, typer.Option("--resize", help="Scale and crop pictures to the size that the bundle takes.")
     ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Run larger pictures in tiles of this size: the same result in less memory, where the model "
+            "has tiles. `edgegan inspect` says.",
+        ),
+    ] = None,
     artifact: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which of the bundle's files to run, as int8.")
     ] = None,
@@ -83,7 +91,7 @@ def generate(
         if source is None:
             n, target = 16 if n is None else n, out or Path(files.default_name(generator.contract))
             _check(files.paths(target, generator.contract, n), bundle, overwrite)
-            outputs = generator.outputs(n, seed, **labels)
+            outputs = generator.outputs(n, seed, tile, **labels)
             written = files.write(target, outputs, generator.contract)
         elif n is not None:
             raise InputError("--n is for samples that are drawn, not for pictures", next="leave --n out")
@@ -93,7 +101,9 @@ def generate(
             pairs = targets(source, out, generator.contract)
             _check([target for _, target in pairs], bundle, overwrite)
             n, target, written = len(pairs), out or pairs[0][1].parent, []
-            for path, outputs in each_picture(generator, [path for path, _ in pairs], resize, seed, labels):
+            for path, outputs in each_picture(
+                generator, [path for path, _ in pairs], resize, tile, seed, labels
+            ):
                 written += files.write(dict(pairs)[path], outputs, generator.contract)
         seconds = time.perf_counter() - started
         ran = generator.engine.name

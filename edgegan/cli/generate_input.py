@@ -12,7 +12,12 @@ from edgegan.runtime.modality import files
 
 
 def each_picture(
-    generator: Generator, paths: Sequence[Path], resize: bool, seed: int, labels: Mapping[str, int]
+    generator: Generator,
+    paths: Sequence[Path],
+    resize: bool,
+    tile: int | None,
+    seed: int,
+    labels: Mapping[str, int],
 ) -> Iterator[tuple[Path, Arrays]]:
     """Yield each picture's path, and what the generator makes of it, one sample of each output.
 
@@ -30,9 +35,15 @@ def each_picture(
             f"--input needs a generator with one picture among its inputs, and this one has {len(specs)}",
             next="leave --input out, or call edgegan.runtime.Generator with arrays by name",
         )
+    spec = specs[0]
+    free = spec.axes or (None,) * len(spec.shape)
+    shape = [None if axis else length for axis, length in zip(free, spec.shape)]
     for path in paths:
-        picture = pictures.read(path, specs[0].shape, resize=resize)
-        yield path, generator.outputs(1, seed, **{specs[0].name: picture[None]}, **labels)
+        picture = pictures.read(path, shape, resize=resize)
+        try:
+            yield path, generator.outputs(1, seed, tile, **{spec.name: picture[None]}, **labels)
+        except InputError as error:
+            raise error.placed(str(path)) from error
 
 
 def targets(source: Path, out: Path | None, contract: Contract) -> list[tuple[Path, Path]]:

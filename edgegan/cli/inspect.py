@@ -10,10 +10,13 @@ import typer
 
 from edgegan.cli.console import output, say, say_json
 from edgegan.reading import Unreadable
+from edgegan.runtime.sizes import write_shape
 
 if TYPE_CHECKING:
     from edgegan.runtime.artifact import Artifact
     from edgegan.runtime.bundle import Bundle
+    from edgegan.runtime.contract import Input, Output
+    from edgegan.runtime.sizes import Size
 
 
 def inspect(
@@ -54,10 +57,12 @@ def inspect(
         return
     say(f"{manifest.name}, made by {manifest.created_by}; {len(manifest.files)} files, all as they were")
     for spec in manifest.contract.inputs:
-        say(f"takes   {spec.name}: {spec.dtype} {_shape(spec.shape)}, {spec.sample.kind}")
+        say(f"takes   {spec.name}: {spec.dtype} {_shape(spec)}, {spec.sample.kind}")
     for spec in manifest.contract.outputs:
         low, high = spec.range
-        say(f"gives   {spec.name}: {_shape(spec.shape)} in {low:g}..{high:g} {spec.modality.kind}")
+        say(f"gives   {spec.name}: {_shape(spec)} in {low:g}..{high:g} {spec.modality.kind}")
+    for size in manifest.contract.sizes:
+        say(f"size    {_size(size)}")
     for artifact in manifest.artifacts:
         chosen = "  (default)" if artifact.name == manifest.default else ""
         size = manifest.files[artifact.file].bytes
@@ -107,8 +112,16 @@ def _made_for(artifact: Artifact) -> str:
     return f", for {artifact.engine}{cpus}" if artifact.engine else ""
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(["N", *map(str, shape)]) + ")"
+def _shape(spec: Input | Output) -> str:
+    return "(" + ", ".join(["N", *map(str, write_shape(spec.shape, spec.axes))]) + ")"
+
+
+def _size(size: Size) -> str:
+    multiple = f", padded to a multiple of {size.multiple}" if size.multiple > 1 else ""
+    tiles = "" if size.halo is None else f"; tiles overlap by {2 * size.halo}"
+    if size.no_tiles:
+        tiles = f"; no tiles: {size.no_tiles}"
+    return f"{size}, nominal {size.nominal}{multiple}{tiles}"
 
 
 def _settings(settings: Any) -> str:

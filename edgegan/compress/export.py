@@ -19,9 +19,12 @@ from torch import nn
 
 from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement, rounding
+from edgegan.compress.dynamic import dynamic_shapes
 from edgegan.compress.example_inputs import example
+from edgegan.compress.free_sizes import agreement_at_sizes
 from edgegan.compress.half import in_float32
 from edgegan.compress.psnr import BROKEN_DB
+from edgegan.compress.receptive_field import with_halos
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
     conv_to_pixel_blocks,
@@ -119,7 +122,7 @@ class Export(Stage):
             context.progress(done + 1, len(artifacts) + 1)
             proof[artifact.name] = {
                 "precision": artifact.precision,
-                **agreement(artifact, candidate.student, contract, batches=BATCHES),
+                **_agreement(artifact, candidate.student, contract),
                 "file_bytes": Path(artifact.file).stat().st_size,
             }
         error = {"rounding": rounding(candidate.student, contract)}
@@ -140,6 +143,11 @@ class Export(Stage):
                     key: names for key, path in files.items() if (names := in_float32(onnx.load(path)))
                 },
                 "left_out": left_out,
+                **(
+                    {"sizes": with_halos(candidate.student, contract).to_dict()["sizes"]}
+                    if contract.sizes
+                    else {}
+                ),
             },
             proof=proof,
             seconds=round(time.monotonic() - started, 2),
@@ -207,6 +215,20 @@ class Export(Stage):
         return None
 
 
+def _agreement(artifact: Artifact, module: nn.Module, contract: Contract) -> dict[str, Any]:
+    """Return how far a file is from its module at nominal sizes and others, the worst of each."""
+    nominal = agreement(artifact, module, contract, batches=BATCHES)
+    others = agreement_at_sizes(artifact, module, contract)
+    if not (nominal["finite"] and others.get("finite")):
+        return {**nominal, **(others if nominal["finite"] else {})}
+    return {
+        **nominal,
+        **others,
+        "max_difference": max(nominal["max_difference"], others["max_difference"]),
+        "psnr_db": min(nominal["psnr_db"], others["psnr_db"]),
+    }
+
+
 def export_onnx(
     module: nn.Module,
     contract: Contract,
@@ -244,7 +266,6 @@ def export_onnx(
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:
     """Return `module` as an ONNX model in float32; see `export_onnx`."""
     arguments = example(contract, 2, seed=0)
-    batch = torch.export.Dim("batch")
     try:
         with quiet(), torch.no_grad(), operators_read_once():
             program = torch.onnx.export(
@@ -252,7 +273,7 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
                 arguments,
                 dynamo=True,
                 opset_version=opset,
-                dynamic_shapes=tuple({0: batch} for _ in arguments),
+                dynamic_shapes=dynamic_shapes(contract),
                 external_data=False,
                 input_names=[spec.name for spec in contract.inputs],
                 output_names=[spec.name for spec in contract.outputs],

@@ -131,8 +131,7 @@ def with_uint8_outputs(model: onnx.ModelProto, contract: Contract) -> onnx.Model
                 helper.make_node(operator, [source, *operands], [target], name=f"node_{target}", **attributes)
             )
             source = target
-        batch = output.type.tensor_type.shape.dim[0].dim_param
-        output.CopyFrom(
-            helper.make_tensor_value_info(spec.name, TensorProto.UINT8, [batch, *levels.shape(spec.shape)])
-        )
+        sizes = [size.dim_param or size.dim_value for size in output.type.tensor_type.shape.dim]
+        turned = [sizes[axis] for axis in levels.order]
+        output.CopyFrom(helper.make_tensor_value_info(spec.name, TensorProto.UINT8, turned))
     return changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-from edgegan.runtime import modality
+from edgegan.runtime import modality, sizes
 from edgegan.runtime.modality import Modality
 from edgegan.runtime.modality.base import all_finite
 from edgegan.runtime.modality.registry import LAYOUTS
 from edgegan.runtime.safe_filenames import is_safe
+from edgegan.runtime.sizes import Axes, Size
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
 
@@ -64,20 +65,30 @@ class Sample:
 
 @dataclass(frozen=True)
 class Input:
-    """An input: `shape` is that of one sample, without the batch axis. Labels are int64, all else float32."""
+    """An input: `shape` is that of one sample, without the batch axis. Labels are int64, all else float32.
+
+    Where `axes` are free, `shape` is that at the contract's nominal sizes.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32", "int64"] = "float32"
     sample: Sample = field(default_factory=lambda: Sample("normal"))
+    axes: Axes = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the input as plain data, fit for JSON, without None."""
+        data = asdict(self, dict_factory=_without_nones)
+        del data["axes"]
+        return {**data, "shape": sizes.write_shape(self.shape, self.axes)}
 
 
 @dataclass(frozen=True)
 class Output:
     """An output: `shape` is that of one sample, without the batch axis; `range` its lowest and highest value.
 
-    `modality` is what it is, an image by default. `layout` is the older way to say it: "CHW" for images, ""
-    for plain tensors.
+    Where `axes` are free, `shape` is that at the contract's nominal sizes. `modality` is what it is, an image
+    by default. `layout` is the older way to say it: "CHW" for images, "" for plain tensors.
     """
 
     name: str
@@ -85,6 +96,7 @@ class Output:
     range: tuple[float, float] = (-1.0, 1.0)
     layout: InitVar[Literal["CHW", ""] | None] = None
     modality: Modality = LAYOUTS["CHW"]
+    axes: Axes = ()
 
     def __post_init__(self, layout: str | None) -> None:
         if layout is None:
@@ -100,7 +112,7 @@ class Output:
         """Return the output as plain data, fit for JSON."""
         return {
             "name": self.name,
-            "shape": self.shape,
+            "shape": sizes.write_shape(self.shape, self.axes),
             "range": self.range,
             **modality.spelled(self.modality),
         }
@@ -110,7 +122,8 @@ class Output:
 class Contract:
     """What a generator takes and gives.
 
-    The batch axis comes first everywhere and is free.
+    The batch axis comes first everywhere and is free. Shapes are those at the nominal of the free `sizes`,
+    where there are any; `at` gives those at others.
     """
 
     inputs: tuple[Input, ...]
@@ -119,6 +132,39 @@ class Contract:
     """Where the files of stored inputs lie, set by `with_stored`; contracts are equal wherever they do."""
     streams: int = NEWEST
     """How streams are seeded (see `streams.py`): the schema of the manifest that a contract was read from."""
+    sizes: tuple[Size, ...] = ()
+    """What the free axes of inputs and outputs may be."""
+
+    def at(self, given: Mapping[str, int]) -> Contract:
+        """Return the contract with `given` as nominal sizes, and the shapes that come of them.
+
+        Stored inputs are cut, or mirrored at their ends, to what they are drawn at.
+        """
+        if not self.sizes:
+            return self
+        moved = sizes.with_nominal(self.sizes, given)
+        lengths = {size.name: size.nominal for size in moved}
+        inputs, outputs = (
+            tuple(replace(spec, shape=sizes.at(spec.shape, spec.axes, lengths)) for spec in specs)
+            for specs in (self.inputs, self.outputs)
+        )
+        made = replace(self, inputs=inputs, outputs=outputs, sizes=moved)  # pyright: ignore[reportArgumentType]
+        if self.source:
+            vars(made)["_files"] = self._files
+        return made
+
+    @property
+    def nominal(self) -> dict[str, int]:
+        """The nominal of each free size."""
+        return {size.name: size.nominal for size in self.sizes}
+
+    def sizes_of(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+        """Return each free size as `arrays` (N, ...) by input have it, the nominal where none has it.
+
+        Raises:
+            InputError: they disagree, or it is no size that the axis can have.
+        """
+        return sizes.sizes_of(self.sizes, [(spec.name, spec.axes) for spec in self.inputs], arrays)
 
     def sample(self, n: int, seed: int) -> Arrays:
         """Draw `n` inputs from `seed`; the first `m` of `n` are those of `sample(m, seed)`.
@@ -206,15 +252,19 @@ class Contract:
                 "the contract has stored inputs, and does not know where they lie",
                 next="use contract.with_stored(FOLDER), or give all inputs",
             )
-        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+        shapes: dict[str, dict[str, tuple[int | None, ...]]] = {}
         for spec in self.inputs:
             if spec.sample.file:
-                shapes.setdefault(spec.sample.file, {})[spec.name] = spec.shape
+                free = (None if axis else length for axis, length in zip(spec.axes, spec.shape))
+                shapes.setdefault(spec.sample.file, {})[spec.name] = tuple(free) or spec.shape
         return Stored(self.source, shapes)
 
     def _stored_rows(self, spec: Input, rows: list[int]) -> NDArray[np.float32]:
         array = self._files.rows(spec.sample.file or "")[spec.name]
-        return scaled(array[rows], spec.sample.low, spec.sample.high)
+        drawn = array[rows]
+        if spec.axes:
+            drawn = sizes.resized(drawn, spec.shape)
+        return scaled(drawn, spec.sample.low, spec.sample.high)
 
     def usual_range(self, spec: Input) -> tuple[float, float] | None:
         """Return the lowest and the highest value that the contract draws for an input.
@@ -275,9 +325,11 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain data, fit for JSON; None and the newest streams are left out."""
         sides = {
-            "inputs": tuple(asdict(spec, dict_factory=_without_nones) for spec in self.inputs),
+            "inputs": tuple(spec.to_dict() for spec in self.inputs),
             "outputs": tuple(spec.to_dict() for spec in self.outputs),
         }
+        if self.sizes:
+            sides = {"sizes": {size.name: size.to_dict() for size in self.sizes}, **sides}
         return sides if self.streams == NEWEST else {"streams": self.streams, **sides}
 
     @classmethod
@@ -288,13 +340,15 @@ class Contract:
             InputError: a field is unknown, missing or of the wrong form.
         """
         try:
-            unknown = sorted(set(data) - {"inputs", "outputs", "streams"})
+            unknown = sorted(set(data) - {"inputs", "outputs", "streams", "sizes"})
             if unknown:
                 raise InputError(f"the contract is not well formed: unknown field {unknown[0]!r}")
+            free = sizes.read_sizes(data.get("sizes", {}))
             contract = cls(
-                inputs=tuple(_input(spec) for spec in data["inputs"]),
-                outputs=tuple(_output(spec) for spec in data["outputs"]),
+                inputs=tuple(_input(with_axes(spec, free)) for spec in data["inputs"]),
+                outputs=tuple(_output(with_axes(spec, free)) for spec in data["outputs"]),
                 streams=data.get("streams", streams),
+                sizes=free,
             )
             contract._validate()
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
@@ -314,9 +368,14 @@ class Contract:
             raise InputError(f"the contract's names must differ from each other: {names}")
         for spec in (*self.inputs, *self.outputs):
             if not all(_is_integer(size) and size > 0 for size in spec.shape):
-                raise InputError(f"{spec.name!r}: every size in {spec.shape} must be a positive integer")
+                raise InputError(
+                    f"{spec.name!r}: every size in {spec.shape} must be a positive integer",
+                    next="name those that are free, as in [3, H, W], under the contract's `sizes`",
+                )
         for spec in self.inputs:
             _validate_input(spec)
+        axes = [(spec.name, spec.axes) for spec in self.inputs]
+        sizes.check_sizes(self.sizes, axes, [spec.axes for spec in self.outputs])
         files = {spec.sample.file for spec in self.inputs if spec.sample.file}
         if len({file.casefold() for file in files}) != len(files):
             raise InputError(f"{sorted(files)} are one file on systems that ignore case")
@@ -347,6 +406,26 @@ def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None
     if shape[0] == 1 and given == shape[1:]:
         return "a batch of one with one channel: give array[None, None]"
     return None
+
+
+def with_axes(data: Mapping[str, Any], free: Sequence[Size]) -> dict[str, Any]:
+    """Return an input's or output's entry with its shape at nominal sizes, and its free axes, if any.
+
+    Raises:
+        InputError: its shape names a size that there is not.
+    """
+    if "axes" in data:
+        raise InputError(
+            f"{data.get('name')!r:.80}: unknown field 'axes'", next="write free axes in its shape"
+        )
+    given = data.get("shape")
+    if not isinstance(given, (list, tuple)) or not any(isinstance(entry, str) for entry in given):
+        return dict(data)
+    try:
+        shape, axes = sizes.read_shape(given, free)
+    except InputError as error:
+        raise InputError(f"{data.get('name')!r:.80}: {error.what}", next=error.next) from error
+    return {**data, "shape": shape, "axes": axes}
 
 
 def _input(data: Mapping[str, Any]) -> Input:

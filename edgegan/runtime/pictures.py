@@ -29,12 +29,12 @@ def find(path: Path) -> list[Path]:
     return found
 
 
-def read(path: Path, shape: Sequence[int], *, resize: bool) -> NDArray[np.uint8]:
+def read(path: Path, shape: Sequence[int | None], *, resize: bool) -> NDArray[np.uint8]:
     """Return a picture as uint8 `shape` (1 or 3, height, width), turned as its camera was held.
 
     Args:
         path: the file.
-        shape: colour for 3 channels, grey for 1.
+        shape: colour for 3 channels, grey for 1; None where the height or the width is free.
         resize: scale and crop a picture of another size; without, it is refused.
 
     Raises:
@@ -52,6 +52,7 @@ def read(path: Path, shape: Sequence[int], *, resize: bool) -> NDArray[np.uint8]
         raise DataError(
             f"the picture cannot be read: {error}", where=str(path), next="leave it out"
         ) from error
+    height, width = height or turned.height, width or turned.width
     if turned.size != (width, height):
         if not resize:
             raise DataError(

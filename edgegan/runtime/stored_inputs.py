@@ -14,8 +14,8 @@ from edgegan.errors import InputError
 from edgegan.reading import LARGEST_ARRAYS, read_npz, refusing
 
 Arrays = dict[str, NDArray[Any]]
-Shapes = Mapping[str, tuple[int, ...]]
-"""Input to the shape of one sample of it."""
+Shapes = Mapping[str, tuple[int | None, ...]]
+"""Input to the shape of one sample of it, None where a size is free."""
 
 _NEXT = "np.savez_compressed(FILE, **{INPUT: images}) with images of shape (M, *shape), uint8 or float32"
 
@@ -85,12 +85,16 @@ def shuffled(rng: np.random.Generator, count: int) -> Iterator[int]:
         yield from rng.permutation(count)
 
 
-def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], where: str) -> None:
+def _check(name: str, array: NDArray[Any], shape: tuple[int | None, ...], where: str) -> None:
     problem = None
+    fits = array.ndim == len(shape) + 1 and all(
+        mine in (None, size) for mine, size in zip(shape, array.shape[1:])
+    )
     if array.dtype not in (np.uint8, np.float32):
         problem = f"must be uint8 or float32, not {array.dtype}"
-    elif array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        problem = f"must have shape ({', '.join(map(str, ('M', *shape)))}), not {array.shape}"
+    elif not fits:
+        sizes = ("any" if size is None else str(size) for size in shape)
+        problem = f"must have shape ({', '.join(('M', *sizes))}), not {array.shape}"
     elif len(array) == 0:
         problem = "has no rows"
     elif array.dtype == np.float32 and not np.isfinite(array).all():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from edgegan.compress.lint import behaviour, deploy, layers, pruning
+from edgegan.compress.lint import behaviour, deploy, layers, pruning, sizes
 from edgegan.compress.lint.finding import Finding
 from edgegan.compress.lint.watch import Watch
 from edgegan.compress.prune.stage import Prune
@@ -52,7 +52,7 @@ def _of_run(
         found = list(behaviour.of_shapes(watch.run(module, contract), contract))
         found += behaviour.of_types(watch)
         if not found:
-            found = list(behaviour.of_runs(module, contract))
+            found = [*behaviour.of_runs(module, contract), *sizes.of_sizes(module, contract)]
     except Exception as error:
         found = [
             Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgegan.compress.dynamic import dynamic_shapes
 from edgegan.compress.example_inputs import example
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
@@ -114,7 +116,6 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     Raises:
         ModelError: the module cannot be traced.
     """
-    batch = torch.export.Dim("batch")
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
@@ -122,13 +123,24 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
             program = torch.export.export(
                 _frozen_copy(module),
                 example(contract, TRACED_BATCH, seed=0),
-                dynamic_shapes=tuple({0: batch} for _ in contract.inputs),
+                dynamic_shapes=dynamic_shapes(contract),
             )
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next(iter(lines), type(error).__name__)
         advice = "write its forward without branches on values, and without a fixed batch size in reshapes"
-        if "Constraints violated" in reason:
+        violated = re.match(r"Constraints violated \(([\w, ]+)\)", reason)
+        fixed = [
+            size.name
+            for size in contract.sizes
+            if violated and re.search(rf"\b{size.name}(_steps)?\b", violated[1])
+        ]
+        if fixed:
+            reason = f"its forward takes {' and '.join(fixed)} for a fixed number"
+            advice = (
+                "take sizes from x.shape in its forward, and make no tensors of sizes as numbers of Python"
+            )
+        elif violated:
             reason = "its forward takes the size of the batch for a fixed number, as len(x) does"
             advice = "write x.shape[0] for len(x), and -1 or x.shape[0] for the batch in reshapes"
         raise ModelError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgegan.compress.example_inputs import example
+from edgegan.compress.free_sizes import trials
 from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors, sure_psnr_of
 from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, Statistics, observe
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
@@ -75,7 +76,8 @@ class Samples:
     ) -> Samples:
         """Draw `count` samples to calibrate with, and others to judge by; fewer where the contract has fewer.
 
-        Of stored inputs an eighth is kept for the proof of the file.
+        Of stored inputs an eighth is kept for the proof of the file. Where sizes are free, an eighth as many
+        again calibrate at each of some other sizes.
 
         They come in batches that a pass over the graph has room for.
         """
@@ -92,6 +94,9 @@ class Samples:
             list(zip(*(tensor[part].split(size) for tensor in drawn)))
             for part in (slice(count), slice(count, count + judging))
         )
+        for sizes in trials(contract, smallest=False):
+            resized = example(contract.at(sizes), max(1, count // 8), SEED + seed)
+            calibrating += zip(*(tensor.split(size) for tensor in resized))
         proving = {
             spec.name: tensor[count + judging :].numpy()
             for spec, tensor in zip(contract.inputs, drawn)
