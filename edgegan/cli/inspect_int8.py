@@ -40,10 +40,11 @@ def findings(bundle: Bundle) -> dict[str, dict[str, Any]]:
             where=str(bundle.folder),
             next="give the recipe the stage `- quantize: {}`, and compress again",
         )
-    return {artifact.name: _found(bundle.folder / artifact.file, artifact) for artifact in artifacts}
+    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
+    return {artifact.name: _found(bundle.folder / artifact.file, artifact, shapes) for artifact in artifacts}
 
 
-def _found(path: Path, artifact: Artifact) -> dict[str, Any]:
+def _found(path: Path, artifact: Artifact, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     try:
         import onnx
 
@@ -55,7 +56,7 @@ def _found(path: Path, artifact: Artifact) -> dict[str, Any]:
     ours = artifact.optimized_by(USUAL_ENGINE)
     with limits_told(path):
         found, macs = limited(
-            lambda: [(kernels if ours else annotated)(path), layer_macs(onnx.load(path))],
+            lambda: [(kernels if ours else annotated)(path, shapes), layer_macs(onnx.load(path), shapes)],
             "what runs in INT8 cannot be told",
             seconds=SECONDS,
             gibibytes=GIBIBYTES,

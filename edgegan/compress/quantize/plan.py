@@ -133,7 +133,7 @@ class Work:
             ),
             **one_step(artifact, quantized, student, contract, samples=self.effort.exact),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
-            **(kernels if ours else annotated)(path),
+            **(kernels if ours else annotated)(path, {spec.name: spec.shape for spec in contract.inputs}),
             "trials": [trial.to_dict() for trial in self.trials],
             **measured,
             **({"training": training[0].losses} if training else {}),

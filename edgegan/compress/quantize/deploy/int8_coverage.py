@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS, node_macs
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS, Shapes, node_macs
 from edgegan.runtime.cpu import cpu
 
 MOVES = (
@@ -23,8 +23,12 @@ MOVES = (
 INT8_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
 
 
-def kernels(path: Path) -> dict[str, Any]:
+def kernels(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
     """Return what ONNX Runtime makes of a file on this machine's CPU.
+
+    Args:
+        path: the file.
+        inputs: see `onnx_macs.layer_macs`.
 
     Returns:
         `int8_layers` and `float_layers` (names of nodes), `int8_macs_share` (0..1), `operators`: how many
@@ -34,7 +38,7 @@ def kernels(path: Path) -> dict[str, Any]:
     optimized = _optimized(path)
     names = {plain_name(node.name) for node in optimized if node.op_type in INT8_KERNELS}
     return {
-        **_shares(onnx.load(path), names),
+        **_shares(onnx.load(path), names, inputs),
         "operators": _counts(optimized),
         "float_operators": _counts(_in_float(optimized)),
     }
@@ -45,8 +49,12 @@ def saturates() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and not cpu().vnni
 
 
-def annotated(path: Path) -> dict[str, Any]:
+def annotated(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
     """Return the layers whose inputs and weights a file dequantizes: those that TensorRT runs in INT8.
+
+    Args:
+        path: the file.
+        inputs: see `onnx_macs.layer_macs`.
 
     Returns:
         `int8_layers`, `float_layers` and `int8_macs_share`, as `kernels`.
@@ -62,7 +70,7 @@ def annotated(path: Path) -> dict[str, Any]:
 
     layers = [node for node in model.graph.node if node.op_type in LAYERS]
     names = {node.name for node in layers if all(map(quantized, node.input[:2]))}
-    return _shares(model, names)
+    return _shares(model, names, inputs)
 
 
 def _counts(nodes: Iterable[onnx.NodeProto]) -> dict[str, int]:
@@ -80,9 +88,9 @@ def _in_float(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
             yield node
 
 
-def _shares(model: onnx.ModelProto, names: set[str]) -> dict[str, Any]:
+def _shares(model: onnx.ModelProto, names: set[str], inputs: Shapes) -> dict[str, Any]:
     """Return which layers are in INT8, by the `names` of nodes that are; a shared one where each call is."""
-    macs = node_macs(model)
+    macs = node_macs(model, inputs)
     layers = list(dict.fromkeys(name.partition(CALL)[0] for name in macs))
     in_float = {name.partition(CALL)[0] for name in macs if name not in names}
     total = sum(macs.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -21,27 +22,32 @@ CALL = "@"
 """Before the number of a further call, in the name of a node whose layer runs more than once."""
 
 Shape = tuple[int, ...]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-def layer_macs(model: onnx.ModelProto) -> dict[str, int]:
+def layer_macs(model: onnx.ModelProto, inputs: Shapes = {}) -> dict[str, int]:  # noqa: B006
     """Return the layers of a file in the order in which they run: name to multiply-accumulates of one sample.
 
     The calls of a shared layer count together; see `node_macs`.
+
+    Args:
+        model: the file.
+        inputs: input to the shape of one sample; may lack where a file's own shapes are fixed.
     """
     macs: dict[str, int] = {}
-    for name, count in node_macs(model).items():
+    for name, count in node_macs(model, inputs).items():
         layer = name.partition(CALL)[0]
         macs[layer] = macs.get(layer, 0) + count
     return macs
 
 
-def node_macs(model: onnx.ModelProto) -> dict[str, int]:
+def node_macs(model: onnx.ModelProto, inputs: Shapes = {}) -> dict[str, int]:  # noqa: B006
     """Return the nodes of a file that multiply and accumulate: name to how often, for one sample.
 
     Products of two activations, as in attention, are among them. Weights that rewrites put there as zeros do
     not count.
     """
-    shapes = _shapes(model)
+    shapes = _shapes(model, inputs)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     made = {name: node for node in model.graph.node for name in node.output}
     return {
@@ -104,7 +110,7 @@ def stored_weight(node: onnx.NodeProto, made: dict[str, onnx.NodeProto]) -> str:
     return name
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+def _shapes(model: onnx.ModelProto, inputs: Shapes) -> dict[str, Shape]:
     """Return the shapes of what layers read and give, of one sample: the model is run for them.
 
     Shape inference alone does not get past a reshape by computed sizes.
@@ -126,11 +132,12 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     session = onnxruntime.InferenceSession(
         probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    found = session.run(None, {port.name: _one_sample(port) for port in graph.input})
+    found = session.run(None, {port.name: _one_sample(port, inputs) for port in graph.input})
     return {name: tuple(map(int, sizes)) for name, sizes in zip(names, found)}  # pyright: ignore
 
 
-def _one_sample(port: onnx.ValueInfoProto) -> NDArray[np.generic]:
+def _one_sample(port: onnx.ValueInfoProto, inputs: Shapes) -> NDArray[np.generic]:
     tensor = port.type.tensor_type
     sizes = [dim.dim_value or 1 for dim in tensor.shape.dim]
+    sizes[1:] = inputs.get(port.name, sizes[1:])
     return np.zeros(sizes, helper.tensor_dtype_to_np_dtype(tensor.elem_type))
