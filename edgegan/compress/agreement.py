@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgegan.compress.example_inputs import example, tensors
+from edgegan.compress.free_axes import trials, written
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.psnr import decibels
 from edgegan.compress.rewrite.graph import outputs
@@ -65,6 +66,28 @@ def agreement(
         worst["psnr_db"] = min(worst["psnr_db"], decibels(error))
     worst["psnr_db"] = round(float(worst["psnr_db"]), 2)
     return worst
+
+
+def agreement_at_sizes(artifact: Artifact, module: nn.Module, contract: Contract) -> dict[str, Any]:
+    """Return the worst `agreement` of a file with its module at other sizes, and each size's dB.
+
+    {} where the sizes are fixed.
+    """
+    found = {
+        written(sizes): agreement(artifact, module, contract.at(sizes), batches=(1,))
+        for sizes in trials(contract)
+    }
+    if not found:
+        return {}
+    each = {"psnr_db_at": {text: figures["psnr_db"] for text, figures in found.items()}}
+    if not all(figures["finite"] for figures in found.values()):
+        return {"finite": False, "max_difference": None, "psnr_db": None, **each}
+    return {
+        "finite": True,
+        "max_difference": max(figures["max_difference"] for figures in found.values()),
+        "psnr_db": min(figures["psnr_db"] for figures in found.values()),
+        **each,
+    }
 
 
 def rounding(module: nn.Module, contract: Contract, *, batch: int = 8, seed: int = 0) -> float:

@@ -18,10 +18,9 @@ from pydantic import Field
 from torch import nn
 
 from edgegan.compress import onnx_graph
-from edgegan.compress.agreement import agreement, rounding
-from edgegan.compress.dynamic import dynamic_shapes
+from edgegan.compress.agreement import agreement, agreement_at_sizes, rounding
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_sizes import agreement_at_sizes
+from edgegan.compress.free_axes import dynamic_shapes
 from edgegan.compress.half import in_float32
 from edgegan.compress.psnr import BROKEN_DB
 from edgegan.compress.receptive_field import with_halos

@@ -25,7 +25,7 @@ from free_size_networks import (
 from torch import nn
 
 from edgegan.compress.export import Export, ExportSettings
-from edgegan.compress.free_sizes import trials
+from edgegan.compress.free_axes import trials
 from edgegan.compress.lint.sizes import of_sizes
 from edgegan.compress.receptive_field import with_halos
 from edgegan.compress.rewrite import trace

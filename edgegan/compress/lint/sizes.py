@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_sizes import trials, written
+from edgegan.compress.free_axes import trials, written
 from edgegan.compress.lint.finding import Finding
 from edgegan.runtime.contract import Contract
 

@@ -16,6 +16,9 @@ from edgegan.compress.rewrite.nodes import TRANSPOSED
 from edgegan.runtime.contract import Contract
 
 PLAIN = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
+FREE = -1
+"""The length of an axis that is free, as `shape` tells it."""
+END = (1 << 63) - 1
 VIEWS = (
     aten.unsqueeze.default,
     aten.view.default,
@@ -117,7 +120,7 @@ def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Ch
             for axis, plan in enumerate(plans):
                 if plan.crop or plan.length != plan.shuffled:
                     result = graph.graph.call_function(
-                        aten.slice.Tensor, (result, 2 + axis, plan.crop, plan.crop + plan.length)
+                        aten.slice.Tensor, (result, 2 + axis, plan.crop, plan.end(layer.size[axis]))
                     )
         replace(layer.node, result)
         taps = "x".join(str(ceil(k / s)) for k, s in zip(layer.kernel, layer.stride))
@@ -139,9 +142,17 @@ class AxisPlan:
     length: int
     """The length to keep."""
 
+    def end(self, size: int) -> int:
+        """Return where to cut off the rest, counted from the end where `size` is free."""
+        over = self.shuffled - self.crop - self.length
+        if size != FREE:
+            return self.crop + self.length
+        return -over if over else END
+
 
 def plan_axis(kernel: int, stride: int, padding: int, extra: int, size: int) -> AxisPlan:
-    """Plan an axis of `size` positions; `extra` is the output padding."""
+    """Plan an axis of `size` positions; `extra` is the output padding. All sizes are cut alike."""
+    size = kernel + padding if size == FREE else size
     taps = ceil(kernel / stride)
     before = taps - 1 - padding // stride
     after = ceil((kernel + extra - padding) / stride) - 1
@@ -168,10 +179,17 @@ def _shuffled(graph: GraphModule, layer: _Layer, plans: list[AxisPlan]) -> Node:
         return result
     if axes == 2 and layer.stride[0] == layer.stride[1]:
         return call(aten.pixel_shuffle.default, (result, layer.stride[0]))
-    coarse = [plan.shuffled // stride for plan, stride in zip(plans, layer.stride)]
-    split = call(aten.reshape.default, (result, [-1, layer.outputs, *layer.stride, *coarse]))
+    if FREE in layer.size:
+        split = call(aten.unflatten.int, (result, 1, [layer.outputs, *layer.stride]))
+    else:
+        coarse = [plan.shuffled // stride for plan, stride in zip(plans, layer.stride)]
+        split = call(aten.reshape.default, (result, [-1, layer.outputs, *layer.stride, *coarse]))
     order = [0, 1] + [2 + axis + offset for axis in range(axes) for offset in (axes, 0)]
     moved = call(aten.permute.default, (split, order))
+    if FREE in layer.size:
+        for axis in reversed(range(axes)):
+            moved = call(aten.flatten.using_ints, (moved, 2 + 2 * axis, 3 + 2 * axis))
+        return moved
     return call(aten.reshape.default, (moved, [-1, layer.outputs, *(plan.shuffled for plan in plans)]))
 
 
@@ -198,7 +216,7 @@ def _layers(graph: GraphModule) -> list[_Layer]:
         weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")
         weight, bias = constant(graph, weight_node), constant(graph, bias_node)
         size = shape(node.args[0])[2:]
-        if weight is None or (bias is None and bias_node is not None) or len(size) != axes or -1 in size:
+        if weight is None or (bias is None and bias_node is not None) or len(size) != axes:
             continue
         numbers = {
             name: per_axis(argument(node, position, name, default), axes)

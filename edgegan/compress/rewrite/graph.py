@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgegan.compress.dynamic import dynamic_shapes
 from edgegan.compress.example_inputs import example
+from edgegan.compress.free_axes import dynamic_shapes, trials
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
@@ -70,17 +70,21 @@ def rewrite(
     """Return a rewritten copy of `module` as a graph, and what was changed.
 
     Spectral and weight norm are always resolved into plain weights first. After each rewrite that changed
-    something the outputs on contract samples are compared with the module's.
+    something the outputs on contract samples are compared with the module's. Where sizes are free, a rewrite
+    that does not hold at others than the nominal ones is taken back.
 
     Raises:
         ModelError: the module cannot be traced by `torch.export`, or draws random numbers.
         ProofError: a rewrite changed the outputs by more than 1e-4 of their largest value.
     """
     samples = example(contract, SAMPLES, seed=0)
+    others = [example(contract.at(sizes), 1, seed=0) for sizes in trials(contract, smallest=False)]
     plain, changes = (module, []) if isinstance(module, GraphModule) else without_parametrizations(module)
     expected = outputs(plain, samples)
+    elsewhere = [outputs(plain, other) for other in others]
     graph = trace(plain, contract)
     for step in rewrites:
+        before = copy_of(graph) if others else graph
         made = step(graph, contract)
         if made:
             graph.graph.eliminate_dead_code()
@@ -91,7 +95,15 @@ def rewrite(
             except ProofError:
                 _check_repeats(plain, samples, expected)
                 raise
-            graph = trace(graph, contract)
+            try:
+                for other, wanted in zip(others, elsewhere):
+                    prove(wanted, outputs(graph, other), made)
+                graph = trace(graph, contract)
+            except Exception:
+                if not others:
+                    raise
+                graph = trace(before, contract)
+                continue
             changes += made
     return graph, changes
 

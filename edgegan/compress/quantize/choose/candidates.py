@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_sizes import trials
+from edgegan.compress.free_axes import trials
 from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors, sure_psnr_of
 from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, Statistics, observe
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator

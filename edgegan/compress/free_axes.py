@@ -1,18 +1,36 @@
-"""What a contract says of free sizes, proved at several of them: odd, oblong, the smallest."""
+"""A contract's free sizes on the host: as `torch.export` has their axes, and which of them to try."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+import torch
 
-from edgegan.compress.agreement import agreement
-from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import Size
 
 FEWER, MORE = 0.7, 1.3
 """Trials are of so many times the nominal size, one way round and the other."""
+
+
+def dynamic_shapes(contract: Contract) -> tuple[dict[int, Any], ...]:
+    """Return, for each input, its free axes: the batch, and those of free sizes, in multiples."""
+    batch = torch.export.Dim("batch")
+    steps = {
+        size.name: torch.export.Dim(f"{size.name}_steps" if size.multiple > 1 else size.name)
+        for size in contract.sizes
+    }
+    multiples = {size.name: size.multiple for size in contract.sizes}
+    shapes: list[dict[int, Any]] = []
+    for spec in contract.inputs:
+        free: dict[int, Any] = {0: batch}
+        for place, axis in enumerate(spec.axes, 1):
+            if axis:
+                times = axis.times * multiples[axis.size] // axis.over
+                length = steps[axis.size] if times == 1 else times * steps[axis.size]
+                free[place] = length + axis.plus if axis.plus else length
+        shapes.append(free)
+    return tuple(shapes)
 
 
 def trials(contract: Contract, *, smallest: bool = True) -> list[dict[str, int]]:
@@ -28,28 +46,6 @@ def trials(contract: Contract, *, smallest: bool = True) -> list[dict[str, int]]
     return [
         sizes for place, sizes in enumerate(found) if sizes != contract.nominal and sizes not in found[:place]
     ]
-
-
-def agreement_at_sizes(artifact: Artifact, module: nn.Module, contract: Contract) -> dict[str, Any]:
-    """Return the worst `agreement` of a file with its module at other sizes, and each size's dB.
-
-    {} where the sizes are fixed.
-    """
-    found = {
-        written(sizes): agreement(artifact, module, contract.at(sizes), batches=(1,))
-        for sizes in trials(contract)
-    }
-    if not found:
-        return {}
-    each = {"psnr_db_at": {text: figures["psnr_db"] for text, figures in found.items()}}
-    if not all(figures["finite"] for figures in found.values()):
-        return {"finite": False, "max_difference": None, "psnr_db": None, **each}
-    return {
-        "finite": True,
-        "max_difference": max(figures["max_difference"] for figures in found.values()),
-        "psnr_db": min(figures["psnr_db"] for figures in found.values()),
-        **each,
-    }
 
 
 def written(sizes: dict[str, int]) -> str:
