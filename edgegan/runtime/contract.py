@@ -30,6 +30,9 @@ RESERVED = ("n", "seed")
 DTYPES = {name: np.dtype(name) for name in ("float32", "int64")}
 _FEW = 16
 
+Bounds = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""The least, the nominal and the largest shape of one sample."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -152,6 +155,13 @@ class Contract:
         if self.source:
             vars(made)["_files"] = self._files
         return made
+
+    def bounds(self) -> dict[str, Bounds]:
+        """Return the least, the nominal and the largest shape of a sample of each input."""
+        low = self.at({size.name: size.padded(size.min) for size in self.sizes})
+        high = self.at({size.name: size.max // size.multiple * size.multiple for size in self.sizes})
+        specs = zip(low.inputs, self.inputs, high.inputs)
+        return {spec.name: (least.shape, spec.shape, most.shape) for least, spec, most in specs}
 
     @property
     def nominal(self) -> dict[str, int]:

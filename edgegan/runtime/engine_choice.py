@@ -105,7 +105,7 @@ def _stored(
 
 
 def _opened(bundle: Bundle, kind: EngineKind, artifact: Artifact, threads: int | None) -> Engine:
-    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
+    shapes = bundle.manifest.contract.bounds()
     return kind.open(artifact, bundle.read(artifact.file), Options(threads, shapes))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, ModelError
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Arrays
+from edgegan.runtime.contract import Arrays, Bounds
 from edgegan.runtime.engines.layer_times import LayerTime
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ class Options:
 
     threads: int | None = None
     """Of the CPU, within an operator; by default one for each processor that this process may use."""
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Input to the shape of one sample, for engines that are built for fixed shapes."""
+    shapes: Mapping[str, Bounds] = field(default_factory=dict)
+    """Input to its shapes, for engines that are built for some."""
     profiled: bool = False
     """Keep what each layer takes, for `Engine.layer_times`. A call then takes a little longer."""
 

@@ -91,7 +91,8 @@ def test_what_cannot_be_built(model: bytes, what: str) -> None:
 
 
 def test_free_axes_are_filled_by_the_contract() -> None:
-    assert build_engine(made.relu("N", "M"), shapes={"x": (5,)}).plan
+    assert build_engine(made.relu("N", "M"), shapes={"x": ((5,), (5,), (5,))}).plan
+    assert build_engine(made.relu("N", "M"), batches=(1, 1, 1), shapes={"x": ((2,), (5,), (64,))}).plan
 
 
 def test_what_is_said_is_heard_while_another_builder_lives() -> None:

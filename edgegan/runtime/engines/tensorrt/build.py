@@ -16,6 +16,7 @@ from typing import Any
 
 from edgegan.errors import InputError, ModelError, StorageError
 from edgegan.files import write_bytes
+from edgegan.runtime.contract import Bounds
 from edgegan.runtime.engines.tensorrt.cuda import Gpu, gpu
 from edgegan.runtime.engines.tensorrt.layers import Layer, layers
 from edgegan.runtime.engines.tensorrt.log import Said, listening
@@ -54,7 +55,7 @@ def build_engine(
     model: bytes,
     *,
     batches: tuple[int, int, int] = BATCHES,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Mapping[str, Bounds] | None = None,
     trt: TensorRT | None = None,
     cache: Path | None = None,
 ) -> BuiltEngine:
@@ -63,7 +64,8 @@ def build_engine(
     Args:
         model: the bytes of an ONNX file, all weights inside.
         batches: the least, the best and the largest batch; kernels are chosen for the best.
-        shapes: input to the shape of one sample, for inputs with free axes other than the batch.
+        shapes: input to the least, the best and the largest shape of one sample, for inputs with free axes
+            other than the batch.
         trt: what to build with; by default what `module.find` finds.
         cache: the folder of timing caches; by default the user's cache folder.
 
@@ -105,6 +107,12 @@ def build_engine(
         warnings=tuple(dict.fromkeys(said.warnings)),
         layers=layers(said.described),
     )
+
+
+def usual_batches(shapes: Mapping[str, Bounds]) -> tuple[int, int, int]:
+    """Return the batches to build for: of one where sizes are free, since memory is the largest's."""
+    free = any(least != most for least, _, most in shapes.values())
+    return (1, 1, 1) if free else BATCHES
 
 
 def network_precisions(model: bytes, *, trt: TensorRT | None = None) -> dict[str, str]:
@@ -188,21 +196,19 @@ def _next(what: str) -> str | None:
     return _FOR_TENSORRT if any(word in what for word in quantized) else None
 
 
-def _profile(
-    builder: Any, network: Any, batches: tuple[int, int, int], shapes: Mapping[str, tuple[int, ...]]
-) -> Any:
-    """Return the optimization profile: each input at the three batches."""
+def _profile(builder: Any, network: Any, batches: tuple[int, int, int], shapes: Mapping[str, Bounds]) -> Any:
+    """Return the optimization profile: each input at the three batches and shapes."""
     profile = builder.create_optimization_profile()
     for tensor in (network.get_input(index) for index in range(network.num_inputs)):
         batch, *sample = tuple(tensor.shape) or (0,)
-        sample = list(shapes.get(tensor.name, sample))
-        if batch != -1 or any(size < 1 for size in sample):
+        bounds = shapes.get(tensor.name, (sample, sample, sample))
+        if batch != -1 or any(size < 1 for size in bounds[0]):
             raise ModelError(
                 f"the input {tensor.name!r} is {tuple(tensor.shape)} (-1 is free); an engine needs a free "
                 "batch axis, and all other axes fixed",
                 next="export the model with the contract's shapes and a free batch axis (N)",
             )
-        profile.set_shape(tensor.name, *((size, *sample) for size in batches))
+        profile.set_shape(tensor.name, *((size, *shape) for size, shape in zip(batches, bounds)))
     return profile
 
 

@@ -49,7 +49,7 @@ def build_engines(
 
 
 def _build(bundle: Bundle, artifact: Artifact, trt: TensorRT, batches: tuple[int, int, int]) -> StoredEngine:
-    shapes = {spec.name: spec.shape for spec in bundle.manifest.contract.inputs}
+    shapes = bundle.manifest.contract.bounds()
     built = build_engine(bundle.read(artifact.file), batches=batches, shapes=shapes, trt=trt)
     gpu = built.gpu
     place = f".{slug(gpu.name)}-{gpu.compute_capability}" if gpu else ""

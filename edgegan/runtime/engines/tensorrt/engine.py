@@ -22,7 +22,7 @@ from edgegan.runtime.engines.tensorrt.module import TensorRT, require
 
 @dataclass
 class _Turn:
-    """An execution context whose inputs have one batch size, and the CUDA graph of it."""
+    """An execution context whose inputs have one shape each, and the CUDA graph of it."""
 
     context: Any
     graph: Any = None
@@ -64,7 +64,7 @@ class TensorRTEngine(Engine):
         self.name = f"{trt.text} {gpu.name}" + (" CUDA graph" if cuda_graph else "")
         self.inputs, self.outputs = self._ports()
         self._largest = int(engine.get_tensor_profile_shape(next(iter(self.inputs)), 0)[2][0])
-        self._turns: dict[int, _Turn] = {}
+        self._turns: dict[object, _Turn] = {}
         self._stream = self._cuda.call("cudaStreamCreateWithFlags", self._cuda.runtime.cudaStreamNonBlocking)
         self._memory: dict[str, Any] = {}
         try:
@@ -120,8 +120,14 @@ class TensorRTEngine(Engine):
         return ports
 
     def _allocate(self) -> None:
-        """Take memory on the GPU for the largest batch of each input and output."""
-        context = self._turn(self._largest).context
+        """Take memory on the GPU for each input and output at its largest."""
+        largest = {
+            name: tuple(self._engine.get_tensor_profile_shape(name, 0)[2])
+            if None in port.shape[1:]
+            else (self._largest, *port.shape[1:])
+            for name, port in self.inputs.items()
+        }
+        context = self._turn(largest).context
         for name in (*self.inputs, *self.outputs):
             shape = tuple(context.get_tensor_shape(name))
             if any(size < 0 for size in shape):
@@ -135,12 +141,11 @@ class TensorRTEngine(Engine):
         """Return the type that the tensor has in the GPU's memory."""
         return dtype(self._engine.get_tensor_dtype(name))
 
-    def _turn(self, n: int) -> _Turn:
-        """Return the context for batches of `n`: one for each size with CUDA graphs, else one for all."""
-        key = n if self._graphs else 0
+    def _turn(self, shapes: Mapping[str, tuple[int, ...]]) -> _Turn:
+        """Return the context for inputs of `shapes`: one for each with CUDA graphs, else one for all."""
+        key = tuple(shapes.values()) if self._graphs else 0
         turn = self._turns.get(key) or self._turns.setdefault(key, _Turn(self._context()))
-        for name, port in self.inputs.items():
-            shape = (n, *port.shape[1:])
+        for name, shape in shapes.items():
             if tuple(turn.context.get_tensor_shape(name)) == shape:
                 continue
             if not turn.context.set_input_shape(name, shape):
@@ -160,8 +165,7 @@ class TensorRTEngine(Engine):
         return context
 
     def _run(self, arrays: Arrays) -> Arrays:
-        n = len(next(iter(arrays.values())))
-        turn = self._turn(n)
+        turn = self._turn({name: arrays[name].shape for name in self.inputs})
         kinds = self._cuda.runtime.cudaMemcpyKind
         held = {name: np.ascontiguousarray(array, self._kind(name)) for name, array in arrays.items()}
         for name, array in held.items():

@@ -10,7 +10,7 @@ from edgegan.errors import InputError, MissingDependency
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.device import Gpu, driver_gpu, jetson_linux
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options
-from edgegan.runtime.engines.tensorrt.build import build_engine
+from edgegan.runtime.engines.tensorrt.build import build_engine, usual_batches
 from edgegan.runtime.engines.tensorrt.cuda import Cuda
 from edgegan.runtime.engines.tensorrt.engine import TensorRTEngine
 from edgegan.runtime.engines.tensorrt.module import TensorRT, find
@@ -52,7 +52,7 @@ class TensorRTKind(EngineKind):
     def open(self, artifact: Artifact, content: bytes | Path, options: Options = Options()) -> Engine:  # noqa: B008
         """Build an engine in memory, which takes from seconds to minutes, and load it."""
         model = content.read_bytes() if isinstance(content, Path) else content
-        built = build_engine(model, shapes=options.shapes)
+        built = build_engine(model, batches=usual_batches(options.shapes), shapes=options.shapes)
         return TensorRTEngine(built.plan, trt=built.trt)
 
     def fits(self, built: EngineEntry) -> bool:
