@@ -52,13 +52,13 @@ def read(path: Path, shape: Sequence[int | None], *, resize: bool) -> NDArray[np
         raise DataError(
             f"the picture cannot be read: {error}", where=str(path), next="leave it out"
         ) from error
-    height, width = height or turned.height, width or turned.width
-    if turned.size != (width, height):
+    size = (width or turned.width, height or turned.height)
+    if turned.size != size:
         if not resize:
             raise DataError(
-                f"the picture is {turned.width} x {turned.height}, and the model takes {width} x {height}",
+                f"the picture is {turned.width} x {turned.height}, and the model takes {size[0]} x {size[1]}",
                 where=str(path),
                 next="crop it, or let it be scaled and cropped with --resize",
             )
-        turned = ImageOps.fit(turned, (width, height))
-    return np.asarray(turned).reshape(height, width, channels).transpose(2, 0, 1)
+        turned = ImageOps.fit(turned, size)
+    return np.asarray(turned).reshape(size[1], size[0], -1).transpose(2, 0, 1)

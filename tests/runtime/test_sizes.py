@@ -61,7 +61,7 @@ class Blur(Engine):
         """Free nothing."""
 
 
-def _given(contract: Contract, height: int, width: int, n: int = 1) -> dict[str, NDArray[Any]]:
+def _given(contract: Contract, height: int, width: int, n: int = 1) -> dict[str, Any]:
     return contract.at({"H": height, "W": width}).sample(n, 0)
 
 
@@ -186,7 +186,7 @@ def test_tiles_that_cannot_be_are_refused_with_the_reason() -> None:
 
 def test_inputs_that_disagree_on_a_size_are_refused() -> None:
     contract = _contract()
-    given = {**_given(contract, 8, 8), "mask": np.zeros((1, 1, 4, 7), np.float32)}
+    given: dict[str, Any] = {**_given(contract, 8, 8), "mask": np.zeros((1, 1, 4, 7), np.float32)}
 
     with Generator(Blur(), contract) as generator, pytest.raises(InputError, match=r"axis of 7.*W/2"):
         generator(**given)

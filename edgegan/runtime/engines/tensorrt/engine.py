@@ -121,12 +121,7 @@ class TensorRTEngine(Engine):
 
     def _allocate(self) -> None:
         """Take memory on the GPU for each input and output at its largest."""
-        largest = {
-            name: tuple(self._engine.get_tensor_profile_shape(name, 0)[2])
-            if None in port.shape[1:]
-            else (self._largest, *port.shape[1:])
-            for name, port in self.inputs.items()
-        }
+        largest = {name: self._most(name, port) for name, port in self.inputs.items()}
         context = self._turn(largest).context
         for name in (*self.inputs, *self.outputs):
             shape = tuple(context.get_tensor_shape(name))
@@ -136,6 +131,12 @@ class TensorRTEngine(Engine):
                 )
             size = math.prod(shape) * np.dtype(self._kind(name)).itemsize
             self._memory[name] = self._cuda.call("cudaMalloc", max(size, 1))
+
+    def _most(self, name: str, port: Port) -> tuple[int, ...]:
+        """Return the largest shape of an input."""
+        most = self._engine.get_tensor_profile_shape(name, 0)[2]
+        sizes = (int(most[axis]) if size is None else size for axis, size in enumerate(port.shape[1:], 1))
+        return (self._largest, *sizes)
 
     def _kind(self, name: str) -> str:
         """Return the type that the tensor has in the GPU's memory."""
