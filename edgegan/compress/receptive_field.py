@@ -24,7 +24,8 @@ from edgegan.runtime import tiles
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import Size
 
-LONGEST = 1024
+LONG, LONGEST = 64, 1024
+"""From the first on a layer that sees all at once is believed; more than the second is not tried."""
 MOST_ELEMENTS = 1 << 18
 """Of all inputs of a trial together: larger ones would take long."""
 EXACT = 1e-9
@@ -72,7 +73,9 @@ def _along(module: nn.Module, contract: Contract, size: Size) -> int | str:
         found = _reach(module, at, size, length)
         if isinstance(found, int):
             return found
-        why = f"{found} sees all of it" if found else f"its receptive field is more than {length // 2}"
+        why = f"{found.layer} sees all of it" if found else f"its receptive field is more than {length // 2}"
+        if found and found.at_once and length >= LONG:
+            return why
         if sum(prod(spec.shape) for spec in at.inputs) > MOST_ELEMENTS:
             break
         length = size.padded(2 * length)
@@ -87,8 +90,8 @@ class _Extent:
     behind: Fraction = Fraction(0)
 
 
-def _reach(module: nn.Module, contract: Contract, size: Size, length: int) -> int | str | None:
-    """Return the halo; or, where the whole `length` changes, the layer that sees to that; else None."""
+def _reach(module: nn.Module, contract: Contract, size: Size, length: int) -> int | _Seer | None:
+    """Return the halo; or, where the whole `length` changes, what sees to that; else None."""
     inputs = example(contract, 1, seed=0)
     places = [(index, axis) for index, spec in enumerate(contract.outputs) for axis in spec.axes if axis]
     extents = {place: _Extent() for place in places if place[1].size == size.name}
@@ -145,17 +148,25 @@ def _double(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]
     return outputs(module, inputs) if precise is None else precise
 
 
-def _seer(module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
+@dataclass(frozen=True)
+class _Seer:
+    """A layer whose outputs all change; `at_once` where less than half of what it reads does."""
+
+    layer: str
+    at_once: bool
+
+
+def _seer(module: nn.Module, inputs: tuple[Tensor, ...]) -> _Seer:
     """Return the first layer whose outputs are all NaN where its inputs are not."""
-    seen: list[str] = []
+    seen: list[_Seer] = []
     copied = copy_of(module)
 
     def look(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, given: Sequence[object], result: object) -> None:
-            tensors = [value for value in given if isinstance(value, Tensor)]
-            partly = any(not value.isnan().all() for value in tensors)
-            if isinstance(result, Tensor) and partly and result.isnan().all():
-                seen.append(f"{name} ({type(layer).__name__})" if name else type(layer).__name__)
+            shares = [float(value.isnan().float().mean()) for value in given if isinstance(value, Tensor)]
+            if isinstance(result, Tensor) and min(shares, default=1.0) < 1 and result.isnan().all():
+                kind = type(layer).__name__
+                seen.append(_Seer(f"{name} ({kind})" if name else kind, max(shares) < 0.5))
 
         return hook
 
@@ -164,7 +175,7 @@ def _seer(module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
     precise = precise_outputs(copied, inputs)
     if precise is None:
         outputs(copied, inputs)
-    return seen[0] if seen else type(module).__name__
+    return seen[0] if seen else _Seer(type(module).__name__, at_once=False)
 
 
 def _proved(module: nn.Module, contract: Contract, size: Size) -> Size:

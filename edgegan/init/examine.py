@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from edgegan.init.bounds import Bounds, Range
+from edgegan.init.free_sizes import Free, free_sizes
 from edgegan.init.inputs import Guess
 from edgegan.init.modality import is_picture, modality_of
 from edgegan.init.ranges import latent_drawn, output_range, picture_drawn, values_of
@@ -25,7 +25,6 @@ NOISE = {
     "mean": "noise: mean leaves it out; fixed keeps one draw, and names of inputs take it from the app",
     "fixed": "noise: fixed keeps one draw for all; mean takes none, and names of inputs take it from the app",
 }
-STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass
@@ -52,6 +51,10 @@ class Examined:
     nested: bool
     noise: str | None
     """What a recipe may put in the place of what is drawn in forward."""
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The contract's free sizes."""
+    shapes: dict[str, list[int | str]] = field(default_factory=dict)
+    """Entry to its shape with the names of free sizes, where there are any."""
 
 
 def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
@@ -69,13 +72,18 @@ def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
     _name(entries, made)
     nested = isinstance(result, dict) or len(given) != len(taken) or not _in_a_row(result)
     noise, odd = _oddities(module, inputs, ranges)
-    notes = [*_free_sizes(module, inputs), *odd]
+    free = free_sizes(module, inputs, [path for path, _ in taken])
+    notes = [*_told(free, inputs), *odd]
     if len(given) > len(taken):
         left = [
             f"{'.'.join(path)} {tuple(value.shape[1:])}" for path, value in given if path not in dict(taken)
         ]
         notes.append(f"guess: of what forward returns these were left out: {', '.join(left)}")
-    return Examined(entries, made, notes, nested, noise)
+    shapes: dict[str, list[int | str]] = {}
+    if free is not None:
+        given = {entry.data["name"]: free.inputs[guess.name] for entry, guess in zip(entries, inputs)}
+        shapes = given | {entry.data["name"]: free.outputs[path] for entry, (path, _) in zip(made, taken)}
+    return Examined(entries, made, notes, nested, noise, free.sizes if free else {}, shapes)
 
 
 def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
@@ -189,26 +197,16 @@ def _name(inputs: Sequence[Entry], outputs: Sequence[Entry]) -> None:
         taken.add(name)
 
 
-def _free_sizes(module: nn.Module, inputs: tuple[Guess, ...]) -> list[str]:
-    """Say which other sizes the network takes, by trying some, oblong ones too."""
-    if not any(guess.free for guess in inputs):
-        return []
-    for step in STEPS:
-        with suppress(Exception):
-            grown = tuple(_larger(guess, step) for guess in inputs)
-            larger = chosen(outputs(run(module, grown, 2), 2))[0][1]
-            return [
-                f"free size: it takes other sizes too; {step} more and {2 * step} more gave "
-                f"{tuple(larger.shape[1:])}. A bundle has one size: put that of your application here"
-            ]
-    return ["its size is fixed: larger ones failed"]
-
-
-def _larger(guess: Guess, step: int) -> Guess:
-    shape = list(guess.shape)
-    for place, axis in enumerate(guess.free):
-        shape[axis] += step * (1 + place)
-    return replace(guess, shape=tuple(shape))
+def _told(free: Free | None, inputs: tuple[Guess, ...]) -> list[str]:
+    """Say what of the sizes is free."""
+    if free is not None:
+        names = ", ".join(free.sizes)
+        return [
+            f"free sizes: {names}, found by trying some; samples are drawn, and stages work, at `nominal`"
+        ]
+    if any(guess.free for guess in inputs):
+        return ["its size is fixed: others failed, or gave sizes that are no function of it"]
+    return []
 
 
 def _oddities(

@@ -19,10 +19,11 @@ from edgegan.compress.checkpoint import read_checkpoint
 from edgegan.compress.cost import count
 from edgegan.compress.generator import load_generator
 from edgegan.compress.load import load_module
+from edgegan.compress.rewrite import trace
 from edgegan.compress.sandbox import limited
 from edgegan.compress.user_code import find_callable
 from edgegan.init.construct import construct
-from edgegan.init.examine import Entry, examine
+from edgegan.init.examine import Entry, Examined, examine
 from edgegan.init.inputs import conditions, parameters
 from edgegan.init.search import Search, search
 from edgegan.recipe import ModelSpec
@@ -94,11 +95,14 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
     contract = _drawable(seen.inputs, seen.outputs)
     spec = spec.model_copy(update={"outputs": paths, "noise": seen.noise})
     adapted, _ = load_generator(spec, contract, file.parent)
+    _check_free(seen, adapted)
     cost = count(adapted, contract)
     return {
         "model": {**model, "outputs": paths, "noise": seen.noise},
         **{side: [asdict(entry) for entry in listed] for side, listed in entries.items()},
         "notes": seen.notes,
+        "sizes": seen.sizes,
+        "shapes": seen.shapes,
         "macs": cost.macs,
         "params": cost.params,
     }
@@ -115,13 +119,35 @@ def search_all(module: nn.Module) -> Search:
     return search(module)
 
 
-def _drawable(inputs: list[Entry], outputs: list[Entry]) -> Contract:
+def _drawable(
+    inputs: list[Entry],
+    outputs: list[Entry],
+    sizes: Mapping[str, Any] = {},
+    shapes: Mapping[str, Any] = {},
+) -> Contract:
     """Return the contract with pictures drawn from their range, since there is no file of them yet."""
     drawn = [
         {**entry.data, "sample": {"kind": "uniform", **entry.data["sample"]}} if entry.made else entry.data
         for entry in inputs
     ]
-    return Contract.from_dict({"inputs": drawn, "outputs": [entry.data for entry in outputs]})
+    sides = {"inputs": drawn, "outputs": [entry.data for entry in outputs]}
+    named = {
+        side: [{**data, "shape": shapes.get(data["name"], data["shape"])} for data in entries]
+        for side, entries in sides.items()
+    }
+    return Contract.from_dict({"sizes": sizes, **named})
+
+
+def _check_free(seen: Examined, module: nn.Module) -> None:
+    """Take sizes back that are free as the network runs, and fixed as it is traced."""
+    if not seen.sizes:
+        return
+    free = _drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes)
+    try:
+        trace(module, free)
+    except errors.ModelError as error:
+        seen.notes[0] = f"its sizes are free, and fixed once it is traced: {error.what}"
+        seen.sizes, seen.shapes = {}, {}
 
 
 def _no_inputs(called: str, takes: str, inputs: Any, complaint: str) -> errors.ModelError:

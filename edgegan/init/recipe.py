@@ -152,9 +152,10 @@ class _Draft:
             *([f"  outputs: {flow(model['outputs'])}"] if model["outputs"] else []),
             *([f"  noise: {model['noise']}"] if model["noise"] else []),
             "contract:",
+            *([f"  sizes: {flow(found['sizes'])}"] if found["sizes"] else []),
             *(comment(self._made(), 2) if self.made else ()),
-            *entries("inputs", [(_stored(entry), entry["notes"]) for entry in found["inputs"]]),
-            *entries("outputs", [(entry["data"], entry["notes"]) for entry in found["outputs"]]),
+            *entries("inputs", [(self._stored(entry), entry["notes"]) for entry in found["inputs"]]),
+            *entries("outputs", [(self._named(entry), entry["notes"]) for entry in found["outputs"]]),
             *comment("more samples make closer figures, and take longer"),
             f"quality: {flow({'samples': first_samples(found['macs'])})}",
             "stages:",
@@ -180,6 +181,18 @@ class _Draft:
             else:
                 lines.append(f"  - {stage}: {flow(settings[stage])}{said}")
         return lines
+
+    def _named(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an entry's data, with the names of free sizes in its shape."""
+        data = dict(entry["data"])
+        return {**data, "shape": self.found["shapes"].get(data["name"], data["shape"])}
+
+    def _stored(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an input's data with the file that it is stored in, where it is."""
+        data = self._named(entry)
+        if entry["made"]:
+            data["sample"] = {"kind": "stored", "file": PICTURES, **data["sample"]}
+        return data
 
     def _made(self) -> str:
         code = f"import edgegan; edgegan.store_pictures({str(self.folder)!r}, 'PICTURES')"
@@ -233,14 +246,6 @@ def _relative(path: Path, folder: Path) -> str:
     real = os.path.realpath(path)
     near = Path(os.path.relpath(real, folder))
     return (near if near.parts.count("..") <= FARTHEST else Path(real)).as_posix()
-
-
-def _stored(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an input's data with the file that it is stored in, where it is."""
-    data = dict(entry["data"])
-    if entry["made"]:
-        data["sample"] = {"kind": "stored", "file": PICTURES, **data["sample"]}
-    return data
 
 
 def _arrays(inputs: Sequence[Any], folder: Path | None) -> tuple[dict[str, NDArray[Any]], bool]:

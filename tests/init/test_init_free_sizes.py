@@ -1,0 +1,80 @@
+"""Which sizes init finds free, and what outputs follow from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgegan.init.free_sizes import free_sizes
+from edgegan.init.inputs import Guess
+
+
+class Fixed(nn.Module):
+    """Takes one size alone."""
+
+    def forward(self, x: Any) -> Any:
+        return x + torch.zeros(64, 64)
+
+
+class Windows(nn.Module):
+    """Pads to a multiple of 4, and gives that."""
+
+    def forward(self, x: Any) -> Any:
+        return F.pad(x, (0, -x.shape[3] % 4, 0, -x.shape[2] % 4))
+
+
+class Short(nn.Module):
+    """Takes up to 96 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Embedding(96, 8)
+
+    def forward(self, x: Any) -> Any:
+        return x + self.places(torch.arange(x.shape[1]))
+
+
+class Guided(nn.Module):
+    """Four times as large, by a hint of a quarter of the size; less 4, with two outputs."""
+
+    def forward(self, image: Any, hint: Any) -> Any:
+        near = F.interpolate(hint, scale_factor=4.0)
+        large = F.interpolate(image + near, scale_factor=4.0)
+        return large, large[:, :, 2:-2, 2:-2]
+
+
+PICTURE = Guess("image", "picture", (3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs", "sizes", "shapes"),
+    [
+        (Fixed(), [PICTURE], None, []),
+        (nn.Conv2d(3, 4, 3), [PICTURE], {"nominal": 64, "min": 4}, [[4, "H-2", "W-2"]]),
+        (nn.Conv2d(3, 4, 2, 2), [PICTURE], {"nominal": 64, "min": 4, "multiple": 2}, [[4, "H/2", "W/2"]]),
+        (Windows(), [PICTURE], {"nominal": 64, "min": 4, "multiple": 4}, [[3, "H", "W"]]),
+        (Short(), [Guess("x", "sequence", (32, 8))], {"nominal": 32, "min": 4, "max": 64}, [["T", 8]]),
+        (
+            Guided(),
+            [PICTURE, Guess("hint", "picture", (3, 16, 16))],
+            {"nominal": 64, "min": 4, "multiple": 4},
+            [[3, "4*H", "4*W"], [3, "4*H-4", "4*W-4"]],
+        ),
+    ],
+)
+def test_free_sizes_are_found_with_what_follows_from_them(
+    network: nn.Module, inputs: list[Guess], sizes: dict[str, int] | None, shapes: list[list[int | str]]
+) -> None:
+    paths = [("0",), ("1",)][: len(shapes)] if len(shapes) > 1 else [()]
+
+    found = free_sizes(network.eval(), inputs, paths)
+
+    assert (found and set(map(str, found.sizes.values()))) == (sizes and {str(sizes)})
+    assert (list(found.outputs.values()) if found else []) == shapes
+    if len(inputs) > 1:
+        assert found is not None
+        assert found.inputs["hint"] == [3, "H/4", "W/4"]
