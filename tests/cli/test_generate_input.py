@@ -27,17 +27,37 @@ HEIGHT, WIDTH = 4, 6
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """A bundle whose model gives the negative of a picture."""
-    shape = ["N", 3, HEIGHT, WIDTH]
+    contract = Contract(
+        (Input("photo", (3, HEIGHT, WIDTH), sample=Sample("uniform", 0.0, 1.0)),),
+        (Output("image", (3, HEIGHT, WIDTH), (0.0, 1.0)),),
+    )
+    return negative(tmp_path, contract, HEIGHT, WIDTH)
+
+
+@pytest.fixture
+def free_bundle(tmp_path: Path) -> Path:
+    """The same for pictures of any size up to 16, in multiples of 2."""
+    size = {"nominal": 8, "min": 2, "max": 16, "multiple": 2, "halo": 0}
+    contract = Contract.from_dict(
+        {
+            "sizes": {"H": size, "W": size},
+            "inputs": [
+                {"name": "photo", "shape": [3, "H", "W"], "sample": {"kind": "uniform", "low": 0, "high": 1}}
+            ],
+            "outputs": [{"name": "image", "shape": [3, "H", "W"], "range": [0, 1]}],
+        }
+    )
+    return negative(tmp_path, contract, "H", "W")
+
+
+def negative(tmp_path: Path, contract: Contract, height: int | str, width: int | str) -> Path:
+    shape = ["N", 3, height, width]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("photo", "image")]
     one = helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])
     nodes = [helper.make_node("Sub", ["one", "photo"], ["image"])]
     graph = helper.make_graph(nodes, "negative", ports[:1], ports[1:], [one])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "negative.onnx")
-    contract = Contract(
-        (Input("photo", (3, HEIGHT, WIDTH), sample=Sample("uniform", 0.0, 1.0)),),
-        (Output("image", (3, HEIGHT, WIDTH), (0.0, 1.0)),),
-    )
     return write_bundle(
         tmp_path / "bundle",
         name="negative",
@@ -119,3 +139,23 @@ def test_what_goes_wrong_is_told(bundle: Path, tmp_path: Path) -> None:
         picture(tmp_path / "twice" / name)
     with pytest.raises(InputError, match="suffix alone"):
         run(bundle, "--input", tmp_path / "twice", "--out", tmp_path / "made")
+
+
+def test_pictures_of_any_size_become_pictures_of_theirs(free_bundle: Path, tmp_path: Path) -> None:
+    photos = {name: picture(tmp_path / "in" / name, *size) for name, size in
+              {"a.png": (5, 9), "bb.png": (16, 2), "ccc.png": (8, 8)}.items()}  # fmt: skip
+    run(free_bundle, "--input", tmp_path / "in", "--out", tmp_path / "out")
+
+    for name, pixels in photos.items():
+        np.testing.assert_array_equal(pixels_of(tmp_path / "out" / name), 255 - pixels)
+
+
+def test_a_picture_that_is_too_large_is_run_in_tiles(free_bundle: Path, tmp_path: Path) -> None:
+    pixels = picture(tmp_path / "photo.png", 7, 41)
+    with pytest.raises(InputError, match="W = 41") as refused:
+        run(free_bundle, "--input", tmp_path / "photo.png", "--out", tmp_path / "out.png")
+    assert "photo.png" in str(refused.value.where)
+    assert "--tile" in str(refused.value.next)
+
+    run(free_bundle, "--input", tmp_path / "photo.png", "--out", tmp_path / "out.png", "--tile", 4)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out.png"), 255 - pixels)
