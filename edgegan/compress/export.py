@@ -20,7 +20,7 @@ from torch import nn
 from edgegan.compress import onnx_graph
 from edgegan.compress.agreement import agreement, agreement_at_sizes, rounding
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_axes import dynamic_shapes
+from edgegan.compress.free_axes import dynamic_shapes, traceable
 from edgegan.compress.half import in_float32
 from edgegan.compress.psnr import BROKEN_DB
 from edgegan.compress.receptive_field import with_halos
@@ -264,7 +264,7 @@ def export_onnx(
 
 def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.ModelProto:
     """Return `module` as an ONNX model in float32; see `export_onnx`."""
-    arguments = example(contract, 2, seed=0)
+    arguments = example(traceable(contract), 2, seed=0)
     try:
         with quiet(), torch.no_grad(), operators_read_once():
             program = torch.onnx.export(

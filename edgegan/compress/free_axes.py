@@ -16,10 +16,7 @@ FEWER, MORE = 0.7, 1.3
 def dynamic_shapes(contract: Contract) -> tuple[dict[int, Any], ...]:
     """Return, for each input, its free axes: the batch, and those of free sizes, in multiples."""
     batch = torch.export.Dim("batch")
-    steps = {
-        size.name: torch.export.Dim(f"{size.name}_steps" if size.multiple > 1 else size.name)
-        for size in contract.sizes
-    }
+    steps = {size.name: _steps(size) for size in contract.sizes}
     multiples = {size.name: size.multiple for size in contract.sizes}
     shapes: list[dict[int, Any]] = []
     for spec in contract.inputs:
@@ -31,6 +28,17 @@ def dynamic_shapes(contract: Contract) -> tuple[dict[int, Any], ...]:
                 free[place] = length + axis.plus if axis.plus else length
         shapes.append(free)
     return tuple(shapes)
+
+
+def _steps(size: Size) -> Any:
+    name = f"{size.name}_steps" if size.multiple > 1 else size.name
+    least, most = -(-size.min // size.multiple), size.max // size.multiple
+    return torch.export.Dim(name, min=max(2, least), max=max(3, most))
+
+
+def traceable(contract: Contract) -> Contract:
+    """Return the contract at sizes of two multiples at least: `torch.export` takes one for fixed."""
+    return contract.at({size.name: max(size.nominal, 2 * size.multiple) for size in contract.sizes})
 
 
 def trials(contract: Contract, *, smallest: bool = True) -> list[dict[str, int]]:

@@ -62,6 +62,8 @@ class Size:
             raise InputError(f"{where} must be of whole numbers up to {MOST}, not {dict(data)!r:.100}")
         if not (size.multiple > 0 and 0 < size.min <= size.nominal <= size.max):
             raise InputError(f"{where} must have 1 <= min <= nominal <= max, and a multiple of 1 or more")
+        if size.padded(size.min) >= size.max // size.multiple * size.multiple:
+            raise InputError(f"{where} leaves the model one size", next="write it as a number in the shapes")
         if size.nominal % size.multiple:
             raise InputError(f"{where}: nominal must be a multiple of {size.multiple}, not {size.nominal}")
         if size.no_tiles is not None and not isinstance(size.no_tiles, str):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_axes import dynamic_shapes, trials
+from edgegan.compress.free_axes import dynamic_shapes, traceable, trials
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
@@ -134,7 +134,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
             warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
             program = torch.export.export(
                 _frozen_copy(module),
-                example(contract, TRACED_BATCH, seed=0),
+                example(traceable(contract), TRACED_BATCH, seed=0),
                 dynamic_shapes=dynamic_shapes(contract),
             )
     except Exception as error:
@@ -148,9 +148,10 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
             if violated and re.search(rf"\b{size.name}(_steps)?\b", violated[1])
         ]
         if fixed:
-            reason = f"its forward takes {' and '.join(fixed)} for a fixed number"
+            wanted = ", ".join(line for line in lines if re.match(r"\w+ = ", line))
+            reason = f"its forward does not take every {' and '.join(fixed)}; torch.export asks for {wanted}"
             advice = (
-                "take sizes from x.shape in its forward, and make no tensors of sizes as numbers of Python"
+                "correct `min` and `multiple` of the contract's sizes; or take sizes from x.shape in forward"
             )
         elif violated:
             reason = "its forward takes the size of the batch for a fixed number, as len(x) does"

@@ -78,6 +78,12 @@ def shape(node: object) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in value.shape)
 
 
+def lengths(node: Node) -> tuple[Any, ...]:
+    """Return the sizes of a node's tensor behind batch and channels; of free ones what they are, in sympy."""
+    sizes = node.meta["val"].shape[2:]
+    return tuple(size if isinstance(size, int) else size.node.expr for size in sizes)
+
+
 def only_reader(node: Node, reader: Node) -> bool:
     """Whether `reader` alone reads `node`."""
     return list(node.users) == [reader]

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_kernels import dilated, per_axis, zero_padding
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
+from edgegan.compress.rewrite.nodes import lengths
 from edgegan.runtime.contract import Contract
 
 CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding)
@@ -100,7 +101,7 @@ def _layer(graph: GraphModule, node: Node) -> _Layer | None:
         return None
     weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")
     weight, bias = constant(graph, weight_node), constant(graph, bias_node)
-    if weight is None or (bias is None and bias_node is not None) or -1 in shape(node)[2:]:
+    if weight is None or (bias is None and bias_node is not None):
         return None
     if per_axis(argument(node, 3, "stride", 1), 2) != (1, 1):
         return None
@@ -112,8 +113,8 @@ def _layer(graph: GraphModule, node: Node) -> _Layer | None:
 def _blocks(layer: _Layer, size: int) -> _Block | None:
     """Return the Conv on blocks of `size`; None where they do not fit its input, output or padding."""
     axes = []
-    lengths = zip(shape(layer.source)[2:], shape(layer.node)[2:], layer.weight.shape[2:], layer.padding)
-    for before, after, taps, (low, _) in lengths:
+    sizes = zip(lengths(layer.source), lengths(layer.node), layer.weight.shape[2:], layer.padding)
+    for before, after, taps, (low, _) in sizes:
         if before % size or after % size:
             return None
         first, last = -low // size, (size - 1 + taps - 1 - low) // size
