@@ -89,16 +89,17 @@ def test_inputs_and_outputs_are_found(name: str) -> None:
 
 
 def test_what_is_odd_is_said() -> None:
-    notes = {}
+    notes, sizes, shapes = {}, {}, {}
     for name in ("Style", "UNet", "Vocoder", "Classes", "BigLike"):
         found = search(module := made(name))
         assert found.inputs
         seen = examine(module, found.inputs)
-        notes[name] = " ".join(seen.notes)
+        notes[name], sizes[name], shapes[name] = " ".join(seen.notes), seen.sizes, seen.shapes
         assert seen.nested == (name in ("Style", "Classes"))
     assert "noise is drawn in forward" in notes["Style"]
-    assert "128 more" in notes["UNet"]
-    assert "1 more and 2 more gave (1, 264)" in notes["Vocoder"]
+    assert sizes["UNet"]["H"]["multiple"] == 128
+    assert sizes["Vocoder"] == {"T": {"nominal": 32, "min": 4}}
+    assert shapes["Vocoder"] == {"mel": [80, "T"], "output": [1, "8*T"]}
     assert "left out: hidden (32,)" in notes["Classes"]
     assert notes["BigLike"] == ""
 
