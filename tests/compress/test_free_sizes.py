@@ -58,7 +58,7 @@ def test_exported_files_take_any_size_whole_and_in_tiles(
     record = after.lineage[-1]
     found = replace(contract, sizes=read_sizes(record.changed["sizes"]))
     at = contract.at(dict(zip(contract.nominal, shape)))
-    given = at.sample(1, 0)
+    given: dict[str, Any] = dict(at.sample(1, 0))
     with Generator(OnnxRuntimeEngine(tmp_path / "model.fp32.onnx", threads=1), found) as generator:
         whole = generator(**given)
         halo = found.sizes[0].halo
