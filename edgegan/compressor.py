@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from edgegan.files import remove, sha256, write_text
 from edgegan.measure.machine import machine
 from edgegan.module_copy import copy_of
 from edgegan.owned import HeldFolder, held
+from edgegan.processes import is_first_process
 from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import LatencySpec, ModelSpec, Recipe
 from edgegan.recipe_source import did_you_mean
@@ -135,7 +135,7 @@ def compress_generator(
         contract.check_stored()
     folder = default_folder(read) if out is None else out
     apart = [read.folder, *(path for _, path in read.files())]
-    with held(folder, "run", apart=apart) if _first_process() else nullcontext() as holder:
+    with held(folder, "run", apart=apart) if is_first_process() else nullcontext() as holder:
         job = Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
         return job.run(stages, _command(recipe, read, words))
 
@@ -180,7 +180,7 @@ class Job:
         pipeline = Pipeline(stages, origin=origin, follow=self._begin)
         quality, say = RecipeQuality(self.recipe), self.follower.say
         context = Context(self.folder / STAGES, self.recipe.seed, quality=quality, say=say)
-        if _first_process() and not all(
+        if is_first_process() and not all(
             step.finished for step in pipeline.steps(context.folder, context.seed, candidate)
         ):
             self._drop_results()
@@ -192,7 +192,7 @@ class Job:
                 break
         names = tuple(name for name, *_ in after)
         self.follower.findings([*_left_out(final), *coarse_int8(final.lineage)])
-        if self.until or not _first_process():
+        if self.until or not is_first_process():
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)
         figures = evaluation_of(self.recipe, models, self.folder).run(self._begin)
@@ -339,7 +339,3 @@ def _started(described: Path, file: Path, resolved: str) -> str | None:
         return Description.from_dict(read_json(described)).started or None if same else None
     except Unreadable:
         return None
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"

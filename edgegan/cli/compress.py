@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from edgegan.cli.console import output, say_json
 from edgegan.cli.progress import Steps
+from edgegan.processes import is_first_process
 
 
 def compress(
@@ -35,7 +35,7 @@ def compress(
 
     A run that was stopped, however it was, goes on where it was when the same command is given again.
     """
-    console = output(quiet=json or os.environ.get("RANK", "0") != "0")
+    console = output(quiet=json or not is_first_process())
     with Steps(console) as steps:
         steps.start("loading")
         from edgegan.cli.display import Display

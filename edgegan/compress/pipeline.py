@@ -22,6 +22,7 @@ from edgegan.errors import EdgeganError, StageError
 from edgegan.files import refusal, remove, sha256, write_json
 from edgegan.module_copy import copy_of
 from edgegan.owned import held
+from edgegan.processes import is_first_process
 from edgegan.run.folder import RECORD
 from edgegan.run.records import KeptRecord
 from edgegan.run.typed import to_plain
@@ -86,8 +87,8 @@ class Pipeline(Stage):
     def walk(self, candidate: Candidate, context: Context) -> Iterator[tuple[Candidate, Step]]:
         """Yield the candidate after each stage, and the stage's step."""
         steps = self.steps(context.folder, context.seed, candidate)
-        with held(context.folder, "stages") if _first_process() else nullcontext():
-            if _first_process():
+        with held(context.folder, "stages") if is_first_process() else nullcontext():
+            if is_first_process():
                 _clear_strangers(context.folder, steps)
             for step in steps:
                 finished = step.finished
@@ -103,17 +104,17 @@ class Pipeline(Stage):
 
     def _work(self, candidate: Candidate, step: Step, context: Context) -> None:
         stage = step.stage
-        if _first_process() and not step.started:
+        if is_first_process() and not step.started:
             remove(step.folder)
             write_json(step.folder / KEY, to_plain(step.content))
-        if _first_process() or stage.parallel:
+        if is_first_process() or stage.parallel:
             _seed(context.seed)
             stage.requires(candidate)
             after = stage.run(candidate, context)
             stage.ensures(candidate, after)
-            if _first_process():
+            if is_first_process():
                 _keep(after, step)
-        while not (_first_process() or step.finished):
+        while not (is_first_process() or step.finished):
             time.sleep(POLL_SECONDS)
 
 
@@ -155,10 +156,6 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -31,7 +31,8 @@ def _layer(value: Any, place: str) -> None:
 def _proof(value: Any, place: str) -> None:
     """Take what is proved of one file: anything, or an object, perhaps with a table of its layers."""
     if isinstance(value, dict):
-        forms.record({}, {"sensitivity": forms.list_of(_layer)})(value, place)
+        known = {"sensitivity": forms.list_of(_layer), "int8_macs_share": forms.number}
+        forms.record({}, known)(value, place)
 
 
 def _changed(value: Any, place: str) -> None:

@@ -132,9 +132,10 @@ class EngineTestCase:
         with pytest.raises(ModelError):
             self.opened(tmp_path / "bad.onnx")
 
-    def test_threads_below_one_are_refused_or_passed_over(self) -> None:
+    @pytest.mark.parametrize("threads", [0, -1, "3", 1.5])
+    def test_threads_that_cannot_be_are_refused_or_passed_over(self, threads: Any) -> None:
         try:
-            self.opened(threads=0).close()
+            self.opened(threads=threads).close()
         except EdgeganError as error:
             assert isinstance(error, InputError)
 

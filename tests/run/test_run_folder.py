@@ -91,6 +91,15 @@ def test_a_damaged_file_is_named(run_folder, name, content, what):
     assert caught.value.where == str(run_folder / name)
 
 
+def test_a_share_that_is_a_text_is_named(run_folder):
+    file = run_folder / "stages" / "03-quantize" / "record.json"
+    record = json.loads(file.read_text())
+    record["proof"]["int8"]["int8_macs_share"] = "0.97"
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"proof\.int8\.int8_macs_share must be .*, not text"):
+        read_run(run_folder)
+
+
 def test_gaps_are_named(run_folder):
     (run_folder / "lint.json").unlink()
     (run_folder / "samples" / "int8.npz").unlink()

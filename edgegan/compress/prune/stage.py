@@ -77,7 +77,6 @@ class Prune(Stage):
     """Structured channel pruning along torch-pruning's dependency graph."""
 
     name: ClassVar[str] = "prune"
-    revision: ClassVar[int] = 2
 
     def __init__(self, settings: PruneSettings) -> None:
         self.settings = settings

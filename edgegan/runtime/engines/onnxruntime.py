@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Arrays
+from edgegan.runtime.contract import Arrays, whole
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port
 from edgegan.runtime.engines.layer_times import LayerTime, onnxruntime_times
@@ -72,7 +72,7 @@ class OnnxRuntimeEngine(Engine):
     Raises:
         MissingDependency: onnxruntime is not installed.
         ModelError: onnxruntime cannot load the model.
-        InputError: `threads` is less than 1.
+        InputError: `threads` is no whole number, or less than 1.
     """
 
     def __init__(
@@ -87,10 +87,9 @@ class OnnxRuntimeEngine(Engine):
             import onnxruntime
         except ImportError as error:
             raise MissingDependency("onnxruntime", extra="onnxruntime", purpose="running a model") from error
-        if threads is not None and threads < 1:
-            raise InputError(f"the number of threads must be 1 or more, not {threads}")
+        threads = processors() if threads is None else whole(threads, "the number of threads", 1)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or processors()
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _SILENT
         if not optimized:

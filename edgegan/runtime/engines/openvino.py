@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Arrays
+from edgegan.runtime.contract import Arrays, whole
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port, fitted
 from edgegan.runtime.engines.layer_times import LayerTime, openvino_times
@@ -57,7 +57,7 @@ class OpenVinoEngine(Engine):
     Raises:
         MissingDependency: openvino is not installed.
         ModelError: openvino cannot load the model.
-        InputError: `threads` is less than 1.
+        InputError: `threads` is no whole number, or less than 1.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int | None = None, profiled: bool = False) -> None:
@@ -65,13 +65,12 @@ class OpenVinoEngine(Engine):
             openvino = _module()
         except ImportError as error:
             raise MissingDependency("openvino", extra="openvino", purpose="this engine") from error
-        if threads is not None and threads < 1:
-            raise InputError(f"the number of threads must be 1 or more, not {threads}")
+        threads = processors() if threads is None else whole(threads, "the number of threads", 1)
         self._where = str(model) if isinstance(model, Path) else "the model's bytes"
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads or processors(),
+            "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",
             "PERF_COUNT": profiled,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,9 +52,9 @@ def test_inputs_that_the_model_does_not_take(path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_threads_below_one(path: Path, threads: int) -> None:
-    with pytest.raises(InputError, match=f"must be 1 or more, not {threads}"):
+@pytest.mark.parametrize("threads", [0, -1, "3", 2.0, True])
+def test_threads_that_are_no_number_from_one_on(path: Path, threads: Any) -> None:
+    with pytest.raises(InputError, match=f"must be .*1 or more, not {threads!r}"):
         OnnxRuntimeEngine(path, threads=threads)
 
 
