@@ -7,7 +7,6 @@ where a bias alone differs by a thousandth of a step, the outputs differ by seve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from operator import getitem
 from typing import Any
 
@@ -25,6 +24,7 @@ from edgegan.compress.quantize.prepare.quantizer import MOVES
 from edgegan.compress.rewrite.conv_kernels import per_axis
 from edgegan.compress.rewrite.conv_transpose import PLAIN
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
+from edgegan.compress.strips import convolve
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.registry import open_artifact
@@ -176,24 +176,8 @@ def _in_strips(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Compute a convolution some rows at a time: in float64 torch writes out all patches first."""
-    axes = x.dim() - 2
-    conv = PLAIN[axes]
-    stride, padding, dilation = (per_axis(of, axes) for of in (stride, padding, dilation))
-    (down, *across), (above, *beside) = stride, padding
-    reach = (weight.shape[2] - 1) * dilation[0] + 1
-    rows = (x.shape[2] + 2 * above - reach) // down + 1
-    row = prod(size // by + 2 * ends for size, by, ends in zip(x.shape[3:], across, beside))
-    most = memory.samples(x.element_size() * x.shape[1] * weight[0, 0].numel() * row, rows)
-    if most == rows:
-        return conv(x, weight, bias, stride, padding, dilation, groups)
-    x = torch.nn.functional.pad(x, [*[0, 0] * (axes - 1), above, above])
-    strips = []
-    for first in range(0, rows, most):
-        count = min(most, rows - first)
-        part = x[:, :, first * down : (first + count - 1) * down + reach]
-        strips.append(conv(part, weight, bias, stride, [0, *beside], dilation, groups))
-    return torch.cat(strips, dim=2)
+    numbers = (per_axis(of, x.dim() - 2) for of in (stride, padding, dilation))
+    return convolve(x, weight, bias, *numbers, groups)
 
 
 def _as(dtype: torch.dtype, value: Any) -> Any:
