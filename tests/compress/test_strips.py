@@ -20,7 +20,7 @@ def test_strips_make_the_whole(
     weight, bias = torch.randn(8, 4 // groups, *[3] * axes, dtype=torch.float64), torch.randn(8).double()
     conv: Any = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
     expected = conv(x, weight, bias, stride, padding, dilation, groups)
-    numbers = [[of] * axes for of in (stride, padding, dilation)]
+    steps, ends, holes = ([of] * axes for of in (stride, padding, dilation))
     for room in (1, 40_000, strips.ROOM):
         monkeypatch.setattr(strips, "ROOM", room)
-        torch.testing.assert_close(strips.convolve(x, weight, bias, *numbers, groups), expected)
+        torch.testing.assert_close(strips.convolve(x, weight, bias, steps, ends, holes, groups), expected)

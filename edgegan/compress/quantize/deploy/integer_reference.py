@@ -176,8 +176,8 @@ def _in_strips(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    numbers = (per_axis(of, x.dim() - 2) for of in (stride, padding, dilation))
-    return convolve(x, weight, bias, *numbers, groups)
+    stride, padding, dilation = (per_axis(of, x.dim() - 2) for of in (stride, padding, dilation))
+    return convolve(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _as(dtype: torch.dtype, value: Any) -> Any:
