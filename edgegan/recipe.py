@@ -412,14 +412,16 @@ def _chosen_profile(source: RecipeSource, profiles: Any, profile: str | None) ->
         isinstance(p, (Mapping, type(None))) for p in profiles.values()
     ):
         raise RecipeError(
-            "profiles must map names to overrides, as in {quick: {distill: {steps: 300}}}",
+            "profiles must map names to overrides of stages",
             where=source.where(("profiles",)),
+            next="write them as in `profiles: {quick: {distill: {steps: 300}}}`",
         )
     for name in profiles:
         if not re.fullmatch(NAME, str(name)):
             raise RecipeError(
                 f"a profile is named with up to 100 letters, digits and ._-, not {str(name)!r:.50}",
                 where=source.where(("profiles",)),
+                next="rename it",
             )
     if profile is None:
         return next(iter(profiles), None)

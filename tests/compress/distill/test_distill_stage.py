@@ -121,7 +121,12 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, stop: int) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_run_after_its_step_and_nothing_is_lost(tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_a_run_after_its_step_and_nothing_is_lost(
+    tmp_path: Path, number: int, request: pytest.FixtureRequest
+) -> None:
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, usual)  # what runs in the background is to ignore some
+    request.addfinalizer(lambda: signal.signal(number, before))
     whole = distill(small_candidate(), tmp_path / "whole", steps=60)
     result, seen = broken_off(tmp_path / "cut", 53, number, steps=60)
     assert seen == [*range(55), *range(54, 61)]
