@@ -56,9 +56,9 @@ def rows_table(figures: Figures) -> Table:
     return FittingTable(_view(figures))
 
 
-def markdown_table(figures: Figures) -> str:
-    """Return the rows of `figures` as a Markdown table, notes beneath."""
-    view = _view(figures)
+def markdown_table(figures: Figures, keys: Sequence[str] = KEYS) -> str:
+    """Return the rows of `figures` as a Markdown table, notes beneath: the columns `keys` and quality."""
+    view = _view(figures, keys)
     titles = list(map(_title, view.columns))
     lines = ["| | " + " | ".join(titles) + " |", "| --- |" + " ---: |" * len(titles)]
     for row in view.rows:
@@ -72,10 +72,10 @@ def markdown_table(figures: Figures) -> str:
     return "\n".join([*lines, *(line for note in notes for line in ("", note))]) + "\n"
 
 
-def _view(figures: Figures) -> TableView:
+def _view(figures: Figures, keys: Sequence[str] = KEYS) -> TableView:
     """Lay out the columns of the short tables, of quality the most telling metric."""
     found = main_metric(figures)
-    return table_view(figures, (*KEYS, found[0]) if found else KEYS)
+    return table_view(figures, (*keys, found[0]) if found else keys)
 
 
 def _title(column: Column) -> str:

@@ -84,3 +84,8 @@ def test_withheld_figures_are_said_and_why(figures):
     assert f"withheld: {reason}" in text
     assert "6.0×" not in text
     assert markdown_table(Figures.from_dict(figures)).count("withheld <sup>") == 4
+
+
+def test_markdown_takes_the_columns_that_are_asked_for_and_quality(figures):
+    head = markdown_table(Figures.from_dict(figures), ("params", "macs")).partition("\n")[0]
+    assert head == "| | params | MACs | FID-10k |"

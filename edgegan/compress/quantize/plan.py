@@ -79,7 +79,7 @@ class Work:
         self.start, self.trials = self.starts[0], []
         default = settings.quality is None and not settings.fast and settings.distill is None
         quality = {PSNR_DB: DEFAULT_DB} if default else settings.quality or {}
-        self.budget = measurable(quality, context.quality, candidate.contract.distinct())
+        self.budget = measurable(quality, None if default else context.quality, candidate.contract.distinct())
         left = len(self.layers.macs) - len(self.layers.skip)
         self.swept = ROUNDS * (left + 1) + 2 + left * settings.sensitivity
         asked = settings.sensitivity or bool(self.budget.limits)

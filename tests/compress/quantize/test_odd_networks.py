@@ -12,9 +12,12 @@ from torch.nn import functional as F
 
 from edgegan.compress.agreement import agreement
 from edgegan.compress.quantize import Quantize, QuantizeSettings
+from edgegan.compress.recipe_quality import RecipeQuality
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import StageError
+from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract, Input, Output, Sample
+from edgegan.runtime.modality import ClassMap
 
 PICTURE = Input("x", (3, 8, 8), sample=Sample("uniform", -1.0, 1.0))
 TOKENS = Contract((Input("z", (8,)),), (Output("y", (6, 4), layout=""),))
@@ -167,3 +170,33 @@ def test_where_nothing_can_be_quantized_it_is_said(tmp_path: Path) -> None:
     contract = Contract((Input("x", (3, 4, 4, 4)),), (Output("y", (3, 4, 4, 4), layout=""),))
     with pytest.raises(StageError, match="no layer is left to quantize"):
         made(nn.Sequential(nn.InstanceNorm3d(3, affine=True), nn.Tanh()), contract, tmp_path)
+
+
+class Shares(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.last = nn.Linear(8, 16 * 16), nn.Conv2d(16, 5, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.softmax(self.last(torch.relu(self.start(z).unflatten(1, (16, 4, 4)))), 1)
+
+
+def test_the_budget_that_nobody_set_holds_for_outputs_that_psnr_is_no_metric_of(tmp_path: Path) -> None:
+    tiles = Output("tiles", (5, 4, 4), (0.0, 1.0), modality=ClassMap())
+    contract = Contract((Input("z", (8,)),), (tiles,))
+    quality = RecipeQuality(
+        Recipe.of(
+            {
+                "schema": 1,
+                "name": "tiles",
+                "model": {"callable": "model.py:Shares", "checkpoint": "none.safetensors"},
+                "contract": contract.to_dict(),
+                "stages": [{"quantize": None}],
+            }
+        )
+    )
+    module = Shares().eval().requires_grad_(False)
+    settings = QuantizeSettings(samples=16, calibrator="mse", gptq=False, bias_correction=False)
+    after = Quantize(settings).run(Candidate(module, module, contract), Context(tmp_path, quality=quality))
+    (file,) = after.artifacts
+    assert after.lineage[-1].proof[file.name]["psnr_db"] > 40
