@@ -104,6 +104,8 @@ def ladder(
     rungs: list[list[str]] = []
     chosen: list[str] = []
     allowed = [margin * 10 ** (-limits[PSNR_DB] / 10) for margin in MARGINS]
+    while len(allowed) > 1 and now <= allowed[0]:
+        allowed.pop(0)  # these samples met it, and the budget was missed on others
     for _ in range(ROUNDS):
         added = cheapest(gained, now - allowed[0], times.lost)
         while added and sum(map(times.lost, [*chosen, *added])) > most:

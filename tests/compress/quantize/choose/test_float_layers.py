@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+from math import log10
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgegan.compress.export import export_onnx
-from edgegan.compress.quantize.choose.float_layers import cheapest
+from edgegan.compress.quantize.choose.budget import Budget
+from edgegan.compress.quantize.choose.float_layers import cheapest, ladder
 from edgegan.compress.quantize.choose.layer_times import estimated, profile, runs_here
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.target import Target
@@ -55,3 +59,20 @@ def test_where_the_device_is_another_machine_times_are_estimated() -> None:
     assert not times.measured
     assert times.lost("b") > 10 * times.lost("a") > 0
     assert times.float["a"] / times.int8["a"] == pytest.approx(2.5)
+
+
+def test_layers_are_tried_in_float_where_the_few_samples_looked_at_are_within_the_budget() -> None:
+    class Graphs:
+        around = dict.fromkeys("abc")
+
+        def switch(self, in_float: Collection[str]) -> int:
+            return len(in_float)
+
+        def psnr_db(self, in_float: int) -> float:
+            return -10 * log10(0.3e-4 * (3 - in_float))
+
+    graphs: Any = Graphs()
+    times = estimated(dict.fromkeys("abc", 10**6), dict.fromkeys("abc", 10))
+    rungs = ladder(graphs, graphs, Budget.of({"psnr_db": 40}), times, asked=False)
+    assert len(rungs[0]) == 1
+    assert len(rungs[-1]) < 3
