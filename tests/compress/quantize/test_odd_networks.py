@@ -101,7 +101,7 @@ def made(
             layer.reset_parameters()
     module = module.eval().requires_grad_(False)
     stage, before = (
-        Quantize(QuantizeSettings(samples=16, calibrator="mse", quality={}, **settings)),
+        Quantize(QuantizeSettings(**{"samples": 16, "calibrator": "mse", "quality": {}, **settings})),
         Candidate(module, module, contract),
     )
     stage.requires(before)
@@ -133,6 +133,25 @@ def test_norms_of_the_batch_at_hand_are_quantized_around(tmp_path: Path) -> None
     proof, psnr = made(BatchStatistics(), PICTURES, tmp_path)
     assert psnr > 35
     assert proof["int8_layers"] == ["first", "last"]
+
+
+class Held(nn.Module):
+    """A kernel that is a buffer, kept in no checkpoint, between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1)
+        self.register_buffer("kernel", torch.rand(16, 16, 3, 3) / 72, persistent=False)
+        self.kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.last(F.conv2d(torch.relu(self.first(x)), self.kernel, padding=1)))
+
+
+def test_a_kernel_that_is_no_parameter_is_rounded_and_switched_too(tmp_path: Path) -> None:
+    proof, psnr = made(Held(), PICTURES, tmp_path, equalize=False, quality={"psnr_db": 50})
+    assert psnr > 45
+    assert proof["int8_layers"]
 
 
 @pytest.mark.parametrize("target", ["x64-cpu", "jetson-orin-nano"])

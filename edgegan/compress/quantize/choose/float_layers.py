@@ -34,7 +34,8 @@ class Switched:
 
     def __init__(self, graph: GraphModule, layers: Layers, int8: Int8, calibrate: Calibrate) -> None:
         self.graph = prepare(copy.deepcopy(graph), Int8Quantizer(int8, layers.skip, layers.float_outputs))
-        before = {name: value.clone() for name, value in self.graph.state_dict().items()}
+        held = {**dict(self.graph.named_parameters()), **dict(self.graph.named_buffers())}
+        before = {name: value.detach().clone() for name, value in held.items()}
         calibrate(self.graph)
         around = levels_around(self.graph)
         self.around = {layer: set() for layer in layers.macs if layer not in layers.skip}
@@ -43,15 +44,15 @@ class Switched:
             if node.name in around:
                 self.around[layer] |= around[node.name]
                 target = str(argument(node, 1, "weight").target)
-                self.weights[layer] = (target, before[target], self.graph.state_dict()[target].clone())
+                self.weights[layer] = (held[target], before[target], held[target].detach().clone())
 
     def switch(self, in_float: Collection[str]) -> GraphModule:
         """Return the graph, with these layers in float and all others in INT8."""
         needed = set().union(*(levels for layer, levels in self.around.items() if layer not in in_float))
         for _, levels in quantizers(self.graph):
             levels.active = levels in needed
-        for layer, (target, plain, improved) in self.weights.items():
-            self.graph.get_parameter(target).data.copy_(plain if layer in in_float else improved)
+        for layer, (weight, plain, improved) in self.weights.items():
+            weight.data.copy_(plain if layer in in_float else improved)
         return self.graph
 
 

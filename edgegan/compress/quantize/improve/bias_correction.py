@@ -23,7 +23,7 @@ from edgegan.compress.quantize.improve.gptq import Rounding, round_weights
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
 from edgegan.compress.rewrite.conv_kernels import per_axis
-from edgegan.compress.rewrite.graph import add_constant, argument, aten, layer_of, shape
+from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
 
 SEED = 0x90
 SAMPLES, POSITIONS = 32, 8192
@@ -140,7 +140,8 @@ class _Layers:
         kwargs = runs[0].fetch_args_kwargs_from_env(n)[1]
         operands = list(fetched[0][1:])
         source = argument(n, 1, "weight").args[0]
-        weight = self.prepared.get_parameter(str(source.target))
+        weight = constant(self.prepared, source)
+        assert weight is not None
         alone = source.target not in self.shared and len(source.users) == 1
         if self.todo.rounding and alone and weight[0].numel() <= MOST_INPUTS:
             given = [args[0] for args in fetched]
