@@ -54,11 +54,13 @@ def _summary(rows: list[Figures]) -> list[str]:
     mixed = [row for row in good if row["quantize"]["proof"]["int8"]["float_layers"]]
     under = [row for row in through if row not in good]
     told = [row for row in under if not row["quantize"]["changed"]["int8"]["budget"]["met"]]
+    missed = (
+        f" Of the {len(under)} under it, `quantize` says so of {len(told)}, and {len(under) - len(told)} reached "
+        "it on the inputs that it chose by."
+    )
     return [
         f"{len(through)} of {len(rows)} architectures come through every step, {len(good)} of them with INT8 "
-        f"at {GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float. Of the {len(under)} under "
-        f"it, `quantize` says so of {len(told)}, and {len(under) - len(told)} reached it on the "
-        "inputs that it chose by.",
+        f"at {GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float.{missed if under else ''}"
     ]
 
 
