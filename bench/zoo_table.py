@@ -55,8 +55,8 @@ def _summary(rows: list[Figures]) -> list[str]:
     under = [row for row in through if row not in good]
     told = [row for row in under if not row["quantize"]["changed"]["int8"]["budget"]["met"]]
     missed = (
-        f" Of the {len(under)} under it, `quantize` says so of {len(told)}, and {len(under) - len(told)} reached "
-        "it on the inputs that it chose by."
+        f" Of the {len(under)} under it, `quantize` says so of {len(told)}, and {len(under) - len(told)} "
+        "reached it on the inputs that it chose by."
     )
     return [
         f"{len(through)} of {len(rows)} architectures come through every step, {len(good)} of them with INT8 "
