@@ -176,9 +176,10 @@ def _qualities(
 def _check_machines(old: BenchRecord, new: BenchRecord) -> None:
     before, after = old.protocol.machine, new.protocol.machine
     for key in _SAME_MACHINE:
-        if before.get(key) != after.get(key):
+        ours, theirs = before.get(key), after.get(key)
+        if ours != theirs:
             raise InputError(
-                f"the records are of different machines: {key} {before.get(key)!r} and {after.get(key)!r}",
+                f"the records are of different machines: {key} {ours!r:.60} and {theirs!r:.60}",
                 where="protocol.machine",
                 next="run edgegan bench for both on one machine: times of two do not compare",
             )
