@@ -39,9 +39,8 @@ def write(run: Path) -> None:
     table = markdown_table(figures, COSTS)
     section = f"\n{table}\nMade by {made} Brackets hold 95% intervals.\n\n{picture}\n"
     write_text(folder / "README.md", fill((folder / "README.md").read_text(), "figures", section))
-    (output,) = recipe.contract.outputs
     strips = [next(iter(np.load(run / "samples" / f"{row}.npz").values())) for row in ("full", "int8")]
-    shown = output.modality.preview(np.concatenate([strip[:COLUMNS] for strip in strips]), output)
+    shown = np.concatenate([strip[:COLUMNS] for strip in strips])
     write_png(folder / "samples.png", image_grid(shown.repeat(SCALE, 1).repeat(SCALE, 2), COLUMNS))
 
 
