@@ -1,6 +1,6 @@
 """The adversarial losses on one recipe: recipes/fashion-dcgan trained with each, over three seeds.
 
-    python bench/losses.py DATA [--steps 3000] [--loss LOSS --seed SEED]
+    python bench/losses.py DATA [--steps 2000] [--loss LOSS --seed SEED]
 
 DATA is Fashion-MNIST as an npz. Everything but the loss, and its own penalty, is as the recipe says. Writes
 the FID-10k of each averaged generator into bench/losses.json and bench/losses.md. Runs are resumed; with
@@ -93,7 +93,7 @@ def table(runs: list[dict[str, Any]], steps: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--loss", choices=LOSSES, help="make this one alone, and write no table")
     parser.add_argument("--seed", type=int, choices=SEEDS, default=0)
     given = parser.parse_args()
