@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
 from edgegan.runtime import modality, sizes
+from edgegan.runtime.contract_checks import is_integer, validate_input, validate_output
 from edgegan.runtime.modality import Modality
 from edgegan.runtime.modality.base import all_finite
 from edgegan.runtime.modality.registry import LAYOUTS
-from edgegan.runtime.safe_filenames import is_safe
 from edgegan.runtime.sizes import Axes, Size
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
 
-KINDS = ("normal", "uniform", "labels", "one_hot", "constant", "stored")
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
 
@@ -368,7 +366,7 @@ class Contract:
     def _validate(self) -> None:
         if not self.inputs or not self.outputs:
             raise InputError("a contract needs at least one input and one output")
-        if not _is_integer(self.streams) or not 1 <= self.streams <= NEWEST:
+        if not is_integer(self.streams) or not 1 <= self.streams <= NEWEST:
             raise InputError(f"the contract's streams must be 1 to {NEWEST}, not {self.streams!r:.40}")
         names = [spec.name for spec in (*self.inputs, *self.outputs)]
         for name in names:
@@ -377,20 +375,20 @@ class Contract:
         if len(set(names)) != len(names):
             raise InputError(f"the contract's names must differ from each other: {names}")
         for spec in (*self.inputs, *self.outputs):
-            if not all(_is_integer(size) and size > 0 for size in spec.shape):
+            if not all(is_integer(size) and size > 0 for size in spec.shape):
                 raise InputError(
                     f"{spec.name!r}: every size in {spec.shape} must be a positive integer",
                     next="name those that are free, as in [3, H, W], under the contract's `sizes`",
                 )
         for spec in self.inputs:
-            _validate_input(spec)
+            validate_input(spec)
         axes = [(spec.name, spec.axes) for spec in self.inputs]
         sizes.check_sizes(self.sizes, axes, [spec.axes for spec in self.outputs])
         files = {spec.sample.file for spec in self.inputs if spec.sample.file}
         if len({file.casefold() for file in files}) != len(files):
             raise InputError(f"{sorted(files)} are one file on systems that ignore case")
         for spec in self.outputs:
-            _validate_output(spec)
+            validate_output(spec)
 
 
 def one_hot(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
@@ -463,56 +461,6 @@ def with_modality(data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "modality": modality.read(data["modality"])}
     except InputError as error:
         raise InputError(f"{data.get('name')!r:.80}: {error.what}", next=error.next) from error
-
-
-def _validate_input(spec: Input) -> None:
-    kind, classes = spec.sample.kind, spec.sample.classes
-    if kind not in KINDS:
-        raise InputError(f"{spec.name!r}: sample kind {kind!r} is none of {', '.join(KINDS)}")
-    _validate_file(spec.name, spec.sample)
-    if spec.dtype not in ("float32", "int64"):
-        raise InputError(f"{spec.name!r}: dtype {spec.dtype!r} is not float32 or int64")
-    if (kind == "labels") != (spec.dtype == "int64"):
-        raise InputError(f"{spec.name!r}: labels are int64, and int64 inputs are labels")
-    if kind == "labels" and not (_is_integer(classes) and 0 < classes < 2**63):
-        raise InputError(f"{spec.name!r}: labels need classes: 1 or more, not {classes}")
-    if kind != "labels" and classes is not None:
-        raise InputError(f"{spec.name!r}: only labels have classes")
-    if kind == "one_hot" and not spec.shape:
-        raise InputError(f"{spec.name!r}: one_hot needs a shape whose first size is the number of classes")
-    if (kind == "constant") != _is_number(spec.sample.value):
-        raise InputError(f"{spec.name!r}: a constant, and nothing else, has a value: a finite number")
-    if not _is_range(spec.sample.low, spec.sample.high):
-        raise InputError(f"{spec.name!r}: low and high must be two finite numbers, lowest first")
-
-
-def _validate_file(name: str, sample: Sample) -> None:
-    file = sample.file
-    if sample.kind != "stored" and file is not None:
-        raise InputError(f"{name!r}: only stored inputs have a file")
-    if sample.kind == "stored" and not (isinstance(file, str) and is_safe(file) and file.endswith(".npz")):
-        raise InputError(
-            f"{name!r}: stored inputs need a file: the plain name of an .npz beside the recipe, as in "
-            f"inputs.npz, not {file!r:.80}"
-        )
-
-
-def _validate_output(spec: Output) -> None:
-    if not _is_range(*spec.range):
-        raise InputError(f"{spec.name!r}: range {spec.range} must be two finite numbers, lowest first")
-    spec.modality.check(spec)
-
-
-def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_range(low: Any, high: Any) -> bool:
-    return _is_number(low) and _is_number(high) and low < high
 
 
 def _all_in(array: NDArray[Any], classes: int) -> bool:
