@@ -224,6 +224,8 @@ class Generator:
 
     def _at_once(self, contract: Contract) -> int:
         """Return how many samples go through the engine together: fewer where they are larger than usual."""
+        if contract is self.contract:
+            return _AT_ONCE
         ratio = math.prod(size.nominal for size in contract.sizes) / math.prod(self.contract.nominal.values())
         return max(1, min(_AT_ONCE, int(_AT_ONCE / ratio)))
 
@@ -300,6 +302,8 @@ class Generator:
 
 def _padded(contract: Contract) -> Contract:
     """Return the contract at the sizes that the model is run at."""
+    if not contract.sizes:
+        return contract
     lengths = {size.name: size.padded(size.nominal) for size in contract.sizes}
     return contract if lengths == contract.nominal else contract.at(lengths)
 
