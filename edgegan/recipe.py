@@ -25,8 +25,9 @@ from pydantic import (
 
 from edgegan.errors import InputError, RecipeError
 from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
-from edgegan.runtime.contract import Contract, with_axes, with_modality
+from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import read_sizes
+from edgegan.runtime.specs import with_axes, with_modality
 
 FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"

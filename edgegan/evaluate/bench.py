@@ -20,8 +20,8 @@ from edgegan.measure.machine import machine
 from edgegan.measure.metrics import described
 from edgegan.run.figures import Protocol
 from edgegan.runtime.artifact import USUAL_ENGINE
-from edgegan.runtime.contract import whole
 from edgegan.runtime.engines.registry import engine_kind, engine_kinds
+from edgegan.runtime.numbers import whole
 from edgegan.version import __version__
 
 SAMPLES = 256

@@ -2,121 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import InitVar, asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
-from edgegan.runtime import modality, sizes
-from edgegan.runtime.contract_checks import is_integer, validate_input, validate_output
+from edgegan.runtime import sizes
 from edgegan.runtime.modality import Modality
-from edgegan.runtime.modality.base import all_finite
-from edgegan.runtime.modality.registry import LAYOUTS
-from edgegan.runtime.sizes import Axes, Size
+from edgegan.runtime.numbers import is_integer, whole
+from edgegan.runtime.sizes import Size
+from edgegan.runtime.specs import Input, Output, Sample
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
 from edgegan.runtime.streams import NEWEST, stream
+
+__all__ = ["Arrays", "Bounds", "Contract", "Input", "Output", "Sample"]
 
 RESERVED = ("n", "seed")
 """Not names of inputs or outputs: `Generator` is called with `n` and `seed`, and with inputs by name."""
 
-DTYPES = {name: np.dtype(name) for name in ("float32", "int64")}
-_FEW = 16
-
 Bounds = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """The least, the nominal and the largest shape of one sample."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """How an input is drawn.
-
-    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, `one_hot`: a 1 among zeros along
-    the first axis, `constant`: always `value`, or `stored`: real inputs, rows of the array that has the
-    input's name in the .npz `file`, where uint8 0..255 stands for low to high.
-    """
-
-    kind: Literal["normal", "uniform", "labels", "one_hot", "constant", "stored"]
-    low: float = -1.0
-    high: float = 1.0
-    classes: int | None = None
-    file: str | None = None
-    """Of stored inputs: the name of a file beside the recipe, or in the bundle."""
-    value: float | None = None
-
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """Draw an array of `shape` and `dtype`; stored inputs are drawn by `Contract.batches`."""
-        if self.kind == "stored":
-            raise InputError("stored inputs are drawn from their contract", next="call Contract.sample")
-        if self.kind == "normal":
-            return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
-        if self.kind == "uniform":
-            return rng.uniform(self.low, self.high, shape).astype(dtype)
-        if self.kind == "constant":
-            return np.full(shape, self.value, dtype)
-        if self.kind == "one_hot":
-            return one_hot(rng.integers(0, shape[1], (shape[0], *shape[2:])), shape[1])
-        return rng.integers(0, self.classes or 1, shape).astype(dtype)
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input: `shape` is that of one sample, without the batch axis. Labels are int64, all else float32.
-
-    Where `axes` are free, `shape` is that at the contract's nominal sizes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Literal["float32", "int64"] = "float32"
-    sample: Sample = field(default_factory=lambda: Sample("normal"))
-    axes: Axes = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the input as plain data, fit for JSON, without None."""
-        data = asdict(self, dict_factory=_without_nones)
-        del data["axes"]
-        return {**data, "shape": sizes.write_shape(self.shape, self.axes)}
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output: `shape` is that of one sample, without the batch axis; `range` its lowest and highest value.
-
-    Where `axes` are free, `shape` is that at the contract's nominal sizes. `modality` is what it is, an image
-    by default. `layout` is the older way to say it: "CHW" for images, "" for plain tensors.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    range: tuple[float, float] = (-1.0, 1.0)
-    layout: InitVar[Literal["CHW", ""] | None] = None
-    modality: Modality = LAYOUTS["CHW"]
-    axes: Axes = ()
-
-    def __post_init__(self, layout: str | None) -> None:
-        if layout is None:
-            return
-        if not isinstance(layout, str) or layout not in LAYOUTS:
-            raise InputError(
-                f"{self.name!r}: layout {layout!r:.40} is not 'CHW' (images) or '' (anything else)",
-                next="say what else it is with `modality`",
-            )
-        object.__setattr__(self, "modality", LAYOUTS[layout])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the output as plain data, fit for JSON."""
-        return {
-            "name": self.name,
-            "shape": sizes.write_shape(self.shape, self.axes),
-            "range": self.range,
-            **modality.spelled(self.modality),
-        }
 
 
 @dataclass(frozen=True)
@@ -302,19 +213,7 @@ class Contract:
             names = [spec.name for spec in self.inputs]
             raise InputError(f"the inputs must be {names}, not {sorted(arrays)}")
         for spec in self.inputs:
-            array = arrays[spec.name]
-            if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
-                expected = ", ".join(map(str, ("N", *spec.shape)))
-                raise InputError(
-                    f"input {spec.name!r} must have shape ({expected}), not {array.shape}",
-                    next=_layout_advice(spec.shape, array.shape),
-                )
-            if array.dtype != DTYPES[spec.dtype]:
-                raise InputError(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}")
-            if spec.sample.kind == "labels" and not _all_in(array, spec.sample.classes or 0):
-                raise InputError(f"input {spec.name!r} must be in 0..{(spec.sample.classes or 0) - 1}")
-            if spec.dtype == "float32" and not all_finite(array):
-                raise InputError(f"input {spec.name!r} holds NaN or infinity")
+            spec.check(arrays[spec.name])
         sizes = {name: len(array) for name, array in arrays.items()}
         if 0 in sizes.values() or len(set(sizes.values())) != 1:
             raise InputError(f"all inputs must have the same batch size, 1 or more, not {sizes}")
@@ -353,8 +252,8 @@ class Contract:
                 raise InputError(f"the contract is not well formed: unknown field {unknown[0]!r}")
             free = sizes.read_sizes(data.get("sizes", {}))
             contract = cls(
-                inputs=tuple(_input(with_axes(spec, free)) for spec in data["inputs"]),
-                outputs=tuple(_output(with_axes(spec, free)) for spec in data["outputs"]),
+                inputs=tuple(Input.from_dict(spec, free) for spec in data["inputs"]),
+                outputs=tuple(Output.from_dict(spec, free) for spec in data["outputs"]),
                 streams=data.get("streams", streams),
                 sizes=free,
             )
@@ -381,99 +280,11 @@ class Contract:
                     next="name those that are free, as in [3, H, W], under the contract's `sizes`",
                 )
         for spec in self.inputs:
-            validate_input(spec)
+            spec.validate()
         axes = [(spec.name, spec.axes) for spec in self.inputs]
         sizes.check_sizes(self.sizes, axes, [spec.axes for spec in self.outputs])
         files = {spec.sample.file for spec in self.inputs if spec.sample.file}
         if len({file.casefold() for file in files}) != len(files):
             raise InputError(f"{sorted(files)} are one file on systems that ignore case")
         for spec in self.outputs:
-            validate_output(spec)
-
-
-def one_hot(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
-    """Return labels (N, ...) as (N, classes, ...): 1 at the label's place, 0 elsewhere."""
-    return np.moveaxis(np.eye(classes, dtype=np.float32)[labels], -1, 1)
-
-
-def _without_nones(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in pairs if value is not None}
-
-
-def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None:
-    """Return how an array comes into the shape of a sample (C, H, W), where it is a picture in another."""
-    if given == shape:
-        return "a batch of one: give array[None]"
-    if len(shape) != 3:
-        return None
-    turned = (*shape[1:], shape[0])
-    if given == turned:
-        return "channels come first: give array.transpose(2, 0, 1)[None]"
-    if given[1:] == turned:
-        return "channels come first: give array.transpose(0, 3, 1, 2)"
-    if shape[0] == 1 and given == shape[1:]:
-        return "a batch of one with one channel: give array[None, None]"
-    return None
-
-
-def with_axes(data: Mapping[str, Any], free: Sequence[Size]) -> dict[str, Any]:
-    """Return an input's or output's entry with its shape at nominal sizes, and its free axes, if any.
-
-    Raises:
-        InputError: its shape names a size that there is not.
-    """
-    if "axes" in data:
-        raise InputError(
-            f"{data.get('name')!r:.80}: unknown field 'axes'", next="write free axes in its shape"
-        )
-    given = data.get("shape")
-    if not isinstance(given, (list, tuple)) or not any(isinstance(entry, str) for entry in given):
-        return dict(data)
-    try:
-        shape, axes = sizes.read_shape(given, free)
-    except InputError as error:
-        raise InputError(f"{data.get('name')!r:.80}: {error.what}", next=error.next) from error
-    return {**data, "shape": shape, "axes": axes}
-
-
-def _input(data: Mapping[str, Any]) -> Input:
-    sample = Sample(**data.get("sample", {"kind": "normal"}))
-    return Input(**{**data, "shape": tuple(data["shape"]), "sample": sample})
-
-
-def _output(data: Mapping[str, Any]) -> Output:
-    low, high = data.get("range", (-1.0, 1.0))
-    given = with_modality(data)
-    return Output(**{**given, "shape": tuple(data["shape"]), "range": (low, high)})
-
-
-def with_modality(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an output's entry with its `modality` read, where it has one.
-
-    Raises:
-        InputError: there is no such modality, its parameters do not fit, or there is a `layout` as well.
-    """
-    if "modality" not in data:
-        return dict(data)
-    if "layout" in data:
-        raise InputError(f"{data.get('name')!r:.80}: an output has a modality or a layout, not both")
-    try:
-        return {**data, "modality": modality.read(data["modality"])}
-    except InputError as error:
-        raise InputError(f"{data.get('name')!r:.80}: {error.what}", next=error.next) from error
-
-
-def _all_in(array: NDArray[Any], classes: int) -> bool:
-    if array.size <= _FEW:  # faster than two reductions
-        return all(0 <= label < classes for label in array.ravel().tolist())
-    return bool(array.min() >= 0 and array.max() < classes)
-
-
-def whole(value: Any, what: str, least: int) -> int:
-    """Return a whole number of any type, numpy's too; refuse others, truth values and those below `least`."""
-    number = value if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
-    if number is None or number < least:
-        raise InputError(
-            f"{what} must be {'a whole number, ' if number is None else ''}{least} or more, not {value!r:.40}"
-        )
-    return int(number)
+            spec.validate()

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from edgegan.errors import EngineFallback, InputError, ModelError
 from edgegan.runtime import tiles
 from edgegan.runtime.bundle import Bundle
-from edgegan.runtime.contract import Arrays, Contract, Input, Output, whole
+from edgegan.runtime.contract import Arrays, Contract, Input, Output
 from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.given import as_input, rows, warn_of_range
+from edgegan.runtime.numbers import whole
 from edgegan.runtime.sizes import Axes, check_bounds, resized, write_shape
 
 Tiling = int | Mapping[str, int]

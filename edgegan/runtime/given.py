@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
-from edgegan.runtime.contract import DTYPES, Contract, Input, one_hot
+from edgegan.runtime.contract import Contract, Input
+from edgegan.runtime.specs import DTYPES, one_hot
 from edgegan.runtime.stored_inputs import scaled
 
 

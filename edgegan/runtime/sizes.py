@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.runtime.numbers import is_integer
 
 MOST = 1 << 24
 """No size may be larger."""
@@ -58,7 +59,7 @@ class Size:
         except TypeError as error:
             raise InputError(f"{where} is not well formed: {error}") from error
         numbers = [size.nominal, size.min, size.max, size.multiple, size.halo or 0]
-        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MOST for n in numbers):
+        if not all(is_integer(n) and 0 <= n <= MOST for n in numbers):
             raise InputError(f"{where} must be of whole numbers up to {MOST}, not {dict(data)!r:.100}")
         if not (size.multiple > 0 and 0 < size.min <= size.nominal <= size.max):
             raise InputError(f"{where} must have 1 <= min <= nominal <= max, and a multiple of 1 or more")

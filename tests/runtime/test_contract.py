@@ -147,7 +147,7 @@ def _with(**changes: Any) -> dict[str, Any]:
         (_with(sample={"kind": "uniform", "low": "0"}), "finite numbers"),
         (_with(output={"range": [1, -1]}), "lowest first"),
         (_with(output={"range": [0, float("inf")]}), "finite"),
-        (_with(output={"range": [0, 10**400]}), "not well formed"),
+        (_with(output={"range": [0, 10**400]}), "two finite numbers"),
         (_with(output={"range": [0, 1, 2]}), "not well formed"),
         (_with(output={"range": 1}), "not well formed"),
         (_with(output={"shape": [2, 2]}), "layout CHW needs"),

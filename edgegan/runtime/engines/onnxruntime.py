@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Arrays, whole
+from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port
 from edgegan.runtime.engines.layer_times import LayerTime, onnxruntime_times
+from edgegan.runtime.numbers import whole
 
 _DTYPES = {
     "tensor(float)": "float32",

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, MissingDependency, ModelError
 from edgegan.runtime.artifact import Artifact
-from edgegan.runtime.contract import Arrays, whole
+from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port, fitted
 from edgegan.runtime.engines.layer_times import LayerTime, openvino_times
+from edgegan.runtime.numbers import whole
 from edgegan.runtime.onnx_file import names
 
 _TELEMETRY = "openvino_telemetry"

@@ -14,6 +14,7 @@ from edgegan.files import atomic_path
 from edgegan.runtime.grid import image_grid
 from edgegan.runtime.modality.base import Levels, Modality, to_levels
 from edgegan.runtime.modality.drawing import side_by_side
+from edgegan.runtime.numbers import is_number
 
 if TYPE_CHECKING:
     from edgegan.runtime.contract import Output
@@ -37,8 +38,7 @@ class Video(Modality):
     metrics: ClassVar[tuple[str, ...]] = ("psnr_db", "ssim", "flicker")
 
     def __post_init__(self) -> None:
-        number = isinstance(self.fps, (int, float)) and not isinstance(self.fps, bool)
-        if not number or not 0 < self.fps <= 1000:
+        if not is_number(self.fps) or not 0 < self.fps <= 1000:
             raise InputError(
                 f"fps must be frames a second, more than 0 and at most 1000, not {self.fps!r:.40}"
             )
