@@ -63,7 +63,7 @@ class Quantize(Stage):
     """
 
     name: ClassVar[str] = "quantize"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     def __init__(self, settings: QuantizeSettings | None = None) -> None:
         self.settings = settings or QuantizeSettings()

@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 from edgegan.compress.rewrite.affine import Affine, affines
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, traced
 from edgegan.compress.rewrite.upsample import UPSAMPLES
 from edgegan.runtime.contract import Contract
 
@@ -36,7 +36,8 @@ def fold_norm_after_activation(graph: GraphModule, contract: Contract) -> list[C
     """Fold forward as `fold_norm_forward` does, also before a Conv that pads with zeros, and a ConvTranspose.
 
     Where the shift does not reach all outputs alike, since it is not added to the zeros of the padding, what
-    differs from the middle is added to the output: a constant of (1, channels, height, width).
+    differs from the middle is added to the output: a constant of (1, channels, height, width). There is none
+    where sizes are free.
     """
     return _fold_all(graph, "fold_norm_after_activation", borders=True)
 
@@ -60,7 +61,8 @@ def _fold_all(graph: GraphModule, name: str, *, borders: bool) -> list[Change]:
     for affine in reversed(affines(graph)):
         readers = _readers(graph, affine)
         uneven = [reader for reader in readers if reader.border.any()]
-        if not readers or (uneven and not borders):
+        sized = all(-1 not in shape(reader.layer)[1:] for reader in uneven)
+        if not readers or (uneven and not (borders and sized)):
             continue
         for reader in readers:
             _fold_into(graph, reader)
@@ -72,9 +74,7 @@ def _fold_all(graph: GraphModule, name: str, *, borders: bool) -> list[Change]:
 
 def _readers(graph: GraphModule, affine: Affine) -> list[_Reader]:
     """Return the layers that read `affine`; none where anything else reads it too."""
-    size = shape(affine.node)
-    if -1 in size[1:]:
-        return []
+    size = traced(affine.node)
     axes = [1, -1] + [1] * (len(size) - 2)
     scale, shift = affine.scale.view(axes), affine.shift.view(axes).expand(1, *size[1:])
     found: list[_Reader] = []
@@ -86,7 +86,9 @@ def _readers(graph: GraphModule, affine: Affine) -> list[_Reader]:
                 found.append(reader)
             elif user.target in SPATIAL and _is_linear(user):
                 todo.append((user, scale, _run(user, node, shift)))
-            elif user.target in RESHAPES and shape(user) == (-1, prod(shape(node)[1:])):
+            elif user.target in RESHAPES and -1 not in shape(node)[1:]:
+                if shape(user) != (-1, prod(shape(node)[1:])):
+                    return []
                 flat = scale.expand(1, *shape(node)[1:]).flatten(1)
                 todo.append((user, flat, shift.flatten(1)))
             else:
@@ -110,6 +112,9 @@ def _reader(graph: GraphModule, layer: Node, source: Node, scale: Tensor, shift:
 
 
 def _is_linear(node: Node) -> bool:
+    """Whether an operator treats each channel alike and linearly, by numbers that the graph holds."""
+    if len(node.all_input_nodes) > 1:
+        return False
     if node.target == aten.slice.Tensor:
         return argument(node, 1, "dim", 0) >= 2
     if node.target == aten.pad.default:

@@ -17,6 +17,7 @@ from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
 from edgegan.compress.rewrite.functionalize import without_mutations
+from edgegan.compress.rewrite.input_sizes import tell_sizes_by_inputs
 from edgegan.compress.rewrite.nodes import (
     add_constant,
     argument,
@@ -164,6 +165,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     without_mutations(traced)
     if without_batched_groups(traced) or without_complex(traced):
         return trace(traced, contract)
+    tell_sizes_by_inputs(traced)
     for node in list(traced.graph.nodes):
         if node.target in DROPOUTS and not argument(node, 2, "train"):
             replace(node, node.args[0])

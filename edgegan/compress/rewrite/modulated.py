@@ -65,7 +65,10 @@ class StaticForm:
     ) -> Node:
         call, spatial = self.graph.graph.call_function, [1] * (weight.dim() - 2)
         constant = add_constant(self.graph, f"static_{conv.name}.weight", weight)
-        x = call(aten.reshape.default, (conv.args[0], [groups, channels[0], *shape(conv.args[0])[2:]]))
+        x = call(
+            aten.reshape.default,
+            (conv.args[0], [groups, channels[0], *self._spatial(conv.args[0], conv.args[0])]),
+        )
         for scale in scales[0]:
             column = call(aten.reshape.default, (scale, [groups, channels[0], *spatial]))
             x = call(aten.mul.Tensor, (x, column))
@@ -75,7 +78,15 @@ class StaticForm:
         for scale in scales[1]:
             column = call(aten.reshape.default, (scale, [groups, channels[1], *spatial]))
             x = call(aten.mul.Tensor, (x, column))
-        return call(aten.reshape.default, (x, [1, -1, *shape(conv)[2:]]))
+        return call(aten.reshape.default, (x, [1, -1, *self._spatial(x, conv)]))
+
+    def _spatial(self, node: Any, like: Any) -> list[int | Node]:
+        """Return the sizes of `like` behind batch and channels; where they are free, `node` tells them."""
+        read = self.graph.graph.call_function
+        return [
+            read(aten.sym_size.int, (node, axis)) if size == -1 else size
+            for axis, size in enumerate(shape(like)[2:], 2)
+        ]
 
     def _factors(self, node: Any) -> _Factors | None:
         """Take a weight of each sample's own (N, first, second, *kernel) apart."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from sympy import sympify
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
@@ -82,6 +83,20 @@ def lengths(node: Node) -> tuple[Any, ...]:
     """Return the sizes of a node's tensor behind batch and channels; of free ones what they are, in sympy."""
     sizes = node.meta["val"].shape[2:]
     return tuple(size if isinstance(size, int) else size.node.expr for size in sizes)
+
+
+def traced(node: object) -> tuple[int, ...]:
+    """Return the shape of a node's tensor, of free axes the length that they were traced at."""
+    value = node.meta["val"] if isinstance(node, Node) else None
+    assert isinstance(value, Tensor)
+    return tuple(size if isinstance(size, int) else size.node.hint for size in value.shape)
+
+
+def factors(resize: Node) -> tuple[int, ...] | None:
+    """Return by how much a resizing multiplies each axis behind batch and channels; None where not whole."""
+    pairs = list(zip(lengths(resize.args[0]), lengths(resize)))  # pyright: ignore[reportArgumentType]
+    whole = [sympify(after) / sympify(before) for before, after in pairs]
+    return tuple(map(int, whole)) if all(ratio.is_Integer for ratio in whole) else None
 
 
 def only_reader(node: Node, reader: Node) -> bool:

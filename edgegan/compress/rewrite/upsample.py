@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_kernels import Sides, dilated, padded, per_axis, zero_padding
-from edgegan.compress.rewrite.conv_transpose import plan_axis
+from edgegan.compress.rewrite.conv_transpose import END, plan_axis
 from edgegan.compress.rewrite.graph import (
     add_constant,
     argument,
@@ -21,7 +21,7 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, factors, traced
 from edgegan.runtime.contract import Contract
 
 UPSAMPLES = (
@@ -117,15 +117,15 @@ class _Match:
 
     @property
     def sizes(self) -> list[int]:
-        return [size + sum(sides) for size, sides in zip(shape(self.source)[2:], self.border)]
+        return [size + sum(sides) for size, sides in zip(traced(self.source)[2:], self.border)]
 
     def macs(self) -> tuple[int, int]:
-        """Return the multiply-accumulates of the Conv, and of what the ConvTranspose comes to."""
+        """Return the MACs of the Conv, and of what the ConvTranspose comes to, at traced sizes."""
         channels = prod(self.weight.shape[:2])
         after = channels
         for kernel, stride, padding, size in zip(self.kernel, self.scale, self.padding, self.sizes):
             after *= plan_axis(kernel, stride, padding, 0, size).shuffled * ceil(kernel / stride)
-        return prod(shape(self.conv)[2:]) * channels * self.taps, after
+        return prod(traced(self.conv)[2:]) * channels * self.taps, after
 
 
 def _matches(graph: GraphModule) -> list[_Match]:
@@ -134,7 +134,7 @@ def _matches(graph: GraphModule) -> list[_Match]:
         axes = CONVOLUTIONS.get(node.target)
         weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")
         weight = constant(graph, weight_node)
-        if axes is None or weight is None or len(shape(node)) != axes + 2 or -1 in shape(node)[2:]:
+        if axes is None or weight is None or len(shape(node)) != axes + 2:
             continue
         if bias_node is not None and constant(graph, bias_node) is None:
             continue
@@ -181,10 +181,9 @@ def _write(graph: GraphModule, match: _Match) -> None:
         numbers = (list(match.scale), match.padding, [0] * axes, match.groups)
         result = call(TRANSPOSED_OF[axes], (source, weight, bias, *numbers))
         for axis, (low, high) in enumerate(match.crop):
-            start = low - min(low, high)
+            rest = min(low, high)
             if low != high:
-                end = start + shape(match.conv)[2 + axis]
-                result = call(aten.slice.Tensor, (result, 2 + axis, start, end))
+                result = call(aten.slice.Tensor, (result, 2 + axis, low - rest, rest - high or END))
     replace(match.conv, result)
 
 
@@ -220,12 +219,8 @@ def _through_pads(node: Node, zeros: Sides) -> tuple[Node, Sides, Sides, bool]:
 
 def _scale(upsample: Node) -> tuple[int, ...] | None:
     """Return the whole factors of an up-sampling, or None where they are not whole."""
-    before, after = shape(upsample.args[0])[2:], shape(upsample)[2:]
-    if -1 in before or any(wide % size for size, wide in zip(before, after)):
-        return None
-    scale = tuple(wide // size for size, wide in zip(before, after))
-    named = argument(upsample, 2, "scale_factors")
-    return scale if named is None or tuple(named) == scale else None
+    scale, named = factors(upsample), argument(upsample, 2, "scale_factors")
+    return scale if named is None or scale is None or tuple(named) == scale else None
 
 
 def _merged(weight: Tensor, scale: tuple[int, ...], groups: int) -> Tensor:
