@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,17 +54,27 @@ def blocks(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
 
     A block has a parameter of two or more axes, is called once, and gives one tensor of three or more axes
     that is not of the shape of the network's own output. What is not such, and `nn.Sequential`, is
-    opened, and its children are looked at.
+    opened, and its children are looked at. Of networks without any, which are fully connected, tensors
+    (N, features) count.
     """
     names = [name for name, _ in module.named_modules() if name]
     with recording(module, names) as outputs, torch.no_grad():
         result = module(*inputs)
-    final = {output.shape for output in outputs_of(result)}
+    finals = outputs_of(result)
+    final = {shape for output in finals for shape in (output.shape, output.reshape(len(output), -1).shape)}
+    maps = _blocks(module, outputs, final, axes=3) or _blocks(module, outputs, final, axes=2)
+    return {name: output for name, output in outputs.items() if name in maps}
+
+
+def _blocks(
+    module: nn.Module, outputs: Mapping[str, Any], final: Collection[torch.Size], axes: int
+) -> set[str]:
+    """Return the names of the blocks that give `axes` axes or more, of none of the shapes `final`."""
 
     def is_block(child: nn.Module, output: Any) -> bool:
         return (
             isinstance(output, Tensor)
-            and output.ndim >= 3
+            and output.ndim >= axes
             and output.shape not in final
             and not isinstance(child, nn.Sequential)
         )
@@ -78,8 +88,7 @@ def blocks(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
             else:
                 yield from walk(child, f"{name}.")
 
-    found = set(walk(module, ""))
-    return {name: output for name, output in outputs.items() if name in found}
+    return set(walk(module, ""))
 
 
 def find_taps(student: nn.Module, teacher: nn.Module, inputs: Sequence[Tensor], limit: int) -> list[Tap]:

@@ -7,6 +7,7 @@ The generator ends in a 3x3 convolution, where the paper's last layer is transpo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -48,8 +49,30 @@ class Generator(nn.Module):
         return torch.tanh(scores) if self.output == "tanh" else torch.softmax(scores, 1)
 
 
+class MinibatchDeviation(nn.Module):
+    """Adds a map of how much samples differ (Karras et al. 2018, arXiv:1710.10196), against their collapse.
+
+    Maps (N, channels, H, W) to (N, channels + 1, H, W). Samples are compared in groups of `group` neighbours
+    in the batch; where N is no multiple of it, in smaller ones.
+    """
+
+    def __init__(self, group: int = 4) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps."""
+        group = math.gcd(len(x), self.group)
+        spread = x.unflatten(0, (-1, group)).var(1, correction=0).add(1e-8).sqrt().mean((1, 2, 3))
+        added = spread.repeat_interleave(group, output_size=len(x))[:, None, None, None]
+        return torch.cat([x, added.expand(-1, 1, *x.shape[2:])], 1)
+
+
 class Discriminator(nn.Module):
-    """Images (N, channels, size, size) to scores (N,); each of `widths` halves height and width."""
+    """Images (N, channels, size, size) to scores (N,); each of `widths` halves height and width.
+
+    With `deviation` it sees how much the samples of a batch differ, too.
+    """
 
     def __init__(
         self,
@@ -57,14 +80,17 @@ class Discriminator(nn.Module):
         channels: int = 1,
         size: int = 28,
         spectral: bool = True,
+        deviation: bool = False,
     ) -> None:
         super().__init__()
         norm = spectral_norm if spectral else nn.Identity()
         self.body = nn.Sequential()
         for inputs, outputs in pairwise((channels, *widths)):
             self.body.extend([norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)])
+        if deviation:
+            self.body.append(MinibatchDeviation())
         self.body.append(nn.Flatten())
-        self.features = widths[-1] * (size >> len(widths)) ** 2
+        self.features = (widths[-1] + deviation) * (size >> len(widths)) ** 2
         self.head = norm(nn.Linear(self.features, 1))
 
     def forward(self, image: Tensor) -> Tensor:

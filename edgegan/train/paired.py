@@ -89,11 +89,6 @@ class PairedTeacherTraining(Training):
         names = [column.name for column in self._columns]
         return [*names, *(f"baseline_{name}" for name in names)]
 
-    @property
-    def score_name(self) -> str:
-        """The first of them."""
-        return self.score_names[0]
-
     def _networks(self) -> dict[str, nn.Module]:
         critic = self.algorithm.critic
         networks = {"generator": self.algorithm.ema.module}
@@ -150,13 +145,13 @@ class PairedTeacherTraining(Training):
     def _write(self) -> None:
         super()._write()
         judged = [self.held_out.rows(drawn) for drawn in self._judging()]
-        _write_rows(self.folder / HELD_OUT, judged)
+        write_rows(self.folder / HELD_OUT, judged)
         if self.settings.size is None:
             rng = np.random.default_rng(derive(self.seed, Stream.HELD_OUT, 2))
             drawn = [torch.from_numpy(each) for each in self.pairs.draw(rng, self.settings.stored)]
             names = [spec.name for spec in self.contract.inputs]
             learnt = (self.pairs.rows(part) for part in _batches(drawn, self.device))
-            _write_rows(self.folder / INPUTS, [{name: rows[name] for name in names} for rows in learnt])
+            write_rows(self.folder / INPUTS, [{name: rows[name] for name in names} for rows in learnt])
 
     def _judging(self) -> Iterator[list[Tensor]]:
         """Give draws of the pairs held out, in batches, on the device."""
@@ -259,7 +254,8 @@ def _batches(drawn: Sequence[Tensor], device: torch.device) -> Iterator[list[Ten
         yield [part.to(device) for part in parts]
 
 
-def _write_rows(file: Path, parts: Sequence[Mapping[str, NDArray]]) -> None:
+def write_rows(file: Path, parts: Sequence[Mapping[str, NDArray]]) -> None:
+    """Write arrays by name, each the rows of all parts."""
     content = io.BytesIO()
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     np.savez_compressed(content, **whole)  # pyright: ignore[reportArgumentType]

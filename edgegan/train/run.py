@@ -19,8 +19,9 @@ from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
 from edgegan.train.paired import PairedTeacherTraining, read_pairs
 from edgegan.train.samples import read_samples
-from edgegan.train.settings import PairedTrainSettings, TrainSettings, train_settings
+from edgegan.train.settings import PairedTrainSettings, UnpairedTrainSettings, train_settings
 from edgegan.train.teacher import Scorer, TeacherTraining
+from edgegan.train.unpaired import UnpairedTeacherTraining
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class TrainedTeacher:
     """None where nothing was learnt from one."""
     log: Path
     fid: float | None
-    """None where the recipe names no quality, and where training was on pairs."""
+    """None where the recipe names no quality, and where training was on pairs or without them."""
     held_out: Mapping[str, float] = field(default_factory=dict)
     """Of training on pairs: figures on those held out, as "psnr_db"; "baseline_psnr_db" is of no network."""
 
@@ -63,7 +64,7 @@ def train_teacher(
     if read.train is None:
         raise RecipeError("training needs a `train` section", where=str(recipe), next="see recipes/cifar10")
     settings = train_settings(read.train)
-    learns = isinstance(settings, TrainSettings) or settings.adversarial > 0
+    learns = not isinstance(settings, PairedTrainSettings) or settings.adversarial > 0
     if learns and read.discriminator is None:
         raise RecipeError(
             "this training needs a `discriminator`", where=str(recipe), next="see recipes/cifar10"
@@ -97,6 +98,18 @@ def train_teacher(
                 metrics=_paired_metrics(read),
                 fabric=fabric,
             )
+        elif isinstance(settings, UnpairedTrainSettings):
+            assert discriminator is not None
+            training = UnpairedTeacherTraining(
+                generator,
+                discriminator,
+                read.contract,
+                source,
+                settings,
+                Path(folder),
+                seed=read.seed,
+                fabric=fabric,
+            )
         else:
             assert discriminator is not None
             training = TeacherTraining(
@@ -112,15 +125,15 @@ def train_teacher(
             )
         training.run(progress)
     folder, log = training.folder, training.log
-    scores = [row for row in log.rows if training.score_name in row]
-    last = scores[-1] if scores else {}
+    rows = [row for row in log.rows if any(name in row for name in training.score_names)]
+    scores = {name: rows[-1][name] for name in training.score_names if rows and name in rows[-1]}
     paired = isinstance(training, PairedTeacherTraining)
     return TrainedTeacher(
         folder / "generator.safetensors",
         folder / "discriminator.safetensors" if learns else None,
         log.path,
-        None if paired else last.get(training.score_name),
-        {name: last[name] for name in training.score_names if name in last} if paired else {},
+        None if paired else next(iter(scores.values()), None),
+        scores if paired else {},
     )
 
 

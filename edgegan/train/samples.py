@@ -10,20 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import DataError
+from edgegan.learning.stored import class_axis
 from edgegan.reading import open_npz, refusing
 from edgegan.runtime.contract import Output
-from edgegan.runtime.modality import ClassMap, Image
+from edgegan.runtime.modality import Image, Video
 from edgegan.train.data import LabelledImages, flat_labels, read_images
 
-HELD = "train_samples (N, *the output's shape) in float32; of a map of classes whole numbers (N, *places)"
+HELD = (
+    "train_samples (N, *the output's shape) in float32; of video in uint8; of maps of classes and tokens ids "
+    "(N, *places)"
+)
 
 
 @dataclass(frozen=True)
 class Samples:
     """Real samples as they are stored, and their labels.
 
-    `values` are uint8 (N, C, H, W) for images, class ids (N, *places) for maps of classes, and for all else
-    float32 as the generator gives them; `labels` are int64 (N,), indices into `classes`.
+    `values` are uint8 (N, C, H, W) for images, uint8 in the output's shape for video, ids (N, *places) for
+    maps of classes and tokens, and for all else float32 as the generator gives them; `labels` are int64 (N,),
+    indices into `classes`.
     """
 
     values: NDArray[Any]
@@ -37,13 +42,13 @@ class Samples:
 
     def check(self, output: Output) -> None:
         """Raise `DataError` unless these can stand where a generator's `output` does."""
-        maps, shape = isinstance(output.modality, ClassMap), self.values.shape[1:]
-        wanted = output.shape[1:] if maps else output.shape
+        axis, shape = class_axis(output), self.values.shape[1:]
+        wanted = output.shape if axis is None else output.shape[:axis] + output.shape[axis + 1 :]
         if shape != wanted:
             raise DataError(f"the samples are {shape}, the contract wants {wanted}")
-        low, high = (0, output.shape[0] - 1) if maps else output.range
-        if isinstance(output.modality, Image):
+        if isinstance(output.modality, (Image, Video)):
             return
+        low, high = output.range if axis is None else (0, output.shape[axis] - 1)
         if not low <= self.values.min() <= self.values.max() <= high:
             raise DataError(
                 f"the samples reach from {self.values.min():g} to {self.values.max():g}, "
@@ -71,8 +76,9 @@ def read_samples(path: Path, output: Output) -> Samples:
         names = tuple(name for name in ("train_samples", "train_labels") if name in archive.entries)
         arrays = archive.arrays(names)
     values = arrays.get("train_samples", np.empty(0))
-    whole = isinstance(output.modality, ClassMap)
-    if not values.size or values.dtype.kind not in ("iu" if whole else "f") or not np.isfinite(values).all():
+    video, whole = isinstance(output.modality, Video), class_axis(output) is not None
+    fits = values.dtype == np.uint8 if video else values.dtype.kind in ("iu" if whole else "f")
+    if not values.size or not fits or not np.isfinite(values).all():
         raise DataError(
             f"the archive holds no samples of {output.modality.kind}",
             where=str(path),
@@ -80,6 +86,6 @@ def read_samples(path: Path, output: Output) -> Samples:
         )
     labels = flat_labels(arrays.get("train_labels", np.zeros(len(values), np.int64)), len(values), path)
     classes = tuple(str(number) for number in range(int(labels.max()) + 1))
-    samples = Samples(values if whole else values.astype(np.float32), labels, classes)
+    samples = Samples(values if whole or video else values.astype(np.float32), labels, classes)
     samples.check(output)
     return samples

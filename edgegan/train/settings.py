@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Discriminator, PositiveInt, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, model_validator
 
 from edgegan.errors import RecipeError
-from edgegan.learning.algorithms.settings import GanSettings, PairedSettings
+from edgegan.learning.algorithms.settings import GanSettings, PairedSettings, UnpairedSettings
 from edgegan.recipe import Data
 from edgegan.train.degradations import Downscale, Edges, Grey, Hole, Noise
 from edgegan.train.pairs import Mel
@@ -90,10 +90,38 @@ class PairedTrainSettings(PairedSettings, RunSettings):
         return self
 
 
-def train_settings(section: Mapping[str, Any]) -> TrainSettings | PairedTrainSettings:
-    """Check a recipe's `train` section; with `pairs` it is of training on pairs.
+class Kinds(Data):
+    """Which folders of the data hold what."""
+
+    inputs: str
+    """Pictures that the generator takes."""
+    outputs: str
+    """Pictures of the kind that it is to give."""
+
+
+class UnpairedTrainSettings(UnpairedSettings, RunSettings):
+    """How a teacher is trained on pictures of two kinds, none of which belong together."""
+
+    unpaired: Kinds
+    mirror: bool = True
+    """Mirror half of the pictures."""
+    enlarge: float = Field(1.125, ge=1, le=4)
+    """How much larger than the contract's pictures are made, before they are cut to its size at random."""
+    held_out: PositiveInt = 64
+    """Pictures to turn that are never learnt from, at most a tenth of them."""
+    stored: PositiveInt = 256
+    """Pictures that are left for a recipe to store, to calibrate and distil on."""
+
+
+AnyTrainSettings = TrainSettings | PairedTrainSettings | UnpairedTrainSettings
+
+
+def train_settings(section: Mapping[str, Any]) -> AnyTrainSettings:
+    """Check a recipe's `train` section: `pairs` and `unpaired` say that it is of such training.
 
     Raises:
         RecipeError: an unknown key or a value out of range.
     """
-    return PairedTrainSettings.of(section) if "pairs" in section else TrainSettings.of(section)
+    if "pairs" in section:
+        return PairedTrainSettings.of(section)
+    return UnpairedTrainSettings.of(section) if "unpaired" in section else TrainSettings.of(section)

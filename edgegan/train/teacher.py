@@ -78,9 +78,9 @@ class TeacherTraining(Training):
         super().__init__(self.algorithm, settings, folder, fabric)
 
     @property
-    def score_name(self) -> str:
+    def score_names(self) -> list[str]:
         """What the FID is called in the log."""
-        return f"fid_{self.settings.score_samples}"
+        return [f"fid_{self.settings.score_samples}"]
 
     @torch.no_grad()
     def samples(self, count: int, seed: int, batch: int = 250) -> Iterator[NDArray[Any]]:
@@ -104,7 +104,7 @@ class TeacherTraining(Training):
             self.log.board.add_image("samples", grid, step, dataformats="HWC")
         if scored and self.scorer:
             images = np.concatenate(list(self.samples(self.settings.score_samples, seed=1)))
-            return {self.score_name: self.scorer(images)}
+            return {self.score_names[0]: self.scorer(images)}
         return {}
 
     def _networks(self) -> dict[str, nn.Module]:

@@ -76,6 +76,11 @@ class Training:
         if self.fabric.is_global_zero:
             self._write()
 
+    @property
+    def score_names(self) -> list[str]:
+        """What figures are called in the log, the main one first; none where nothing is scored."""
+        return []
+
     def _observe(self, step: int) -> dict[str, float]:
         """Return figures for the log, after each step; mostly none."""
         raise NotImplementedError

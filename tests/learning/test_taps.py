@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.learning.taps import Tap, blocks, find_taps, recording
+from edgegan.models import mlp
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 
 Z = torch.zeros(2, 8), torch.zeros(2, dtype=torch.int64)
@@ -74,6 +75,15 @@ class Tokens(nn.Module):
 def test_token_maps_have_their_channels_last_and_spread_over_the_depth() -> None:
     taps = find_taps(Tokens(4, 6).eval(), Tokens(8, 6).eval(), [torch.zeros(2, 4)], 3)
     assert taps == [Tap("embed", 2, 4, 8), Tap("layers.2", 2, 4, 8), Tap("layers.5", 2, 4, 8)]
+
+
+def test_networks_without_maps_are_compared_in_their_layers() -> None:
+    z = torch.zeros(3, 6)
+    student, teacher = mlp.Generator((6, 8, 12), (1, 4, 4)), mlp.Generator((6, 20, 32), (1, 4, 4))
+    taps = find_taps(student.eval(), teacher.eval(), [z], 4)
+    assert taps == [Tap("hidden.0", 1, 8, 20), Tap("hidden.2", 1, 12, 32)]
+    critic = mlp.Discriminator((8, 4), (1, 4, 4)).eval()
+    assert [*blocks(critic, [torch.zeros(3, 1, 4, 4)])] == ["hidden.1", "hidden.4"]
 
 
 def test_networks_with_nothing_in_common_have_no_taps() -> None:

@@ -17,9 +17,19 @@ from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.learning.draws import draw
 from edgegan.learning.taps import outputs_of
-from edgegan.models import attention, conditional_dcgan, dcgan, mlp, resnet, semi_supervised, series
+from edgegan.models import (
+    attention,
+    conditional_dcgan,
+    dcgan,
+    mlp,
+    resnet,
+    semi_supervised,
+    series,
+    text,
+    video,
+)
 from edgegan.runtime.contract import Contract, Input, Output, Sample
-from edgegan.runtime.modality import ClassMap, Series
+from edgegan.runtime.modality import ClassMap, Series, Tokens, Video
 
 Z, LABEL = Input("z", (6,)), Input("label", (), "int64", Sample("labels", classes=3))
 GREY = Output("image", (1, 8, 8))
@@ -56,12 +66,30 @@ def family(name: str) -> Family:
         contract = Contract((Z,), (Output("tiles", (5, 8, 8), (0, 1), modality=ClassMap()),))
         generator = dcgan.Generator((16, 16), 6, 5, **trunk, output="softmax")
         return Family(generator, dcgan.Discriminator((8, 16), 5, 8), contract)
+    if name == "video":
+        contract = Contract((Z,), (Output("clip", (3, 1, 8, 8), modality=Video(8, "TCHW")),))
+        generator = video.Generator((16, 16), 6, 3, **trunk)
+        return Family(generator, video.Discriminator((8, 16), 3, size=8), contract)
+    if name == "text":
+        contract = Contract((Z,), (Output("tokens", (11, 6), (0, 1), modality=Tokens(0)),))
+        return Family(text.Generator(11, 6, 16, 2, 6), text.Discriminator(11, 6, 16, 2), contract)
     assert name == "series"
     contract = Contract((Z,), (Output("wave", (2, 32), modality=Series()),))
     return Family(series.Generator((16, 16), 6, 2), series.Discriminator((8, 16), 2, 32), contract)
 
 
-NAMES = ("mlp", "dcgan", "conditional_dcgan", "semi_supervised", "attention", "resnet", "tiles", "series")
+NAMES = (
+    "mlp",
+    "dcgan",
+    "conditional_dcgan",
+    "semi_supervised",
+    "attention",
+    "resnet",
+    "tiles",
+    "series",
+    "video",
+    "text",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,6 +122,8 @@ CHAINED = (
     "conditional_dcgan",
     "tiles",
     "series",
+    "video",
+    "text",
     pytest.param("attention", marks=pytest.mark.slow),
 )
 
@@ -116,3 +146,35 @@ def test_a_family_goes_through_the_chain(name: str, tmp_path: Path) -> None:
     ), pruned
     files = {artifact.precision for artifact in last.artifacts}
     assert files >= {"fp32", "int8"}
+
+
+def test_words_are_drawn_while_a_text_is_learnt_and_are_shares_afterwards() -> None:
+    made = family("text")
+    z = torch.zeros(4000, 6)
+    shares = made.generator.eval()(z[:1])[0].detach()
+    made.generator.train()
+    for module in made.generator.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()
+    drawn = made.generator(z)
+    assert set(drawn.detach().unique().round(decimals=4).tolist()) == {0, 1}
+    torch.testing.assert_close(drawn.sum(1), torch.ones(4000, 6))
+    torch.testing.assert_close(drawn.detach().mean(0), shares, atol=0.04, rtol=0)
+    drawn[:, 3].sum().backward()
+    assert float(made.generator.get_parameter("head.weight").grad.abs().sum()) > 0  # pyright: ignore
+
+
+def test_a_discriminator_sees_how_much_neighbours_in_a_batch_differ() -> None:
+    layer = dcgan.MinibatchDeviation()
+    same, apart = torch.ones(4, 2, 3, 3), torch.tensor([-1.0, 1, -1, 1]).view(4, 1, 1, 1).expand(4, 2, 3, 3)
+    seen = layer(torch.cat([same, apart]))
+    assert seen.shape == (8, 3, 3, 3)
+    torch.testing.assert_close(seen[:, :2], torch.cat([same, apart]))
+    torch.testing.assert_close(seen[:4, 2], torch.zeros(4, 3, 3), atol=2e-4, rtol=0)
+    torch.testing.assert_close(seen[4:, 2], torch.ones(4, 3, 3))
+    assert layer(torch.randn(6, 2, 3, 3)).shape == (6, 3, 3, 3)
+    discriminator = dcgan.Discriminator((8, 16), size=8, deviation=True)
+    pictures = torch.randn(4, 1, 8, 8, requires_grad=True)
+    score = discriminator(pictures)[0]
+    (gradient,) = torch.autograd.grad(score, pictures)
+    assert float(gradient[1].abs().sum()) > 0

@@ -17,6 +17,7 @@ from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.learning.draws import draw
+from edgegan.models import cyclegan
 from edgegan.models.hifigan import Vocoder, VocoderDiscriminator
 from edgegan.models.srresnet import SRResNet
 from edgegan.models.unet import InpaintingUNet, PatchDiscriminator, UNet
@@ -46,6 +47,8 @@ def family(name: str, folder: Path) -> Family:
         made = UNet(1, 3, 8, 2, residual=True), patches, Contract((stored("x", 1, 16, 16),), (picture,))
     elif name == "translated":
         made = UNet(3, 3, 8, 3), patches, Contract((stored("x", 3, 16, 16),), (picture,))
+    elif name == "repainted":
+        made = cyclegan.Generator(3, 8, 1), patches, Contract((stored("x", 3, 16, 16),), (picture,))
     elif name == "filled":
         inputs = stored("x", 3, 16, 16), stored("mask", 1, 16, 16, low=0)
         made = InpaintingUNet(3, 8, 2), patches, Contract(inputs, (picture,))
@@ -63,8 +66,8 @@ def family(name: str, folder: Path) -> Family:
     return Family(made[0], made[1], made[2].with_stored(folder))
 
 
-CHAINED = ("larger", "coloured", "filled", "vocoder")
-NAMES = ("larger", "restored", "coloured", "translated", "filled", "vocoder")
+CHAINED = ("larger", "coloured", "repainted", "filled", "vocoder")
+NAMES = ("larger", "restored", "coloured", "translated", "repainted", "filled", "vocoder")
 
 
 @pytest.mark.parametrize("name", NAMES)

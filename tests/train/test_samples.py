@@ -10,15 +10,17 @@ from teacher_setup import CONTRACT, plain
 
 from edgegan.errors import DataError
 from edgegan.learning.algorithms.semi_supervised import labelled
-from edgegan.models import dcgan, semi_supervised, series
+from edgegan.models import dcgan, semi_supervised, series, text, video
 from edgegan.runtime.contract import Contract, Input, Output
-from edgegan.runtime.modality import ClassMap, Series
+from edgegan.runtime.modality import ClassMap, Series, Tokens, Video
 from edgegan.train.samples import Samples, read_samples
 from edgegan.train.settings import TrainSettings
 from edgegan.train.teacher import TeacherTraining
 
 TILES = Output("tiles", (3, 8, 8), (0, 1), modality=ClassMap())
 WAVE = Output("wave", (2, 32), modality=Series())
+TEXT = Output("text", (7, 5), (0, 1), modality=Tokens(0))
+CLIP = Output("clip", (3, 1, 8, 8), modality=Video(8, "TCHW"))
 SHORT = TrainSettings(steps=2, batch=4, log_every=1, augment=False, flip=False)
 
 
@@ -27,13 +29,19 @@ def stored(path: Path, **arrays: Any) -> Path:
     return path / "data.npz"
 
 
-@pytest.mark.parametrize("output", [TILES, WAVE], ids=["tiles", "wave"])
+@pytest.mark.parametrize("output", [TILES, WAVE, TEXT, CLIP], ids=["tiles", "wave", "text", "clip"])
 def test_other_samples_than_images_are_read_and_trained_from(output: Output, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     if output is TILES:
         path = stored(tmp_path, train_samples=rng.integers(0, 3, (10, 8, 8), np.uint8))
         players = dcgan.Generator((8, 8), 4, 3, 4, "softmax"), dcgan.Discriminator((4, 8), 3, 8)
+    elif output is TEXT:
+        path = stored(tmp_path, train_samples=rng.integers(0, 7, (10, 5)))
+        players = text.Generator(7, 5, 8, 1, 4), text.Discriminator(7, 5, 8, 1)
+    elif output is CLIP:
+        path = stored(tmp_path, train_samples=rng.integers(0, 256, (10, *CLIP.shape), np.uint8))
+        players = video.Generator((8, 8), 4, 3, first=4), video.Discriminator((4, 8), 3, size=8)
     else:
         path = stored(tmp_path, train_samples=rng.uniform(-1, 1, (10, 2, 32)))
         players = series.Generator((8, 8), 4, 2), series.Discriminator((4, 8), 2, 32)
@@ -42,7 +50,8 @@ def test_other_samples_than_images_are_read_and_trained_from(output: Output, tmp
     run.run()
     assert [row["step"] for row in run.log.rows] == [1, 2]
     assert (tmp_path / "run" / "samples" / "0000002.png").is_file()
-    assert next(run.samples(3, seed=1)).shape == (3, *(output.shape[1:] if output is TILES else output.shape))
+    encoded = {"tiles": (8, 8), "text": (5,), "clip": (3, 8, 8, 1)}.get(output.name, output.shape)
+    assert next(run.samples(3, seed=1)).shape == (3, *encoded)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,11 @@ def test_other_samples_than_images_are_read_and_trained_from(output: Output, tmp
         (TILES, {"train_samples": np.full((4, 8, 8), 3)}, "reach from 3 to 3"),
         (TILES, {"train_samples": np.zeros((4, 8, 7), np.uint8)}, r"\(8, 7\)"),
         (TILES, {"train_samples": np.zeros((4, 8, 8))}, "no samples of class_map"),
+        (TEXT, {"train_samples": np.full((4, 5), 7)}, "reach from 7 to 7"),
+        (TEXT, {"train_samples": np.zeros((4, 7), np.uint8)}, r"\(7,\)"),
+        (TEXT, {"train_samples": np.zeros((4, 5))}, "no samples of tokens"),
+        (CLIP, {"train_samples": np.zeros((4, *CLIP.shape))}, "no samples of video"),
+        (CLIP, {"train_samples": np.zeros((4, 3, 8, 8, 1), np.uint8)}, r"\(3, 8, 8, 1\)"),
         (WAVE, {"train_samples": np.full((4, 2, 32), 1.5)}, "reach from 1.5 to 1.5"),
         (WAVE, {"train_samples": np.full((4, 2, 32), np.nan)}, "no samples of series"),
         (WAVE, {"train_images": np.zeros((4, 2, 32))}, "no samples of series"),

@@ -178,3 +178,23 @@ def test_stored_inputs_are_not_trained_from(tmp_path: Path) -> None:
 def test_bad_settings_are_refused_by_name(section: dict[str, float], named: str) -> None:
     with pytest.raises(RecipeError, match=f"train.{named}"):
         TrainSettings.of(section)
+
+
+def test_smoothed_labels_are_the_cross_entropy_of_their_targets(tmp_path: Path) -> None:
+    settings = TrainSettings(
+        steps=1, batch=8, loss="bce", smoothing=0.2, augment=False, discriminator_steps=1
+    )
+    algorithm = training(tmp_path / "a", settings).algorithm
+    batch = algorithm.batch(0)
+    update = next(iter(algorithm.step(batch)))
+    with torch.no_grad():
+        fake = algorithm.generator(*batch["inputs 0"])
+        real, labels = algorithm._real(*batch["real 0"])
+        scores = algorithm.discriminator(
+            torch.cat([real, fake]), torch.cat([labels[0], batch["inputs 0"][1]])
+        )
+    targets = torch.tensor([0.8] * 8 + [0.0] * 8)
+    expected = 2 * torch.nn.functional.binary_cross_entropy_with_logits(scores, targets)
+    torch.testing.assert_close(update.loss.detach(), expected, atol=2e-2, rtol=1e-2)
+    with pytest.raises(ValueError, match="smoothing"):
+        TrainSettings(loss="hinge", smoothing=0.1)

@@ -152,6 +152,8 @@ class AdversarialTraining:
         scores = self._score(images, [torch.cat(pair) for pair in zip(*labels)])
         real_scores, fake_scores = scores.chunk(2)
         loss = self.loss.discriminator(real_scores, fake_scores)
+        if self.settings.smoothing:  # softplus(-x) becomes (1 - s) softplus(-x) + s softplus(x)
+            loss = loss + self.settings.smoothing * real_scores.mean()
         if not self.penalty:
             return loss
         if self.settings.loss == "wgan-gp":

@@ -21,6 +21,9 @@ class GanSettings(Data):
     penalty: float | None = Field(None, ge=0)
     """Weight of the discriminator's gradient penalty: WGAN-GP's own for `wgan-gp` (by default 10), R1 and R2
     for `relativistic` (by default 0.1), R1 for the others (by default none)."""
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    """What is taken from the target 1 of real samples (one-sided label smoothing: Salimans et al. 2016,
+    arXiv:1606.03498), of `bce` alone."""
     discriminator_steps: PositiveInt = 2
     """Updates of the discriminator for each update of the generator."""
     generator_rate: PositiveFloat = 2e-4
@@ -36,6 +39,12 @@ class GanSettings(Data):
     labelled: PositiveInt | None = None
     """Real samples, as many of each class, whose labels the discriminator learns, of the kind of
     `edgegan.models.semi_supervised`; without, none."""
+
+    @model_validator(mode="after")
+    def _check_smoothing(self) -> GanSettings:
+        if self.smoothing and self.loss != "bce":
+            raise ValueError(f"smoothing is of the targets of bce, and {self.loss} has none: set loss to bce")
+        return self
 
 
 class PairedSettings(Data):
@@ -75,6 +84,28 @@ class PairedSettings(Data):
         if self.perceptual and not self.adversarial:
             raise ValueError("perceptual compares features of a discriminator that learns: set adversarial")
         return self
+
+
+class UnpairedSettings(Data):
+    """Settings of training without pairs; a weight of 0 turns its loss off, and defaults are CycleGAN's."""
+
+    steps: PositiveInt = 20_000
+    batch: PositiveInt = 16
+    """Pictures of each kind in each step."""
+    learning_rate: PositiveFloat = 2e-4
+    """Adam's rate for both generators, at its highest."""
+    discriminator_learning_rate: PositiveFloat = 2e-4
+    """Adam's rate for both discriminators, at its highest."""
+    schedule: Literal["cosine", "linear"] = "linear"
+    """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
+    loss: Literal["hinge", "bce", "lsgan", "relativistic"] = "lsgan"
+    """What generators and discriminators minimize; its weight is 1."""
+    cycle: float = Field(10.0, ge=0)
+    """Weight of the L1 distance between pictures and what comes back, in units of half the range."""
+    identity: float = Field(5.0, ge=0)
+    """Weight of the L1 distance between pictures and what the generator of their own kind makes of them."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
 
 
 class DistillationSettings(Data):
