@@ -31,6 +31,7 @@ from edgegan.compress.rewrite.nodes import (
     shape,
 )
 from edgegan.compress.rewrite.parametrization import without_parametrizations
+from edgegan.compress.rewrite.spelled_out import spell_out
 from edgegan.errors import ModelError, ProofError
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
@@ -124,7 +125,8 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     """Return a copy of `module` as a graph of ATen operators with a free batch axis.
 
     Idle dropout is left out, operators that write over their input are replaced, convolutions of weights of
-    each sample's own get another form, and what is complex is written in real numbers.
+    each sample's own get another form, what is complex is written in real numbers, and what engines lack in
+    operators that they have.
 
     Raises:
         ModelError: the module cannot be traced.
@@ -163,7 +165,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
     without_mutations(traced)
-    if without_batched_groups(traced) or without_complex(traced):
+    if without_batched_groups(traced) or without_complex(traced) or spell_out(traced):
         return trace(traced, contract)
     tell_sizes_by_inputs(traced)
     for node in list(traced.graph.nodes):

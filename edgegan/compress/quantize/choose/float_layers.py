@@ -108,7 +108,9 @@ def ladder(
     while len(allowed) > 1 and now <= allowed[0]:
         allowed.pop(0)  # these samples met it, and the budget was missed on others
     for _ in range(ROUNDS):
-        added = cheapest(gained, now - allowed[0], times.lost)
+        left = most - sum(map(times.lost, chosen))
+        within = {layer: gain for layer, gain in gained.items() if times.lost(layer) <= left}
+        added = cheapest(within, now - allowed[0], times.lost)
         while added and sum(map(times.lost, [*chosen, *added])) > most:
             added.pop()
         if not added or len(chosen) + len(added) >= len(names):

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from edgegan.compress.quantize.deploy.int8_coverage import INT8_KERNELS, plain_name
-from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS, is_layer
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.engines.layer_times import WARMUP
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -111,7 +111,7 @@ def _owners(model: onnx.ModelProto) -> dict[str, str]:
     """Return the names of layers' nodes, and of the tensors that they give, fused or not, to the layer."""
     owners: dict[str, str] = {}
     for node in model.graph.node:
-        layer = node.name if node.op_type in LAYERS else owners.get(node.input[0]) if node.input else None
+        layer = node.name if is_layer(node) else owners.get(node.input[0]) if node.input else None
         if layer is not None:
             owners[node.name] = layer
             owners.update(dict.fromkeys(node.output, layer))

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS, Shapes, node_macs
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, Shapes, is_layer, node_macs
 from edgegan.runtime.cpu import cpu
 
 MOVES = (
@@ -68,7 +68,7 @@ def annotated(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
             value = reordered[value]
         return value in dequantized
 
-    layers = [node for node in model.graph.node if node.op_type in LAYERS]
+    layers = [node for node in model.graph.node if is_layer(node)]
     names = {node.name for node in layers if all(map(quantized, node.input[:2]))}
     return _shares(model, names, inputs)
 

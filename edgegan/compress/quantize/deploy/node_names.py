@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.quantize.deploy.onnx_macs import CALL, GATES, LAYERS, stored_weight
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, GATES, is_layer, stored_weight
 from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of
 
@@ -36,9 +36,7 @@ def name_layers(model: onnx.ModelProto, graph: GraphModule, names: Sequence[str]
     ]
     stored = {tensor.name for tensor in model.graph.initializer}
     made = {name: node for node in model.graph.node for name in node.output}
-    nodes = {
-        id(node): (node, stored_weight(node, made)) for node in model.graph.node if node.op_type in LAYERS
-    }
+    nodes = {id(node): (node, stored_weight(node, made)) for node in model.graph.node if is_layer(node)}
     found = {name for _, name in nodes.values()}
     folded = [name for weight, name in known.items() if weight not in found]
     used: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "GRU", "LSTM", "RNN")
-"""Operators that multiply and accumulate; all else counts nothing."""
+"""Operators that multiply and accumulate, of two operands at least; all else counts nothing."""
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 KEPT_APART = ("DequantizeLinear", "Transpose", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze")
 """Operators between a weight as it is stored and the layer that reads it."""
@@ -53,8 +53,13 @@ def node_macs(model: onnx.ModelProto, inputs: Shapes = {}) -> dict[str, int]:  #
     return {
         node.name: _macs(node, shapes, _weight(node, stored, made))
         for node in model.graph.node
-        if node.op_type in LAYERS
+        if is_layer(node)
     }
+
+
+def is_layer(node: onnx.NodeProto) -> bool:
+    """Whether a node multiplies and accumulates; an Einsum of one operand moves and sums alone."""
+    return node.op_type in LAYERS and len(node.input) > 1
 
 
 def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], weight: NDArray[np.generic] | None) -> int:
@@ -118,7 +123,7 @@ def _shapes(model: onnx.ModelProto, inputs: Shapes) -> dict[str, Shape]:
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     graph = probed.graph
-    layers = [node for node in graph.node if node.op_type in LAYERS]
+    layers = [node for node in graph.node if is_layer(node)]
     names = list(dict.fromkeys(name for node in layers for name in (*node.input, node.output[0]) if name))
     del graph.output[:]
     for index, name in enumerate(names):

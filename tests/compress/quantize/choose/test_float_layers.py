@@ -76,3 +76,19 @@ def test_layers_are_tried_in_float_where_the_few_samples_looked_at_are_within_th
     rungs = ladder(graphs, graphs, Budget.of({"psnr_db": 40}), times, asked=False)
     assert len(rungs[0]) == 1
     assert len(rungs[-1]) < 3
+
+
+def test_where_the_best_layer_costs_more_than_may_be_lost_others_are_tried() -> None:
+    class Graphs:
+        around = {"dear": None, "cheap": None, "third": None}
+
+        def switch(self, in_float: Collection[str]) -> float:
+            return 3e-4 - 2.5e-4 * ("dear" in in_float) - 0.4e-4 * ("cheap" in in_float)
+
+        def psnr_db(self, error: float) -> float:
+            return -10 * log10(error)
+
+    graphs: Any = Graphs()
+    times = estimated({"dear": 10**9, "cheap": 10**6, "third": 10**6}, dict.fromkeys(Graphs.around, 10))
+    assert ladder(graphs, graphs, Budget.of({"psnr_db": 40}), times, asked=False) == [["cheap"]]
+    assert "dear" in ladder(graphs, graphs, Budget.of({"psnr_db": 40}), times, asked=True)[0]

@@ -1,0 +1,103 @@
+"""Operators that engines lack, or that hide what they are, written as others that do the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from edgegan.compress.rewrite.nodes import argument, aten, replace
+
+
+def spell_out(graph: GraphModule) -> bool:
+    """Replace such operators; return whether there were any. The graph then has to be traced anew.
+
+    `fold` becomes a sum of shifted blocks, an Einsum of one tensor a permutation and a sum, and an
+    InstanceNorm of tracked statistics a BatchNorm.
+    """
+    found = [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return any(found)
+
+
+def _fold(graph: GraphModule, node: Node) -> bool:
+    columns, sizes, *settings = list[Any](node.args)
+    name = f"spelled_{node.name}"
+    setattr(graph, name, _Fold(*settings))
+    with graph.graph.inserting_before(node):
+        replace(node, graph.graph.call_module(name, (columns, *sizes)))
+    return True
+
+
+class _Fold(torch.nn.Module):
+    """`torch.nn.functional.fold`: ONNX's Col2Im is unknown to TensorRT."""
+
+    def __init__(self, kernel: list[int], dilation: list[int], padding: list[int], stride: list[int]) -> None:
+        super().__init__()
+        self.axes = list(zip(kernel, dilation, padding, stride, strict=True))
+
+    def forward(self, columns: Tensor, height: int, width: int) -> Tensor:
+        x = columns if columns.ndim == 3 else columns[None]
+        (rows, *_), (across, *_) = self.axes
+        down, along = (_places(size, *axis) for size, axis in zip((height, width), self.axes))
+        x = x.reshape(x.shape[0], -1, rows, across, down, along).permute(0, 1, 3, 5, 2, 4)
+        x = _overlapped(x, height, *self.axes[0]).permute(0, 1, 4, 2, 3)
+        x = _overlapped(x, width, *self.axes[1])
+        return x if columns.ndim == 3 else x[0]
+
+
+def _places(size: int, kernel: int, dilation: int, padding: int, stride: int) -> int:
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _overlapped(x: Tensor, size: int, kernel: int, dilation: int, padding: int, stride: int) -> Tensor:
+    """Add what lies over each other of (..., kernel, places), a stride apart; give (..., size).
+
+    A kernel is cut into blocks as long as the stride. Blocks of one place in it make a line without overlaps;
+    the lines, each a block further on, are added.
+    """
+    reach = (kernel - 1) * dilation + 1
+    if dilation > 1:
+        x = F.pad(x.unsqueeze(-2), (0, 0, 0, dilation - 1)).flatten(-3, -2)[..., :reach, :]
+    blocks = -(-(reach + stride - 1) // stride)
+    x = F.pad(x, (0, 0, 0, blocks * stride - reach)).unflatten(-2, (blocks, stride))
+    line = torch.stack([F.pad(x[..., block, :, :], (block, blocks - 1 - block)) for block in range(blocks)])
+    return line.sum(0).transpose(-1, -2).flatten(-2)[..., padding : padding + size]
+
+
+def _einsum(graph: GraphModule, node: Node) -> bool:
+    equation, operands = list[Any](node.args[:2])
+    given, arrow, wanted = equation.replace(" ", "").partition("->")
+    if len(operands) > 1 or not arrow or not given.isalpha() or len(set(given)) < len(given):
+        return False
+    summed = [axis for axis, letter in enumerate(given) if letter not in wanted]
+    left = [letter for letter in given if letter in wanted]
+    with graph.graph.inserting_before(node):
+        x = operands[0]
+        if summed:
+            x = graph.graph.call_function(aten.sum.dim_IntList, (x, summed))
+        order = [left.index(letter) for letter in wanted]
+        replace(node, graph.graph.call_function(aten.permute.default, (x, order)))
+    return True
+
+
+def _instance_norm(graph: GraphModule, node: Node) -> bool:
+    if argument(node, 5, "use_input_stats"):
+        return False
+    tensors, momentum, eps = node.args[:5], argument(node, 6, "momentum"), argument(node, 7, "eps")
+    with graph.graph.inserting_before(node):
+        norm = graph.graph.call_function(aten.batch_norm.default, (*tensors, False, momentum, eps, False))
+    replace(node, norm)
+    return True
+
+
+WAYS = {
+    aten.col2im.default: _fold,
+    aten.einsum.default: _einsum,
+    aten.instance_norm.default: _instance_norm,
+}
+"""Each says whether it replaced the node."""
