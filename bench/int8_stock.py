@@ -67,7 +67,7 @@ def _optimize(path: Path, optimized: Path) -> None:
 
 
 def _prepare(model: Path, prepared: Path) -> None:
-    """Run `quant_pre_process`; without symbolic shapes where it finds none.
+    """Run `quant_pre_process`; without symbolic shapes where it finds none, or ends in an error of its own.
 
     It leaves files of its own where it runs.
     """
@@ -76,9 +76,7 @@ def _prepare(model: Path, prepared: Path) -> None:
         os.chdir(folder)
         try:
             quant_pre_process(model, prepared)
-        except Exception as error:
-            if "symbolic shape" not in str(error):
-                raise
+        except Exception:
             quant_pre_process(model, prepared, skip_symbolic_shape=True)
         finally:
             os.chdir(here)

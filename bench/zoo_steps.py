@@ -78,7 +78,7 @@ def go_through(architecture: Architecture, folder: Path) -> dict[str, Any]:
     return done
 
 
-def settle(module: nn.Module, contract: Contract) -> nn.Module:
+def settle(module: nn.Module, contract: Contract, samples: int = 16) -> nn.Module:
     """Give random weights what training would: layers whose outputs have unit variance, fitted norms.
 
     Layer by layer as they run (layer-sequential unit variance, Mishkin and Matas 2016, arXiv:1511.06422);
@@ -98,11 +98,11 @@ def settle(module: nn.Module, contract: Contract) -> nn.Module:
     kinds = (nn.modules.conv._ConvNd, nn.Linear)
     hooks = [layer.register_forward_hook(unit) for layer in module.modules() if isinstance(layer, kinds)]
     module.train()
-    outputs(module, example(contract, 16, SEED + 1))
+    outputs(module, example(contract, samples, SEED + 1))
     for hook in hooks:
         hook.remove()
     for batch in range(10):
-        outputs(module, example(contract, 16, SEED + 2 + batch))
+        outputs(module, example(contract, samples, SEED + 2 + batch))
     return module.eval().requires_grad_(False)
 
 
