@@ -23,7 +23,8 @@ from edgegan.runtime.grid import image_grid, write_png
 
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = ("params", "macs", "file_bytes")
-COLUMNS, SCALE = 16, 2
+COLUMNS, SCALE, WIDEST = 16, 2, 1100
+"""Of a picture: samples beside each other at most, how much they are enlarged, and pixels."""
 
 
 def write(run: Path) -> None:
@@ -40,8 +41,9 @@ def write(run: Path) -> None:
     section = f"\n{table}\nMade by {made} Brackets hold 95% intervals.\n\n{picture}\n"
     write_text(folder / "README.md", fill((folder / "README.md").read_text(), "figures", section))
     strips = [next(iter(np.load(run / "samples" / f"{row}.npz").values())) for row in ("full", "int8")]
-    shown = np.concatenate([strip[:COLUMNS] for strip in strips])
-    write_png(folder / "samples.png", image_grid(shown.repeat(SCALE, 1).repeat(SCALE, 2), COLUMNS))
+    columns = min(COLUMNS, max(1, WIDEST // (SCALE * strips[0].shape[2])))
+    shown = np.concatenate([strip[:columns] for strip in strips])
+    write_png(folder / "samples.png", image_grid(shown.repeat(SCALE, 1).repeat(SCALE, 2), columns))
 
 
 if __name__ == "__main__":
