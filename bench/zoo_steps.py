@@ -112,7 +112,7 @@ def _prune(module: nn.Module, contract: Contract) -> tuple[Prune | None, str]:
     for macs in GOALS:
         stage = Prune(PruneSettings(macs=macs, align=8))
         try:
-            stage.narrowest(module, contract)
+            stage.check(module, contract)
         except EdgeganError as error:
             why = error.what
             continue

@@ -20,7 +20,7 @@ EXTRAS = {
     "tensorrt": ("tensorrt_rtx", "cuda"),
     "measure": ("scipy", "psutil"),
     "compress": (
-        *("torch", "torchao", "torch_pruning", "neural_compressor", "lightning_fabric"),
+        *("torch", "torchao", "neural_compressor", "lightning_fabric"),
         *("onnx", "onnxscript", "pydantic", "yaml", "safetensors", "jinja2", "matplotlib"),
     ),
 }

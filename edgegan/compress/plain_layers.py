@@ -155,11 +155,15 @@ def _are_alike(one: nn.Module | None, other: nn.Module | None) -> bool:
 def _put(module: nn.Module, layers: dict[str, nn.Module]) -> None:
     """Put each layer in the place of the one of its name, under all names that this one has."""
     for name, layer in layers.items():
-        before = module.get_submodule(name)
-        for parent in module.modules():
-            for key, child in parent._modules.items():
-                if child is before:
-                    parent._modules[key] = layer
+        replace_layer(module, module.get_submodule(name), layer)
+
+
+def replace_layer(module: nn.Module, before: nn.Module, layer: nn.Module) -> None:
+    """Put `layer` in the place of `before` in `module`, under all names that this one has."""
+    for parent in module.modules():
+        for key, child in parent._modules.items():
+            if child is before:
+                parent._modules[key] = layer
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

@@ -37,15 +37,32 @@ Shapes = dict[str, list[int]]
 def shapes(module: nn.Module) -> Shapes:
     """Return the shape of each tensor of `module.state_dict()`.
 
-    A norm that holds no tensors adds `<name>.num_features` or `<name>.num_channels`: [number of channels].
+    A norm that holds no tensors adds `<name>.num_features` or `<name>.num_channels`: [number of channels]; a
+    module of the network's own adds the whole numbers that it holds, which may be widths.
     """
-    found = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
-    for name, layer in module.named_modules():
+    return {**{key: list(tensor.shape) for key, tensor in module.state_dict().items()}, **_numbers(module)}
+
+
+def _numbers(module: nn.Module) -> Shapes:
+    found: Shapes = {}
+    for name, layer in module.named_modules(remove_duplicate=False):
+        prefix = f"{name}." if name else ""
         if isinstance(layer, _NormBase) and not layer.state_dict():
-            found[f"{name}.num_features"] = [layer.num_features]
+            found[f"{prefix}num_features"] = [layer.num_features]
         if isinstance(layer, nn.GroupNorm) and not layer.affine:
-            found[f"{name}.num_channels"] = [layer.num_channels]
+            found[f"{prefix}num_channels"] = [layer.num_channels]
+        found.update({f"{prefix}{key}": [value] for key, value in own_numbers(layer).items()})
     return found
+
+
+def own_numbers(layer: nn.Module) -> dict[str, int]:
+    """Return the whole numbers that a module of a network's own holds by name."""
+    if not is_own(layer):
+        return {}
+    held = vars(layer).items()
+    return {
+        key: value for key, value in held if type(value) is int and value >= 0 and not key.startswith("_")
+    }
 
 
 def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
@@ -70,6 +87,8 @@ def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
                 layer, {"weight": tuple(shapes[f"{prefix}num_channels"])}
             ).items():
                 setattr(layer, attribute, value)
+        for key in own_numbers(layer):
+            setattr(layer, key, shapes[prefix + key][0])
         changed = {key for key, shape in wanted.items() if tuple(own[key].shape) != shape}
         if not changed:
             continue
@@ -111,6 +130,7 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
         for name, tensor in weights.items():
             if structure.get(name) != list(tensor.shape):
                 raise Unreadable(f"{name} is {list(tensor.shape)}, the structure says {structure.get(name)}")
+    structure = {**_numbers(fresh_module), **structure}  # earlier ones hold fewer numbers
     if set(structure) != set(shapes(fresh_module)):
         remove_parametrizations(fresh_module)
     _check_keys(fresh_module, structure)
@@ -153,6 +173,13 @@ def parametrized(module: nn.Module) -> list[str]:
         for name, layer in module.named_modules()
         if parametrize.is_parametrized(layer) or _norm_hooks(layer)
     ]
+
+
+def is_own(layer: nn.Module) -> bool:
+    """Whether `layer` is of a network's own code, and of none of the kinds that `resize` knows."""
+    if isinstance(layer, tuple(KINDS)):
+        return False
+    return not type(layer).__module__.startswith("torch.") or isinstance(layer, nn.ParameterList)
 
 
 def _own_class(layer: nn.Module) -> None:
@@ -234,11 +261,20 @@ def _layer_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
 def _group_norm(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
     assert isinstance(layer, nn.GroupNorm)
     channels = wanted["weight"][0]
-    return {"num_channels": channels, "num_groups": channels * layer.num_groups // layer.num_channels}
+    groups = max(1, channels * layer.num_groups // layer.num_channels)  # one group is one of all channels
+    return {"num_channels": channels, "num_groups": groups}
 
 
 def _prelu(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
     return {"num_parameters": wanted["weight"][0]}
+
+
+def _recurrent(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
+    suffix = "_l0" if isinstance(layer, nn.RNNBase) else ""
+    return {
+        "input_size": wanted[f"weight_ih{suffix}"][1],
+        "hidden_size": wanted[f"weight_hh{suffix}"][1],
+    }
 
 
 KINDS: dict[type[nn.Module], Callable[[nn.Module, Wanted], dict[str, object]]] = {
@@ -249,6 +285,8 @@ KINDS: dict[type[nn.Module], Callable[[nn.Module, Wanted], dict[str, object]]] =
     nn.LayerNorm: _layer_norm,
     nn.GroupNorm: _group_norm,
     nn.PReLU: _prelu,
+    nn.RNNBase: _recurrent,
+    nn.RNNCellBase: _recurrent,
 }
 
 
@@ -256,7 +294,7 @@ def _attributes(layer: nn.Module, name: str, wanted: Wanted) -> dict[str, object
     for kind, attributes in KINDS.items():
         if isinstance(layer, kind):
             return attributes(layer, wanted)
-    if not type(layer).__module__.startswith("torch.") or isinstance(layer, nn.ParameterList):
+    if is_own(layer):
         return {}  # a network's own module reads the sizes of its parameters where it uses them
     raise StageError(
         f"a layer of kind {type(layer).__name__} cannot be resized",

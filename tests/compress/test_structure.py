@@ -107,11 +107,11 @@ def test_a_kind_of_torchs_that_cannot_be_resized_is_refused_and_a_networks_own_i
             super().__init__()
             self.scale = nn.Parameter(torch.ones(4))
 
-    module: Any = nn.Sequential(Own(), nn.GRUCell(4, 4))
+    module: Any = nn.Sequential(Own(), nn.Bilinear(4, 4, 4))
     resize(module, {**shapes(module), "0.scale": [2]})
     assert module[0].scale.shape == (2,)
-    with pytest.raises(StageError, match="kind GRUCell cannot be resized"):
-        resize(module, {**shapes(module), "1.bias_ih": [6]})
+    with pytest.raises(StageError, match="kind Bilinear cannot be resized"):
+        resize(module, {**shapes(module), "1.bias": [6]})
 
 
 def test_another_models_structure_is_refused(tmp_path: Path) -> None:

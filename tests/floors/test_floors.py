@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEVER = ("torch", "onnx", "yaml", "onnxscript", "torchao", "torch_pruning")
+NEVER = ("torch", "onnx", "yaml", "onnxscript", "torchao")
 """Not installed. pydantic may be: newer typers bring it, and tests/runtime shows it is not imported."""
 TOOLS = ("pytest>=8.4,<10", "hypothesis>=6.140,<7")
 

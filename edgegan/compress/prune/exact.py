@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +13,16 @@ from torch import Tensor, nn
 from edgegan.compress import fingerprint
 from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
-from edgegan.compress.prune.graph import Group, Groups, find_groups
+from edgegan.compress.prune.channels import find_groups
+from edgegan.compress.prune.graph import BARE, Group, Groups, Side, Slot, width
 from edgegan.compress.prune.surgery import cut, kept_positions, mask
+from edgegan.compress.structure import own_numbers
 from edgegan.runtime.contract import Contract
 
 TOLERANCE = 1e-4
 """Largest difference between the pruned and the masked model, as a share of the output's range, or of the
 largest value where that is more. In float64 rounding is ten million times less."""
+NOT_RUNNING = "the model does not run with fewer channels here"
 PROOF_SAMPLES, AT_ONCE = 8, 2
 
 _known: dict[str, Groups] = {}
@@ -41,9 +46,53 @@ def exact_groups(full: nn.Module, contract: Contract) -> Groups:
 
 def _find(full: nn.Module, contract: Contract) -> Groups:
     found = find_groups(full, contract)
-    whole = dict(found.whole)
-    exact = _exact(full, contract, found.prunable, (), whole)
-    return Groups(exact, whole)
+    whole, exact, failed = dict(found.whole), (), list[Group]()
+    for reading in found.readings:
+        taken = _places(exact)
+        groups = [group for group in reading if group not in failed and not taken & _places([group])]
+        exact = (*exact, *_exact(full, contract, groups, exact, whole))
+        failed += [group for group in groups if not _places(exact) & _places([group])]
+    for group in _of_one_width([group for group in failed if NOT_RUNNING in whole.get(group.root, "")]):
+        exact = (*exact, *_exact(full, contract, [group], exact, {}))
+    taken = _places(exact)
+    groups = [group for group in found.behind_norms if group not in failed and not taken & _places([group])]
+    return Groups(exact, _exact(full, contract, groups, exact, {}), told(whole, exact))
+
+
+def told(whole: dict[str, str], groups: Sequence[Group]) -> dict[str, str]:
+    """Return why layers stay whole, without those whose channels are in `groups`."""
+    makers = {slot.layer for group in groups for slot in group.slots if slot.side == "outputs"}
+    return {root: why for root, why in whole.items() if root not in makers}
+
+
+def _of_one_width(groups: Sequence[Group]) -> Iterator[Group]:
+    """Yield the groups of each number of channels as one: one number in the network's code may mean all."""
+    alike: dict[int, list[Group]] = defaultdict(list)
+    for group in groups:
+        if not _places(alike[group.channels]) & _places([group]):
+            alike[group.channels].append(group)
+    for channels, members in alike.items():
+        if len(members) > 1:
+            places: dict[tuple[str, Side], list[set[int]]] = {}
+            for slot in (slot for group in members for slot in group.slots):
+                units = places.setdefault((slot.layer, slot.side), [set() for _ in range(channels)])
+                for unit, positions in zip(units, slot.positions):
+                    unit.update(positions)
+            slots = (
+                Slot(layer, side, tuple(tuple(sorted(unit)) for unit in units))
+                for (layer, side), units in places.items()
+            )
+            yield Group(members[0].root, channels, tuple(slots))
+
+
+def _places(groups: Sequence[Group]) -> set[tuple[str, Side, int]]:
+    return {
+        (slot.layer, slot.side, place)
+        for group in groups
+        for slot in group.slots
+        for one in slot.positions
+        for place in one
+    }
 
 
 def _exact(
@@ -55,7 +104,8 @@ def _exact(
 ) -> tuple[Group, ...]:
     """Return those of `groups` that prune exactly together with `beside`; note in `whole` why others do not.
 
-    All at once where that is exact; otherwise each half alone.
+    All at once where that is exact; otherwise each half alone. A group alone is tried with the numbers, too,
+    by which the network's own code may name its width.
     """
     if not groups:
         return ()
@@ -63,6 +113,9 @@ def _exact(
     if reason is None:
         return tuple(groups)
     if len(groups) == 1:
+        for named in _with_numbers(full, groups[0]):
+            if _trial(full, contract, (*beside, named)) is None:
+                return (named,)
         whole[groups[0].root] = reason
         return ()
     middle = len(groups) // 2
@@ -70,18 +123,47 @@ def _exact(
     return (*first, *_exact(full, contract, groups[middle:], (*beside, *first), whole))
 
 
+def _with_numbers(full: nn.Module, group: Group) -> Iterator[Group]:
+    """Yield the group with the whole numbers of the network's modules that equal a width of it.
+
+    First with all of them, then with each alone, as another number may equal it by chance.
+    """
+    layers = dict(full.named_modules())
+    units = tuple((one,) for one in range(group.channels))
+    found = {group.channels: units} | {
+        sum(map(len, slot.positions)): slot.positions
+        for slot in group.slots
+        if sum(map(len, slot.positions)) == width(layers[slot.layer], slot.side)
+    }
+    numbers = [
+        Slot(name, f"{BARE}:{key}:0", found[value])
+        for name, layer in layers.items()
+        for key, value in own_numbers(layer).items()
+        if value in found
+    ]
+    if numbers:
+        yield replace(group, slots=(*group.slots, *numbers))
+    if len(numbers) > 1:
+        yield from (replace(group, slots=(*group.slots, number)) for number in numbers)
+
+
 def _trial(full: nn.Module, contract: Contract, groups: Sequence[Group]) -> str | None:
     """Prune `groups` alone: None where the result is exact, else why it is not.
 
-    First their first channels, so that what counts on a multiple of something (attention heads) shows; then
-    every second one.
+    First their first channels, so that what counts on a multiple of something (attention heads) shows, and of
+    each group another number, so that what counts on equal widths does; then every second or third one.
     """
-    for start, step in ((1, 1), (0, 2)):
-        kept = kept_positions(full, groups, [range(start, group.channels, step) for group in groups])
+    firsts = [min(1 + index % 3, group.channels - 1) for index, group in enumerate(groups)]
+    spans = [
+        [range(first, group.channels) for first, group in zip(firsts, groups)],
+        [range(0, group.channels, 2 + index % 2) for index, group in enumerate(groups)],
+    ]
+    for span in spans:
+        kept = kept_positions(full, groups, span)
         try:
             proof = difference(cut(full, kept), mask(full, kept), contract, seed=0, samples=2)
         except Exception as error:
-            return f"the model does not run with fewer channels here ({first_line(error)})"
+            return f"{NOT_RUNNING} ({first_line(error)})"
         if not proof["relative_difference"] <= TOLERANCE:
             return "leaving its channels out changes more than setting them to zero does"
     return None
@@ -106,7 +188,7 @@ def difference(
             scale = max(spec.range[1] - spec.range[0], true.abs().max().item())
             absolute, relative = max(absolute, largest), max(relative, largest / scale)
     return {
-        "claim": "equals the full model with the lost channels at zero",
+        "claim": "equals the full model with the lost channels at zero, and left out of norms over all",
         "max_abs_difference": absolute,
         "relative_difference": relative,
         "tolerance": TOLERANCE,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.prune.graph import Group, Slot, axes
+from edgegan.compress.prune.graph import BARE, Group, Slot, axes
 from edgegan.runtime.contract import Contract
 
 Kind = Literal["magnitude", "taylor", "bn_scale", "random"]
@@ -70,10 +70,17 @@ def _sum(module: nn.Module, group: Group, term: Callable[[str, Tensor], Tensor])
     for slot in group.slots:
         for name, axis in axes(layers[slot.layer], slot.side) or []:
             weight = getattr(layers[slot.layer], name)
-            if name == "weight" and weight is not None:
+            if _is_weight(name, weight, slot):
                 key = f"{slot.layer}.{name}" if slot.layer else name
                 total += _per_channel(term(key, weight.detach().double()), axis, slot)
     return total
+
+
+def _is_weight(name: str, value: object, slot: Slot) -> bool:
+    """Whether it is a layer's weight, or what a module of the network's own computes one from."""
+    if not isinstance(value, nn.Parameter):
+        return False
+    return name == "weight" or (slot.side.startswith(BARE) and sum(size > 1 for size in value.shape) > 1)
 
 
 def _per_channel(values: Tensor, axis: int, slot: Slot) -> Scores:

@@ -57,7 +57,7 @@ def reconstruct(
     sizes = {
         name: size
         for name, size in _sizes(solved, contract).items()
-        if matrix(solved.get_submodule(name)).shape[-1] <= MOST_WEIGHTS
+        if matrix(solved.get_submodule(name)).shape[-1] <= MOST_WEIGHTS and _is_told(full, solved, kept, name)
     }
     batches = _batches(solved, full, contract, sizes, seed)
     chosen = _positions(solved, sizes, [len(batch[0]) for batch in batches], seed)
@@ -68,6 +68,12 @@ def reconstruct(
         progress(done + 1, len(sizes))
     match_norms(solved, moments, kept, batches)
     return solved, list(sizes)
+
+
+def _is_told(full: nn.Module, student: nn.Module, kept: Kept, name: str) -> bool:
+    """Whether `kept` says which outputs of a layer stay: not of a transposed one in groups without a bias."""
+    before, after = (matrix(module.get_submodule(name)).shape[:2].numel() for module in (full, student))
+    return before == after or "outputs" in kept.get(name, {})
 
 
 def _sizes(module: nn.Module, contract: Contract) -> dict[str, torch.Size]:

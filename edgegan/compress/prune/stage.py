@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -14,7 +15,7 @@ from torch import nn
 from edgegan.compress import structure
 from edgegan.compress.cost import count
 from edgegan.compress.example_inputs import example
-from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run
+from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run, told
 from edgegan.compress.prune.graph import Group
 from edgegan.compress.prune.importance import Kind, scores
 from edgegan.compress.prune.reconstruct import reconstruct
@@ -49,7 +50,7 @@ class PruneSettings(Settings):
     align: int = Field(8, ge=1)
     """Widths are rounded to multiples of this, from the target; a layer no wider stays whole."""
     skip: tuple[str, ...] = ()
-    """Names of layers that keep all their output channels."""
+    """Names of layers that keep all their output channels, or of the network's own modules that keep all."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> PruneSettings:
@@ -74,9 +75,10 @@ class _Narrow:
 
 
 class Prune(Stage):
-    """Structured channel pruning along torch-pruning's dependency graph."""
+    """Structured channel pruning along the dependencies of channels."""
 
     name: ClassVar[str] = "prune"
+    revision: ClassVar[int] = 2
 
     def __init__(self, settings: PruneSettings) -> None:
         self.settings = settings
@@ -118,10 +120,7 @@ class Prune(Stage):
         best = tried[scope]
         changed = {
             "kept": best.kept,
-            "widths": {
-                group.root: [group.span * group.channels, group.span * len(stay)]
-                for group, stay in zip(groups, best.selection)
-            },
+            "widths": _widths(groups, best.selection),
             "whole": whole,
             "scope": scope,
             "reconstructed": best.reconstructed,
@@ -157,30 +156,43 @@ class Prune(Stage):
         if record.changed["reconstructed"]:
             _check_reconstructed(after.student, narrow, full, before.contract)
 
-    def narrowest(self, full: nn.Module, contract: Contract) -> None:
-        """Raise `StageError` where nothing can be pruned, or the goal in MACs is out of reach.
+    def check(self, full: nn.Module, contract: Contract) -> dict[str, str]:
+        """Return why layers stay whole.
 
         `full` must hold no parametrizations.
 
         Raises:
             ModelError: the model cannot be traced.
+            StageError: nothing can be pruned, or the goal in MACs is out of reach.
         """
-        groups, _ = self._groups(full, contract)
-        goal, align = self.settings.macs, self.settings.align
-        if goal is None:
-            return
+        groups, whole = self._groups(full, contract)
+        goal = self.settings.macs
+        if goal is not None and (least := self._least(full, contract, groups)) > goal:
+            raise out_of_reach(goal, least)
+        return whole
+
+    def _least(self, full: nn.Module, contract: Contract, groups: list[Group]) -> float:
+        """Return the fraction of multiply-accumulates that the narrowest model keeps."""
+        align = self.settings.align
         chosen = [list(range(min(group.channels, group.aligned(align)))) for group in groups]
         narrow = structure.plain_copy(full)
         structure.resize(narrow, pruned_shapes(full, kept_positions(full, groups, chosen)))
-        if (least := count(narrow, contract).macs / count(full, contract).macs) > goal:
-            raise out_of_reach(goal, least)
+        return count(narrow, contract).macs / count(full, contract).macs
 
     def _groups(self, full: nn.Module, contract: Contract) -> tuple[list[Group], dict[str, str]]:
-        """Return what may be pruned, and why each other layer stays whole."""
+        """Return what may be pruned, and why each other layer stays whole.
+
+        What is behind norms over all channels is left whole as long as the goal is met without.
+        """
         found = exact_groups(full, contract)
         groups = [group for group in found.prunable if not self._skipped(group)]
-        skipped = {group.root: why for group in found.prunable if (why := self._skipped(group))}
-        whole = {**found.whole, **skipped}
+        goal = self.settings.macs
+        short = not groups if goal is None else self._least(full, contract, groups) > goal
+        if found.behind_norms and short:
+            groups += [group for group in found.behind_norms if not self._skipped(group)]
+        every = (*found.prunable, *found.behind_norms)
+        skipped = {group.root: why for group in every if (why := self._skipped(group))}
+        whole = {**told(found.whole, groups), **skipped}
         if not groups:
             reasons = some([f"{layer}: {why}" for layer, why in whole.items()], "; ")
             raise StageError(
@@ -190,7 +202,7 @@ class Prune(Stage):
         return groups, whole
 
     def _skipped(self, group: Group) -> str | None:
-        makers = {slot.layer for slot in group.slots if slot.side == "outputs"}
+        makers = {slot.layer for slot in group.slots if slot.side != "inputs"}
         named = sorted(makers & set(self.settings.skip))
         return f"skipped: {named[0]!r} is named in the settings" if named else None
 
@@ -228,6 +240,15 @@ class Prune(Stage):
         if settings.macs is not None:
             return select(ranked, scope, aligns, settings.macs, macs_kept)
         return select(ranked, scope, aligns, cast(float, settings.channels), channels_kept)
+
+
+def _widths(groups: list[Group], selection: Selection) -> dict[str, list[int]]:
+    """Return the widths before and after of what makes each group, or the parts that several take of it."""
+    found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for group, stay in zip(groups, selection):
+        for index, channels in enumerate((group.channels, len(stay))):
+            found[group.root][index] += group.span * channels
+    return dict(found)
 
 
 def _part(context: Context, index: int, count: int) -> Context:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edgegan.compress.prune.graph import Group, Side, axes, width
+from edgegan.compress.plain_layers import replace_layer
+from edgegan.compress.prune.graph import Group, Side, axes, is_over_all, width
 from edgegan.compress.structure import plain_copy, resize, shapes
 
 Kept = dict[str, dict[Side, list[int]]]
@@ -57,7 +58,8 @@ def mask(module: nn.Module, kept: Kept) -> nn.Module:
     """Return a copy of `module` with its widths, and zeros wherever `kept` does not name a channel.
 
     Zero are: the weights and biases that make the channel, the gain, bias and running mean of norms, the
-    features of embeddings, and the weights that read the channel.
+    features of embeddings, and the weights that read the channel. Norms over all channels are taken over
+    those that stay.
     """
     tensors = {key: tensor.clone() for key, tensor in module.state_dict().items()}
     for key, by_axis in _by_tensor(module, kept).items():
@@ -67,7 +69,25 @@ def mask(module: nn.Module, kept: Kept) -> nn.Module:
                 tensors[key].index_fill_(axis, torch.tensor(lost, dtype=torch.long), 0)
     result = plain_copy(module)
     result.load_state_dict(tensors)
+    over_all = [name for name in kept if is_over_all(module.get_submodule(name))]
+    narrow = cut(module, kept) if over_all else module
+    for name in over_all:
+        norm = _NormOfKept(narrow.get_submodule(name), kept[name]["outputs"])
+        replace_layer(result, result.get_submodule(name), norm)
     return result
+
+
+class _NormOfKept(nn.Module):
+    """A norm over some channels of what it is given, and zero in the others."""
+
+    def __init__(self, norm: nn.Module, kept: list[int]) -> None:
+        super().__init__()
+        self.norm, self.kept = norm, torch.tensor(kept)
+        self.axis = -len(norm.normalized_shape) if isinstance(norm, nn.LayerNorm) else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x.index_select(self.axis, self.kept))
+        return torch.zeros_like(x).index_copy(self.axis, self.kept, normed)
 
 
 def _by_tensor(module: nn.Module, kept: Kept) -> Mapping[str, dict[int, list[int]]]:

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from edgegan.compress import structure
 from edgegan.compress.prune import Prune, PruneSettings
-from edgegan.compress.prune.ties import joined
 from edgegan.compress.stage import Candidate, Context
 from edgegan.runtime.contract import Contract, Input, Output
 
@@ -55,13 +54,3 @@ def test_whole_groups_are_lost(width: int, groups: int, affine: bool, tmp_path: 
     again = structure.load(Net(width, groups, affine=affine), tmp_path)
     x = torch.randn(2, 3, 8, 8)
     assert torch.equal(again(x), student(x))
-
-
-def test_a_tie_with_channels_of_nobody_blocks_those_that_it_ties() -> None:
-    layers = {"a": nn.Conv2d(3, 4, 1), "n": nn.GroupNorm(1, 8)}
-    units = [{"outputs a": [i], "outputs n": [i]} for i in range(4)]
-    entries = [{"root": "a", "units": units, "blocked": None}]
-    (found,) = joined(entries, layers)
-    assert "share a group of 'n', a GroupNorm" in found["blocked"]
-    (whole,) = joined(entries, {**layers, "n": nn.GroupNorm(2, 4)})
-    assert (whole["blocked"], len(whole["units"])) == (None, 2)
