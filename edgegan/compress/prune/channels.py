@@ -23,7 +23,8 @@ from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from edgegan.compress.example_inputs import example
 from edgegan.compress.prune.couplings import Classes, Couplings, Labels, stay
 from edgegan.compress.prune.graph import BARE, Group, Side, Slot, axes, is_over_all, width
-from edgegan.compress.prune.operator_couplings import Tracker
+from edgegan.compress.prune.operator_couplings import RULES
+from edgegan.compress.prune.tracker import Tracker
 from edgegan.compress.sandbox import limited
 from edgegan.compress.structure import is_own
 from edgegan.module_copy import copy_of
@@ -93,7 +94,7 @@ def _find(module: nn.Module, contract: Contract) -> dict[str, Any]:
 def _follow(
     module: nn.Module, contract: Contract, *, through_norms: bool
 ) -> tuple[list[Classes], dict[Place, Labels]]:
-    tracker = Tracker(Couplings(), through_norms=through_norms)
+    tracker = Tracker(Couplings(), RULES, through_norms=through_norms)
     module.requires_grad_(False)
     inputs = example(contract, 1, 0)
     for tensor in inputs:
