@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import torch
 from int8_stock import as_it_runs, quantize_stock
+from made_with import ROOT
 from torch import Tensor, nn
 from zoo_models.ports import Architecture
 
@@ -137,15 +138,20 @@ def _stage(stage: Stage, before: Candidate, folder: Path) -> tuple[dict[str, Any
 
 
 def _noted(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `work` found, and the seconds that it took; or why it failed, in one sentence."""
+    """Return what `work` found, and the seconds that it took; or why it failed, in one sentence.
+
+    The traceback of an error that is not edgegan's own goes to the log.
+    """
     started = time.monotonic()
     try:
         found = work()
     except EdgeganError as error:
-        found = {"failed": error.what, "where": error.where, "next": error.next}
+        where = str(error.where or "").replace(f"{ROOT}/", "")
+        found = {"failed": error.what, "where": where, "next": error.next}
     except Exception as error:
         text = str(error).strip().splitlines() or [""]
-        found = {"failed": f"{type(error).__name__}: {text[0]}", "traceback": traceback.format_exc()}
+        traceback.print_exc()
+        found = {"failed": f"{type(error).__name__}: {text[0]}"}
     return {**found, "seconds": round(time.monotonic() - started, 1)}
 
 

@@ -52,6 +52,7 @@ def failures(row: Figures) -> Iterator[tuple[str, str]]:
 
 def _summary(rows: list[Figures]) -> list[str]:
     through = [row for row in rows if not list(failures(row))]
+    whole = sum(map(_whole, through))
     good = [row for row in through if row["accuracy"]["int8"] >= GOAL_DB]
     mixed = [row for row in good if row["quantize"]["proof"]["int8"]["float_layers"]]
     under = [row for row in through if row not in good]
@@ -60,9 +61,11 @@ def _summary(rows: list[Figures]) -> list[str]:
         f" Of the {len(under)} under it, `quantize` says so of {len(told)}, and {len(under) - len(told)} "
         "reached it on the inputs that it chose by."
     )
+    missed = missed if under else ""
+    left = f" {whole} are not pruned, for the reasons below." if whole else ""
     return [
         f"{len(through)} of {len(rows)} architectures come through every step, {len(good)} of them with INT8 "
-        f"at {GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float.{missed if under else ''}"
+        f"at {GOAL_DB:g} dB or more, {len(mixed)} of these with layers in float.{missed}{left}"
     ]
 
 
