@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import UnionType
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from edgegan.errors import InputError, RecipeError
+from edgegan.recipe_profiles import NAME, chosen, overridden, placer
 from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import read_sizes
@@ -31,12 +32,8 @@ from edgegan.runtime.specs import with_axes, with_modality
 
 FILE_NAME = "recipe.yaml"
 INCEPTION = "inception"
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""Of a recipe and of a profile: they name folders."""
 OWN_METRIC = re.compile(r"(?P<file>[A-Za-z0-9_][A-Za-z0-9_./-]*\.py):(?P<function>[A-Za-z_]\w*)")
 """A function of the recipe's own, as `my_metrics.py:iou`."""
-MEASURED = ("quality", "latency")
-"""What profiles override beside stages."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -248,12 +245,12 @@ class Recipe(Data):
         data = dict(source.data)
         _refuse_unknown(cls, source, data)
         profiles = data.get("profiles") or {}
-        profile = _chosen_profile(source, profiles, profile)
-        merged = _apply(source, data, profile, profiles[profile] or {}) if profile else data
+        profile = chosen(source, profiles, profile)
+        merged = overridden(source, data, profile, profiles[profile] or {}) if profile else data
         try:
             recipe = cls.model_validate(merged, context=source.folder)
         except ValidationError as error:
-            raise explain(error, cls, source, _placer(source, profile, ())) from error
+            raise explain(error, cls, source, placer(source, profile, ())) from error
         recipe._source, recipe._profile = source, profile
         _check_metrics(recipe)
         if recipe.judged is not recipe.contract and not recipe.judged.stored:
@@ -336,7 +333,7 @@ class Recipe(Data):
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            place = _placer(self._source, self.profile, base)
+            place = placer(self._source, self.profile, base)
             raise explain(error, model, self._source, place) from error
 
     def to_yaml(self) -> str:
@@ -394,71 +391,3 @@ def _refuse_unknown(recipe: type[Recipe], source: RecipeSource, data: dict[str, 
     except ValidationError as error:
         if any(detail["type"] in UNKNOWN_KEY for detail in error.errors()):
             raise explain(error, recipe, source, lambda location: location, UNKNOWN_KEY) from error
-
-
-def _placer(source: RecipeSource, profile: str | None, base: Location) -> Callable[[Location], Location]:
-    """Map a location under `base` to the profile's override of it, where there is one."""
-
-    def place(location: Location) -> Location:
-        full = (*base, *location)
-        inside = full[2:] if full[:1] == ("stages",) else full
-        overridden = ("profiles", profile or "", *inside)
-        return overridden if len(inside) > 1 and source.line(overridden) else full
-
-    return place
-
-
-def _chosen_profile(source: RecipeSource, profiles: Any, profile: str | None) -> str | None:
-    if not isinstance(profiles, Mapping) or not all(
-        isinstance(p, (Mapping, type(None))) for p in profiles.values()
-    ):
-        raise RecipeError(
-            "profiles must map names to overrides of stages",
-            where=source.where(("profiles",)),
-            next="write them as in `profiles: {quick: {distill: {steps: 300}}}`",
-        )
-    for name in profiles:
-        if not re.fullmatch(NAME, str(name)):
-            raise RecipeError(
-                f"a profile is named with up to 100 letters, digits and ._-, not {str(name)!r:.50}",
-                where=source.where(("profiles",)),
-                next="rename it",
-            )
-    if profile is None:
-        return next(iter(profiles), None)
-    if profile not in profiles:
-        raise RecipeError(
-            f"there is no profile {profile!r}{did_you_mean(profile, profiles)}",
-            where=source.where(("profiles",)),
-            next=f"choose one of: {', '.join(profiles)}" if profiles else "leave out --profile",
-        )
-    return profile
-
-
-def _apply(
-    source: RecipeSource, data: dict[str, Any], profile: str, overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    stages = data.get("stages")
-    stages = [dict(s) if isinstance(s, Mapping) else s for s in stages] if isinstance(stages, list) else []
-    names = [name for stage in stages if isinstance(stage, dict) for name in stage]
-    merged = dict(data)
-    for target, override in overrides.items():
-        if target not in (*MEASURED, *names):
-            raise RecipeError(
-                f"profile {profile!r} overrides {target!r}, which is not a stage of this recipe"
-                + did_you_mean(target, [*names, *MEASURED]),
-                where=source.where(("profiles", profile, target)),
-                next=f"override one of: {', '.join(['quality', *names])}",
-            )
-        if target in MEASURED:
-            merged[target] = _merge(data.get(target) or {}, override)
-        for stage in stages:
-            if isinstance(stage, dict) and target in stage:
-                stage[target] = _merge(stage[target] or {}, override)
-    return {**merged, "stages": stages} if isinstance(data.get("stages"), list) else merged
-
-
-def _merge(base: Any, override: Any) -> Any:
-    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
-        return override
-    return {**base, **{key: _merge(base.get(key), value) for key, value in override.items()}}

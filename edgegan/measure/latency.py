@@ -215,21 +215,24 @@ def side_by_side(
 
 
 def noise(latencies: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return one sentence on how busy the machine was, by each `Latency.to_dict`; None where it was quiet."""
+    """Return one sentence on how far the times hold, by each `Latency.to_dict`; None where they do.
+
+    It speaks of a busy machine only where other work was seen: clocks and caches move times as well.
+    """
     measured = [latency for latency in latencies if "iterations" in latency]
     calls = sum(latency["iterations"] + latency["disturbed"] for latency in measured)
     disturbed = sum(latency["disturbed"] for latency in measured) / max(1, calls)
     cv = max((latency["latency_cv"] or 0.0 for latency in measured), default=0.0)
     drift = max((latency["latency_drift"] or 0.0 for latency in measured), default=0.0)
+    busy = disturbed > DISTURBED_LIMIT
     signs = {
-        f"{disturbed:.0%} of all calls were interrupted, and are left out": disturbed > DISTURBED_LIMIT,
+        f"{disturbed:.0%} of all calls were interrupted, and are left out": busy,
         f"times vary by up to {cv:.0%}": cv > CV_LIMIT,
         f"medians by up to {drift:.0%} between turns": drift > DRIFT_LIMIT,
     }
     told = [sign for sign, holds in signs.items() if holds]
-    return (
-        f"Measured on a busy machine: {', '.join(told)}. Trust the speed-ups, not the ms." if told else None
-    )
+    where = "Measured on a busy machine" if busy else "Measured while times drifted"
+    return f"{where}: {', '.join(told)}. Trust the speed-ups, not the ms." if told else None
 
 
 def _check(

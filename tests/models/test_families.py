@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from chain import goes_through_the_chain
 from torch import nn
 
-from edgegan.compress.distill import Distill, DistillSettings
-from edgegan.compress.export import Export
-from edgegan.compress.pipeline import Pipeline
-from edgegan.compress.prune import Prune, PruneSettings
-from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.stage import Candidate, Context
 from edgegan.learning.draws import draw
 from edgegan.learning.taps import outputs_of
 from edgegan.models import (
@@ -131,21 +126,7 @@ CHAINED = (
 @pytest.mark.parametrize("name", CHAINED)
 def test_a_family_goes_through_the_chain(name: str, tmp_path: Path) -> None:
     made = family(name)
-    made.generator.eval().requires_grad_(False)
-    stages = [
-        Prune(PruneSettings(macs=0.6, align=4)),
-        Distill(DistillSettings(steps=2, batch=4)),
-        Quantize(QuantizeSettings(samples=8, fast=True)),
-        Export(),
-    ]
-    first = Candidate(made.generator, made.generator, made.contract, made.discriminator)
-    last = Pipeline(stages).run(first, Context(tmp_path, 0))
-    pruned = {record.stage: record for record in last.lineage}["prune"]
-    assert sum(p.numel() for p in last.student.parameters()) < sum(
-        p.numel() for p in made.generator.parameters()
-    ), pruned
-    files = {artifact.precision for artifact in last.artifacts}
-    assert files >= {"fp32", "int8"}
+    goes_through_the_chain(made.generator, made.discriminator, made.contract, tmp_path)
 
 
 def test_words_are_drawn_while_a_text_is_learnt_and_are_shares_afterwards() -> None:

@@ -8,14 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chain import goes_through_the_chain
 from torch import nn
 
-from edgegan.compress.distill import Distill, DistillSettings
-from edgegan.compress.export import Export
-from edgegan.compress.pipeline import Pipeline
-from edgegan.compress.prune import Prune, PruneSettings
-from edgegan.compress.quantize import Quantize, QuantizeSettings
-from edgegan.compress.stage import Candidate, Context
 from edgegan.learning.draws import draw
 from edgegan.models import cyclegan
 from edgegan.models.hifigan import Vocoder, VocoderDiscriminator
@@ -97,16 +92,4 @@ def test_what_is_outside_a_hole_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CHAINED)
 def test_a_paired_family_goes_through_the_chain(name: str, tmp_path: Path) -> None:
     made = family(name, tmp_path)
-    made.generator.eval().requires_grad_(False)
-    stages = [
-        Prune(PruneSettings(macs=0.6, align=4)),
-        Distill(DistillSettings(steps=2, batch=4)),
-        Quantize(QuantizeSettings(samples=8, fast=True)),
-        Export(),
-    ]
-    first = Candidate(made.generator, made.generator, made.contract, made.discriminator)
-    (tmp_path / "run").mkdir()
-    last = Pipeline(stages).run(first, Context(tmp_path / "run", 0))
-    before, after = (sum(p.numel() for p in net.parameters()) for net in (made.generator, last.student))
-    assert after < before
-    assert {artifact.precision for artifact in last.artifacts} >= {"fp32", "int8"}
+    goes_through_the_chain(made.generator, made.discriminator, made.contract, tmp_path / "run")

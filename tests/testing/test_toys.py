@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from small_recipe import RECIPE, write_recipe
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from toy_modality import Heights
 
 from edgegan.compress.rewrite import Change
 from edgegan.compress.rewrite.nodes import argument, aten, layer_of
@@ -138,31 +139,6 @@ class ReferenceKind(EngineKind):
 
 class TestReference(EngineTestCase):
     kind = ReferenceKind()
-
-
-@dataclass(frozen=True)
-class Heights(Modality):
-    """Terrain, in whole metres for an app."""
-
-    metres: float = 100.0
-    kind: ClassVar[str] = "heights"
-    files: ClassVar[tuple[str, ...]] = (".xyz",)
-    metrics: ClassVar[tuple[str, ...]] = ("relative_error",)
-
-    def check(self, spec: Output) -> None:
-        if len(spec.shape) != 2:
-            raise self.refuse(spec, "(height, width)")
-
-    def encode(self, array: np.ndarray, spec: Output) -> np.ndarray:
-        if not np.isfinite(array).all():
-            raise InputError("the heights hold NaN or infinity", next="check the model's weights")
-        return np.ascontiguousarray(np.rint(array * self.metres).astype(np.int32))
-
-    def preview(self, array: np.ndarray, spec: Output) -> np.ndarray:
-        return np.clip(array + 128, 0, 255).astype(np.uint8)[..., None]
-
-    def write(self, path: Path, array: np.ndarray, spec: Output) -> None:
-        path.write_text("\n".join(map(str, array.ravel().tolist())))
 
 
 class _Installed(EntryPoint):
