@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edgegan.compress.prune import Prune
 from edgegan.compressor import Follower, compress_generator
 from edgegan.report import write_report
 from edgegan.run.folder import read_run
@@ -21,12 +20,6 @@ def left(tmp_path: Path) -> Path:
     with zipfile.ZipFile(Path(__file__).with_name("run_of_0_1.zip")) as archive:
         archive.extractall(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def pruned_as_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pruning count for what it was in 0.1.0; it may give other students since."""
-    monkeypatch.setattr(Prune, "revision", 1)
 
 
 class Told(Follower):
@@ -52,14 +45,7 @@ def test_it_is_reported(left: Path) -> None:
     assert "made by edgegan 0.1.0" in write_report(left / "run").read_text().lower()
 
 
-def test_pruning_and_all_behind_it_runs_again(left: Path) -> None:
-    told = Told()
-    compress_generator(left / "small", out=left / "run", until="prune", follower=told)
-    assert told.begun == [("lint", False), ("prune", False)]
-
-
-@pytest.mark.usefixtures("pruned_as_then")
-def test_where_pruning_is_the_same_it_is_gone_on_with_and_only_quantizing_runs_again(left: Path) -> None:
+def test_it_is_gone_on_with_and_only_quantizing_runs_again(left: Path) -> None:
     """Quantizing gives other files since."""
     told = Told()
     compress_generator(left / "small", out=left / "run", until="export", follower=told)
@@ -67,7 +53,6 @@ def test_where_pruning_is_the_same_it_is_gone_on_with_and_only_quantizing_runs_a
     assert told.begun == [(step, step not in again) for step in ["lint", *STAGES]]
 
 
-@pytest.mark.usefixtures("pruned_as_then")
 def test_other_settings_run_the_stage_and_those_behind_it_again(left: Path) -> None:
     recipe = left / "small" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("distill: {steps: 6,", "distill: {steps: 2,"))

@@ -78,7 +78,6 @@ class Prune(Stage):
     """Structured channel pruning along the dependencies of channels."""
 
     name: ClassVar[str] = "prune"
-    revision: ClassVar[int] = 2
 
     def __init__(self, settings: PruneSettings) -> None:
         self.settings = settings
