@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.fuzz import structured
+
 NUMBERS = (
     *(0, 1, -1, 2, 7, 127, 255, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64),
     *(10**30, 10**290, 1e-300, 1e300, -1.5, 0.1),
@@ -283,4 +285,5 @@ def mutate(name: str, content: bytes, others: Sequence[bytes], rng: random.Rando
         ways += [lambda: changed_header(content, rng)] * 2
     if name.endswith(".yaml"):
         ways += [lambda: changed_yaml(content, rng)] * 4
+    ways += [lambda change=change: change(content, rng) for change in structured.ways(name, content)]
     return rng.choice(ways)()
