@@ -29,6 +29,7 @@ from edgegan.measure.latency import measure_latency
 from edgegan.measure.machine import machine
 from edgegan.measure.statistics import Interval, repeatable
 from edgegan.measure.worker import Worker
+from edgegan.runtime.artifact import USUAL_ENGINE, Artifact
 from edgegan.runtime.contract import Contract, Input, Output
 
 BENCH = Path(__file__).parent
@@ -86,8 +87,9 @@ def true_ratio(slow: Path, fast: Path) -> Interval:
         workers = {path: Worker(threads=1) for path in (slow, fast)}
         try:
             for path, worker in workers.items():
-                request = {"do": "load", "model": str(path), "contract": CONTRACT.to_dict(), "stored": None}
-                worker.ask({**request, "batch": 1, "threads": 1})
+                artifact = {"artifact": asdict(Artifact(path.stem, str(path))), "engine": USUAL_ENGINE}
+                given = {"contract": CONTRACT.to_dict(), "stored": None, "batch": 1, "threads": 1}
+                worker.ask({"do": "load", **artifact, **given})
             turns = [{path: _cpu_ms(workers[path]) for path in workers} for _ in range(TRUTH_TURNS)]
             ratios.append(float(np.median([turn[slow] / turn[fast] for turn in turns])))
         finally:

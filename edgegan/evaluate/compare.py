@@ -138,13 +138,12 @@ def _speed(
                 return untold(f"withheld in the {when} record: {row.withheld['speedup']}")
     by = "speedup" if anchored else "ms"
     values = [np.array(getattr(row.starts, by)) for row in (before, after)]
-    if min(map(len, values)) < LEAST_STARTS:
+    cpus = [] if anchored else [np.array(row.starts.cpu_ms) for row in (before, after)]
+    if min(map(len, [*values, *cpus])) < LEAST_STARTS:
         return untold("too few starts had calls that nothing interrupted")
     ratio = ratio_of(*(values[::-1] if anchored else values))
-    if not anchored:
-        cpu = ratio_of(np.array(before.starts.cpu_ms), np.array(after.starts.cpu_ms)).value
-        if reason := why_speedup_is_withheld(ratio.value, cpu):
-            return untold(reason)
+    if cpus and (reason := why_speedup_is_withheld(ratio.value, ratio_of(*cpus).value)):
+        return untold(reason)
     sure = ratio.low > 1 or ratio.high < 1
     large = max(ratio.value, 1 / ratio.value) > 1 + LEAST_CHANGE[by]
     changed = sure and large and not unmoved

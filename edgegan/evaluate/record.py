@@ -106,7 +106,7 @@ class BenchRecord:
         if data.get("kind") != KIND:
             raise Unreadable(f"it is no record of {KIND}")
         check_schema(data, SCHEMA)
-        metric = record({"better": text}, {"title": text})
+        metric = record({"better": text}, {"title": text, "needs": text})
         needed = {"rows": list_of(anything), "metrics": mapping_of(metric)}
         record({**needed, "protocol": anything, "headline": anything})(data, "")
         rows = [

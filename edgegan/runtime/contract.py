@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgegan.errors import InputError
 from edgegan.runtime import sizes
 from edgegan.runtime.modality import Modality
-from edgegan.runtime.numbers import is_integer, whole
+from edgegan.runtime.numbers import is_integer, number_of_samples, whole
 from edgegan.runtime.sizes import Size
 from edgegan.runtime.specs import Input, Output, Sample
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
@@ -104,7 +104,7 @@ class Contract:
         Raises:
             InputError: see `sample`.
         """
-        n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
+        n, seed = number_of_samples(n), whole(seed, "the seed", 0)
         streams = [stream(seed, index, self.streams) for index in range(len(self.inputs))]
         orders: dict[str, Iterator[int]] = {}
         for spec, rng in zip(self.inputs, streams):

@@ -19,7 +19,7 @@ from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.contract import Arrays, Contract, Input, Output
 from edgegan.runtime.engines.base import Engine, Port
 from edgegan.runtime.given import as_input, rows, warn_of_range
-from edgegan.runtime.numbers import whole
+from edgegan.runtime.numbers import number_of_samples, whole
 from edgegan.runtime.sizes import Axes, check_bounds, resized, write_shape
 
 Tiling = int | Mapping[str, int]
@@ -204,7 +204,7 @@ class Generator:
                 values[name] = as_input(specs[name], value)
         if n is None:
             n = next((len(array) for array in values.values() if array.ndim), 1)
-        n, seed = whole(n, "the number of samples", 1), whole(seed, "the seed", 0)
+        n, seed = number_of_samples(n), whole(seed, "the seed", 0)
         if contract.sizes:
             sizes = contract.sizes_of(values)
             check_bounds(contract.sizes, sizes, tiled=tiled)

@@ -10,6 +10,7 @@ import numpy as np
 from edgegan.errors import InputError
 
 LARGEST = sys.float_info.max
+MOST_SAMPLES = 2**31 - 1
 
 
 def is_integer(value: Any) -> TypeGuard[int]:
@@ -30,3 +31,17 @@ def whole(value: Any, what: str, least: int) -> int:
             f"{what} must be {'a whole number, ' if number is None else ''}{least} or more, not {value!r:.40}"
         )
     return int(number)
+
+
+def number_of_samples(n: Any) -> int:
+    """Return how many samples are asked for.
+
+    Raises:
+        InputError: it is no whole number, less than 1, or more than arrays can hold.
+    """
+    count = whole(n, "the number of samples", 1)
+    if count > MOST_SAMPLES:
+        raise InputError(
+            f"more than {MOST_SAMPLES} samples do not fit in memory", next="ask for fewer at a time"
+        )
+    return count

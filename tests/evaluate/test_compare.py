@@ -59,6 +59,12 @@ def test_time_on_the_wall_that_the_cpu_did_not_spend_is_not_told() -> None:
     assert found.exit_code == 3
 
 
+def test_times_without_cpu_times_are_untold() -> None:
+    told = row("int8", 5.0, relative_to=None)
+    partly = replace(told, starts=replace(told.starts, cpu_ms=()))
+    assert compare(record(told), record(partly)).changes[0].speed == "untold"
+
+
 def test_what_was_withheld_is_untold_and_what_is_gone_is_lost() -> None:
     old = record(row("fp32", 10.0), row("int8", 5.0), row("fp16", 9.0), row("a", 1.0))
     busy = row("int8", 5.0, withheld={"latency": "other work interrupted 9 of its 10 calls"})
@@ -161,6 +167,10 @@ ROWS = '{"kind": "edgegan bench", "schema": 1, "rows": [ROW], "protocol": {}, "h
         ('{"kind": "edgegan bench", "schema": 1}', "missing"),
         (ROWS.replace("ROW", "3"), r"rows\[0\]"),
         (ROWS.replace("ROW", '{"starts": {"ms": [-1]}}'), r"rows\[0\]\.starts"),
+        (
+            ROWS.replace("[ROW]", "[]").replace('s": {}}', 's": {"ssim": {"better": "", "needs": []}}}'),
+            "needs",
+        ),
     ],
 )
 def test_a_damaged_record_is_refused_with_the_place(tmp_path: Path, content: str, words: str) -> None:

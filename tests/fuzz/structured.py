@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickletools
@@ -30,7 +31,8 @@ OUTSIDE = (
     "‮txt.a",
 )
 DIMENSIONS = (0, -1, 2, 3, 2**15, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
-SWOLLEN = 1 << 29
+CELLS = ("", "nan", "inf", "-1", "1e999", "9" * 5000, "x", "\x00", "‮", "1_0", "٣", " 1 ")
+SWOLLEN, MOST_ADDED = 1 << 28, 1 << 20
 
 
 def twice(content: bytes, rng: random.Random) -> bytes:
@@ -49,9 +51,8 @@ def twice(content: bytes, rng: random.Random) -> bytes:
         return (text[: key.start()] + f"{key[0]} {odd}, " + text[key.start() :]).encode()
     if kind == 2:
         return (text[: key.end()] + odd + "," + text[key.end() :]).encode()
-    return re.sub(
-        re.escape(key[0]) + r'\s*("[^"]*"|[-\d.e+]+|true|false|null)', f"{key[0]} {odd}", text
-    ).encode()
+    value = re.escape(key[0]) + r'\s*("[^"]*"|[-\d.e+]+|true|false|null)'
+    return re.sub(value, lambda _: f"{key[0]} {odd}", text).encode()
 
 
 def cells(content: bytes, rng: random.Random) -> bytes:
@@ -59,20 +60,15 @@ def cells(content: bytes, rng: random.Random) -> bytes:
     rows = [line.split(",") for line in content.decode(errors="replace").splitlines()] or [[""]]
     for _ in range(rng.choice((1, 2, 5))):
         row = rng.choice(rows)
-        at = rng.randrange(len(row))
-        kind = rng.randrange(6)
+        at, kind = rng.randrange(len(row)), rng.randrange(4)
         if kind == 0:
             row.append(row[at])
         elif kind == 1 and len(row) > 1:
             del row[at]
-        elif kind == 2:
-            rows.extend([row] * rng.choice((1, 20_000)))
-        elif kind == 3:
-            row[at] = '"' + "a\n" * rng.choice((1, 200_000))
         else:
-            row[at] = rng.choice(
-                ("", "nan", "inf", "-1", "1e999", "9" * 5000, "x", "\x00", "‮", "1_0", "٣", " 1 ")
-            )
+            row[at] = rng.choice(CELLS)
+    if rng.random() < 0.1:
+        rows += rng.choice(([rng.choice(rows)] * 20_000, [['"' + "a\n" * 200_000]]))
     return "\n".join(map(",".join, rows)).encode()
 
 
@@ -119,7 +115,7 @@ def _change_field(message: Message, messages: Sequence[Message], rng: random.Ran
     if not _repeats(field):
         if field.message_type is not None:
             like = [each for each in messages if each.DESCRIPTOR is field.message_type]
-            value.CopyFrom(rng.choice(like)) if like else message.ClearField(field.name)
+            value.CopyFrom(copy.deepcopy(rng.choice(like))) if like else message.ClearField(field.name)
         else:
             setattr(message, field.name, _scalar(field, value, rng))
         return
@@ -129,7 +125,8 @@ def _change_field(message: Message, messages: Sequence[Message], rng: random.Ran
     elif field.message_type is not None:
         like = [each for each in messages if each.DESCRIPTOR is field.message_type]
         if like:
-            value.extend([rng.choice(like)] * rng.choice((1, 1, 3, 1000)))
+            one, times = copy.deepcopy(rng.choice(like)), rng.choice((1, 1, 3, 1000))
+            value.extend([one] * min(times, 1 + MOST_ADDED // max(1, one.ByteSize())))
     elif kind == 1 or not len(value):
         value.extend([_scalar(field, None, rng)] * rng.choice((1, 1, 2, 9, 2000)))
     else:
@@ -153,6 +150,8 @@ def _scalar(field: Any, value: Any, rng: random.Random) -> Any:
         return not value
     if kind in (FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_UINT32):
         return rng.choice((0, 1, 2**31, 2**32 - 1))
+    if kind == FieldDescriptor.CPPTYPE_ENUM:
+        return rng.choice(field.enum_type.values).number
     small = kind != FieldDescriptor.CPPTYPE_INT64
     return rng.choice([n for n in (*DIMENSIONS, *range(24)) if not small or abs(n) < 2**31])
 
@@ -275,7 +274,7 @@ def lying_zip(content: bytes, rng: random.Random) -> bytes:
 
 
 def swollen(content: bytes, rng: random.Random) -> bytes:
-    """Let a member, or one more, unpack to half a GiB."""
+    """Let a member, or one more, unpack to a quarter of a GiB."""
     extra = rng.choice(("x.npy", "a/x.png", "archive/data/0", "z"))
     packed = io.BytesIO(content)
     try:

@@ -130,6 +130,13 @@ def test_more_than_memory_holds(generator: Generator, monkeypatch: pytest.Monkey
         generator(n=9999)
 
 
+@pytest.mark.parametrize("n", [2**31, 2**63, 10**30])
+def test_more_than_an_array_holds(generator: Generator, n: int) -> None:
+    for call in (lambda: generator(n=n), lambda: generator.contract.sample(n, 0)):
+        with pytest.raises(InputError, match="do not fit in memory"):
+            call()
+
+
 def test_a_uint8_model_passes_through(bundle: Bundle) -> None:
     with Generator.load(bundle.folder) as floats, Generator.load(bundle.folder, precision="uint8") as bytes_:
         assert bytes_.engine.outputs["image"].dtype == "uint8"
