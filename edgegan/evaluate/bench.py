@@ -21,7 +21,7 @@ from edgegan.measure.metrics import described
 from edgegan.run.figures import Protocol
 from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.runtime.engines.registry import engine_kind, engine_kinds
-from edgegan.runtime.numbers import whole
+from edgegan.runtime.numbers import number_of_threads, whole
 from edgegan.version import __version__
 
 SAMPLES = 256
@@ -78,7 +78,7 @@ def bench(
         StorageError: `out` is another file, or cannot be written.
     """
     batches = _checked_batches(batches)
-    threads = usual_threads() if threads is None else whole(threads, "the number of threads", 1)
+    threads = usual_threads() if threads is None else number_of_threads(threads)
     samples = whole(samples, "the number of samples", 2)
     if not 0 < seconds <= LONGEST_S:
         raise InputError(f"latency cannot be measured for {seconds} seconds", next=f"give 0 to {LONGEST_S:g}")

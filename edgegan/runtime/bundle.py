@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -47,11 +47,7 @@ class Bundle:
         Raises:
             BundleError: any of what README.md forbids.
         """
-        folder = Path(os.path.realpath(folder))
-        if not folder.is_dir():
-            raise BundleError(
-                "there is no such folder", where=str(folder), next="give the folder of a bundle"
-            )
+        folder = _folder(folder)
         if not os.path.lexists(folder / FILE_NAME):
             raise BundleError(
                 f"the folder holds no {FILE_NAME}, so it is not a bundle",
@@ -281,6 +277,15 @@ def _write(folder: Path, name: str, content: bytes) -> FileEntry:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _folder(given: Any) -> Path:
+    """Return a folder's real path; refuse what is none, and what cannot be the name of one."""
+    with suppress(TypeError, ValueError, OSError):
+        folder = Path(os.path.realpath(given))
+        if folder.is_dir():
+            return folder
+    raise BundleError("there is no such folder", where=f"{given!s:.200}", next="give the folder of a bundle")
 
 
 def _walk(folder: Path, listed: Mapping[str, object], prefix: str = "") -> Iterator[str]:

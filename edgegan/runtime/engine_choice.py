@@ -46,7 +46,7 @@ def load_engine(
         ModelError: the engine cannot load the model, or cannot build it.
         MissingDependency: the engine is not installed, and it was asked for or is what is left.
     """
-    kinds = [kind for kind in engine_kinds() if kind.ahead] if engine == AUTO else [engine_kind(engine)]
+    kinds = [kind for kind in engine_kinds() if kind.ahead] if engine == AUTO else [engine_kind(str(engine))]
     if name is not None:
         bundle.artifact(name)
     notes: list[str] = []

@@ -11,6 +11,7 @@ from edgegan.errors import InputError
 
 LARGEST = sys.float_info.max
 MOST_SAMPLES = 2**31 - 1
+MOST_THREADS = 4096
 
 
 def is_integer(value: Any) -> TypeGuard[int]:
@@ -23,25 +24,30 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
-def whole(value: Any, what: str, least: int) -> int:
-    """Return a whole number of any type, numpy's too; refuse others, truth values and those below `least`."""
+def whole(value: Any, what: str, least: int, most: int | None = None) -> int:
+    """Return a whole number of any type, numpy's too; refuse others, truth values and those out of bounds."""
     number = value if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
-    if number is None or number < least:
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"{least} or more" if most is None or number is None or number < least else f"{most} at most"
         raise InputError(
-            f"{what} must be {'a whole number, ' if number is None else ''}{least} or more, not {value!r:.40}"
+            f"{what} must be {'a whole number, ' if number is None else ''}{bounds}, not {value!r:.40}"
         )
     return int(number)
 
 
 def number_of_samples(n: Any) -> int:
-    """Return how many samples are asked for.
+    """Return how many samples are asked for: as many as arrays can hold, at most.
 
     Raises:
-        InputError: it is no whole number, less than 1, or more than arrays can hold.
+        InputError: it is none, or too large.
     """
-    count = whole(n, "the number of samples", 1)
-    if count > MOST_SAMPLES:
-        raise InputError(
-            f"more than {MOST_SAMPLES} samples do not fit in memory", next="ask for fewer at a time"
-        )
-    return count
+    return whole(n, "the number of samples", 1, MOST_SAMPLES)
+
+
+def number_of_threads(threads: Any) -> int:
+    """Return how many threads an engine is to have.
+
+    Raises:
+        InputError: it is no such number, or more than any machine has processors.
+    """
+    return whole(threads, "the number of threads", 1, MOST_THREADS)

@@ -133,8 +133,28 @@ def test_more_than_memory_holds(generator: Generator, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("n", [2**31, 2**63, 10**30])
 def test_more_than_an_array_holds(generator: Generator, n: int) -> None:
     for call in (lambda: generator(n=n), lambda: generator.contract.sample(n, 0)):
-        with pytest.raises(InputError, match="do not fit in memory"):
+        with pytest.raises(InputError, match="2147483647 at most"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"threads": 2**31}, "4096 at most"),
+        ({"threads": 2**63}, "4096 at most"),
+        ({"engine": []}, r"no engine '\[\]'"),
+        ({"engine": None}, "no engine 'None'"),
+    ],
+)
+def test_what_no_engine_can_be_asked_for(bundle: Bundle, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Generator.load(bundle.folder, **arguments)
+
+
+@pytest.mark.parametrize("folder", ["\0", "x" * 5000, None, 1, b"\xff"])
+def test_what_is_no_name_of_a_folder(folder: Any) -> None:
+    with pytest.raises(BundleError, match="no such folder"):
+        Generator.load(folder)
 
 
 def test_a_uint8_model_passes_through(bundle: Bundle) -> None:

@@ -16,7 +16,7 @@ from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port
 from edgegan.runtime.engines.layer_times import LayerTime, onnxruntime_times
-from edgegan.runtime.numbers import whole
+from edgegan.runtime.numbers import number_of_threads
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -88,7 +88,7 @@ class OnnxRuntimeEngine(Engine):
             import onnxruntime
         except ImportError as error:
             raise MissingDependency("onnxruntime", extra="onnxruntime", purpose="running a model") from error
-        threads = processors() if threads is None else whole(threads, "the number of threads", 1)
+        threads = processors() if threads is None else number_of_threads(threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

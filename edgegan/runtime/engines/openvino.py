@@ -17,7 +17,7 @@ from edgegan.runtime.contract import Arrays
 from edgegan.runtime.cpu import processors
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options, Port, fitted
 from edgegan.runtime.engines.layer_times import LayerTime, openvino_times
-from edgegan.runtime.numbers import whole
+from edgegan.runtime.numbers import number_of_threads
 from edgegan.runtime.onnx_file import names
 
 _TELEMETRY = "openvino_telemetry"
@@ -66,7 +66,7 @@ class OpenVinoEngine(Engine):
             openvino = _module()
         except ImportError as error:
             raise MissingDependency("openvino", extra="openvino", purpose="this engine") from error
-        threads = processors() if threads is None else whole(threads, "the number of threads", 1)
+        threads = processors() if threads is None else number_of_threads(threads)
         self._where = str(model) if isinstance(model, Path) else "the model's bytes"
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
