@@ -5,6 +5,7 @@ neural-compressor is imported where it tunes, and nowhere else: it takes seconds
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -23,6 +24,7 @@ from edgegan.target import Int8
 ALGORITHM = "edgegan"
 _LOGS = TemporaryDirectory(prefix="edgegan-", ignore_cleanup_errors=True)
 """Where neural-compressor writes the log that it opens as it is imported; by itself, in the user's home."""
+atexit.register(_LOGS.cleanup)
 
 Calibrate = Callable[[GraphModule], object]
 """Sets the levels of a prepared graph, and may change its weights."""
