@@ -67,7 +67,7 @@ def measure(loss: str, seed: int, steps: int, data: Path) -> dict[str, Any]:
     begun, found = time.monotonic(), {"loss": loss, "seed": seed}
     try:
         training.run()
-        found["fid"] = round(training.log.rows[-1][training.score_name], 4)
+        found["fid"] = round(training.log.rows[-1][training.score_names[0]], 4)
     except StageError as error:
         found["failed"] = error.what
     write_json(file, {**found, "minutes": round((time.monotonic() - begun) / 60, 1)})
