@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.checkpoint import WHOLE, read_checkpoint
+from edgegan.compress.configuration import configured
 from edgegan.compress.user_code import find_callable, origin
 from edgegan.compress.weights import entries, find, is_average, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
@@ -50,7 +51,7 @@ def build_module(spec: ModelSpec, folder: Path) -> nn.Module:
     """
     make = find_callable(spec, folder)
     try:
-        module = make(**spec.arguments)
+        module = make(**configured(make, spec.arguments))
     except Exception as error:
         raise ModelError(
             f"{spec.callable} cannot be called with the recipe's arguments: {error or type(error).__name__}",

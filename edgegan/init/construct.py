@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
+from edgegan.compress.configuration import annotations, configured, dataclass_of, names_of
 from edgegan.compress.weights import entries, find, is_average, prefixes_of
 from edgegan.errors import CheckpointError, ModelError, some
 from edgegan.init.inputs import CLASS_COUNT, LATENT_SIZE
@@ -23,7 +24,9 @@ MOST_BUILDS = 1500
 SECONDS = 60.0
 SMALL = (1, 2, 3, 4, 5, 6, 7, 8)
 POWERS = tuple(2**power for power in range(2, 11))
-CONFIGURATIONS = re.compile(r"(opts?|args|arguments|config(uration)?|cfg|conf|h|hps?|hparams|params|options)")
+CONFIGURATIONS = re.compile(
+    r"(opts?|args|arguments|config(uration)?|cfg|conf|h|hps?|hparams|params|options|hyper_?parameters)"
+)
 CHANNELS = re.compile(
     r"nc|(n_|num_|out(put)?_|in(put)?_|im(a?ge?)?_)*(ch|chans?|channels?|nc|dim)(_out|_in)?|colou?rs?"
 )
@@ -42,11 +45,14 @@ class Construction:
     key: str | None = None
 
 
-def construct(make: Make, content: Any, given: Mapping[str, Any], called: str) -> Construction:
+def construct(
+    make: Make, content: Any, given: Mapping[str, Any], called: str, beside: Any = None
+) -> Construction:
     """Return arguments with which the network that `make` builds fits the checkpoint's `content`.
 
-    `given` are used as they are. Numbers without a default are looked for among the sizes in the checkpoint,
-    then those that have one; others cannot be found.
+    `given` are used as they are. What the checkpoint, or `beside` it a file, holds of the training's own
+    settings comes first, and a configuration is taken from there alone. Numbers without a default are looked
+    for among the sizes in the checkpoint, then those that have one; others cannot be found.
 
     Raises:
         ModelError: it cannot be built, or wants what no number stands for.
@@ -54,14 +60,17 @@ def construct(make: Make, content: Any, given: Mapping[str, Any], called: str) -
     """
     parameters = _parameters(make)
     missing = [one for one in parameters if one.default is one.empty and one.name not in given]
-    _refuse_objects(missing, called)
     fit = _Fit(make, content, given)
-    known = _settings(content, {one.name for one in parameters} - set(given))
+    settings = {"beside": beside, "checkpoint": content}
+    known = _settings(settings, {one.name for one in parameters} - set(given))
+    if (found := _configuration(fit, missing, settings, annotations(make))) is not None:
+        return fit.done(found, {name: f"{name}: by the settings of the training" for name in found})
+    _refuse_objects(missing, called)
     if known and all(one.name in known for one in missing) and fit.fits(known):
         changed = {
             one.name: known[one.name] for one in parameters if known.get(one.name, one.default) != one.default
         }
-        why = {name: f"{name} {value}: by the settings in the checkpoint" for name, value in changed.items()}
+        why = {name: f"{name} {value}: by the settings of the training" for name, value in changed.items()}
         return fit.done(changed, why)
     if not missing and fit.fits({}):
         return fit.done({}, {})
@@ -93,7 +102,7 @@ class _Fit:
         for device in ("meta", "cpu"):
             try:
                 with torch.device(device):
-                    module = self.make(**{**self.given, **arguments})
+                    module = self.make(**configured(self.make, {**self.given, **arguments}))
                 self.built += 1
                 return module if isinstance(module, nn.Module) else None
             except Exception as error:
@@ -237,8 +246,40 @@ def _settings(content: Any, names: Collection[str], depth: int = 0) -> dict[str,
     return {**found, **{name: value for name, value in plain.items() if value is not None}}
 
 
+def _configuration(
+    fit: _Fit, missing: Sequence[inspect.Parameter], settings: Mapping[str, Any], types: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the configuration that the only missing argument is, of the settings that were kept."""
+    kinds = [dataclass_of(types.get(one.name)) for one in missing]
+    if len(missing) != 1 or not (kinds[0] or CONFIGURATIONS.fullmatch(missing[0].name.lower())):
+        return None
+    names = names_of(kinds[0]) if kinds[0] else None
+    kept = sorted(_mappings(settings), key=lambda one: not CONFIGURATIONS.fullmatch(one[0].lower()))
+    for _, held in (*kept, ("", {})):
+        plain = _plain(held) or {}
+        entries = {name: value for name, value in plain.items() if names is None or name in names}
+        if (entries or names) and fit.fits({missing[0].name: entries}):
+            return {missing[0].name: entries}
+    return None
+
+
+def _mappings(content: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield by their names the entries that may be settings, the outer before the inner."""
+    for name, value in content.items():
+        held = vars(value) if isinstance(value, argparse.Namespace) else value
+        if isinstance(held, Mapping):
+            yield str(name), held
+            if depth < DEEPEST_SETTINGS:
+                yield from _mappings(held, depth + 1)
+
+
 def _plain(value: Any) -> Any:
-    """Return a setting as a recipe holds it; None where it cannot."""
+    """Return a setting as a recipe holds it, without what it cannot hold; None where it cannot at all."""
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        parts = {str(name): _plain(part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part is not None}
     if isinstance(value, (list, tuple)):
         parts = [_plain(part) for part in value]
         return None if None in parts else parts
@@ -280,9 +321,10 @@ def _refuse_objects(missing: Sequence[inspect.Parameter], called: str) -> None:
     for one in missing:
         if CONFIGURATIONS.fullmatch(one.name.lower()) and one.annotation in (one.empty, dict, "dict"):
             raise ModelError(
-                f"{called} is built from a configuration, {one.name!r}, which no recipe can hold",
-                next="write a function in the same file that builds it, as in def make(), and name that "
-                "in place of the class",
+                f"{called} is built from a configuration, {one.name!r}, and none that fits was kept with the "
+                "checkpoint",
+                next="lay it beside the checkpoint as config.json; or write a function in the same file that "
+                "builds the network, as in def make(), and name that in place of the class",
             )
 
 

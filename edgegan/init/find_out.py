@@ -26,6 +26,7 @@ from edgegan.init.construct import construct
 from edgegan.init.examine import Entry, Examined, examine
 from edgegan.init.inputs import conditions, parameters
 from edgegan.init.search import Search, search
+from edgegan.reading import Unreadable, read_json
 from edgegan.recipe import ModelSpec
 from edgegan.runtime.contract import Contract
 
@@ -75,7 +76,7 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
     spec = ModelSpec(callable=called, checkpoint=str(checkpoint.resolve()), arguments=dict(arguments))
     make = find_callable(spec, file.parent)
     content = read_checkpoint(checkpoint)
-    built = construct(make, content, arguments, called)
+    built = construct(make, content, arguments, called, _kept_beside(checkpoint))
     spec = spec.model_copy(update={"arguments": built.arguments, "key": built.key})
     said: list[str] = []
     module = load_module(spec, file.parent, said.append)
@@ -106,6 +107,14 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
         "macs": cost.macs,
         "params": cost.params,
     }
+
+
+def _kept_beside(checkpoint: Path) -> Any:
+    """Return the settings in the config.json in the checkpoint's folder, as diffusers writes it, if any."""
+    try:
+        return read_json(checkpoint.parent / "config.json")
+    except (OSError, Unreadable):
+        return None
 
 
 def search_all(module: nn.Module) -> Search:
@@ -142,12 +151,35 @@ def _check_free(seen: Examined, module: nn.Module) -> None:
     """Take sizes back that are free as the network runs, and fixed as it is traced."""
     if not seen.sizes:
         return
-    free = _drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes)
     try:
-        trace(module, free)
+        trace(module, _drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes))
     except errors.ModelError as error:
+        if _in_multiples(seen, module, error.what):
+            return
         seen.notes[0] = f"its sizes are free, and fixed once it is traced: {error.what}"
         seen.sizes, seen.shapes = {}, {}
+
+
+def _in_multiples(seen: Examined, module: nn.Module, refused: str) -> bool:
+    """Whether the sizes are free in the multiples that `torch.export` asks for; they are then these.
+
+    Code that pads where halves do not meet runs at any size, and is traced for those where they do.
+    """
+    asked = {name: int(times) for name, times in re.findall(r"\b(\w+?)(?:_steps)? = (\d+)\*_\w+", refused)}
+    sizes = {name: dict(size) for name, size in seen.sizes.items()}
+    for name, times in asked.items():
+        if name not in sizes:
+            return False
+        multiple = sizes[name].get("multiple", 1) * times
+        sizes[name] |= {"multiple": multiple, "min": -(-sizes[name]["min"] // multiple) * multiple}
+    if not asked or any(size["nominal"] % size.get("multiple", 1) for size in sizes.values()):
+        return False
+    try:
+        trace(module, _drawable(seen.inputs, seen.outputs, sizes, seen.shapes))
+    except errors.EdgeganError:
+        return False
+    seen.sizes = sizes
+    return True
 
 
 def _no_inputs(called: str, takes: str, inputs: Any, complaint: str) -> errors.ModelError:

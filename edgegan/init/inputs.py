@@ -58,7 +58,8 @@ LATENT_SIZE = re.compile(
     r"n?z|z_?(dim|size)|dim_?z|(latent|noise|code|style|input|seed)s?_?(dim|size|channels?|features?)?\w{0,3}"
 )
 SERIES_LENGTH = re.compile(
-    r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)"
+    r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)|"
+    r"(n|num)_?(ws|latents?|styles?|layers)|latent_len(gth)?"
 )
 MOST_SIZES = 10
 
@@ -199,6 +200,8 @@ class Facts:
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
         self.lengths = _unique([*_named(own, SERIES_LENGTH)[:2], *LENGTHS])
         self.axes = convolutions[0].weight.dim() - 2 if convolutions else 2
+        self.long = self.axes == 1 and not isinstance(convolutions[0], _ConvTransposeNd)
+        """Whether the first layer slides over a series, so that one step of it makes none."""
         self.kinds = self._kinds()
 
     def _joined(self, embeddings: Sequence[nn.Embedding]) -> list[int]:
@@ -246,7 +249,8 @@ def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind == "vector":
         yield from (Guess(name, kind, (size,)) for size in facts.latents[:MOST_SIZES])
     elif kind == "map":
-        for side, most in ((1, MOST_SIZES), (8, 3), (16, 2)):
+        sides = ((1, MOST_SIZES), (8, 3), (16, 2))
+        for side, most in (*sides[1:], sides[0]) if facts.long else sides:
             yield from (Guess(name, kind, (size, *(side,) * facts.axes)) for size in facts.latents[:most])
     elif kind in ("picture", "volume"):
         usual = [1, 3] if ONE_CHANNEL.fullmatch(name) else [*few, 3, 1]

@@ -161,7 +161,7 @@ def test_given_arguments_stand_and_what_shapes_leave_open_is_a_guess() -> None:
 
 
 def test_what_cannot_be_inferred_says_what_to_give() -> None:
-    with pytest.raises(ModelError, match="configuration, 'opt'"):
+    with pytest.raises(ModelError, match="configuration, 'opt', and none that fits"):
         construct(odd_networks.Opt, {"linear.weight": torch.ones(12, 3)}, {}, "Opt")
     with pytest.raises(CheckpointError, match="--arg nz"):
         construct(odd_networks.DcganArgs, {"other": torch.ones(3, 3)}, {}, "DcganArgs")
