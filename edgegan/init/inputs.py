@@ -59,7 +59,7 @@ LATENT_SIZE = re.compile(
 )
 SERIES_LENGTH = re.compile(
     r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)|"
-    r"(n|num)_?(ws|latents?|styles?|layers)|latent_len(gth)?"
+    r"(n|num)_?(ws|latents?|styles?)|latent_len(gth)?"
 )
 MOST_SIZES = 10
 
