@@ -24,11 +24,11 @@ def configured(make: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[s
     """Return `arguments` as `make` takes them: each mapping as the dataclass that its parameter is, or one
     that is read by keys and by attributes alike, in all its depth.
     """
-    declared = annotations(make)
+    declared = declared_types(make)
     return {name: _as(declared.get(name), value) for name, value in arguments.items()}
 
 
-def annotations(make: Callable[..., Any]) -> dict[str, Any]:
+def declared_types(make: Callable[..., Any]) -> dict[str, Any]:
     """Return the parameters of `make` to what they are annotated with, of strings what these name."""
     called = make.__init__ if inspect.isclass(make) else make
     try:
@@ -51,7 +51,7 @@ def _as(annotation: Any, value: Any) -> Any:
     kind = dataclass_of(annotation)
     if kind is None:
         return Configuration({str(name): _as(None, part) for name, part in value.items()})
-    types = annotations(kind)
+    types = declared_types(kind)
     return kind(**{str(name): _as(types.get(str(name)), part) for name, part in value.items()})
 
 

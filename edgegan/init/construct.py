@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.configuration import annotations, configured, dataclass_of, names_of
+from edgegan.compress.configuration import configured, dataclass_of, declared_types, names_of
 from edgegan.compress.weights import entries, find, is_average, prefixes_of
 from edgegan.errors import CheckpointError, ModelError, some
 from edgegan.init.inputs import CLASS_COUNT, LATENT_SIZE
@@ -63,7 +63,7 @@ def construct(
     fit = _Fit(make, content, given)
     settings = {"beside": beside, "checkpoint": content}
     known = _settings(settings, {one.name for one in parameters} - set(given))
-    if (found := _configuration(fit, missing, settings, annotations(make))) is not None:
+    if (found := _configuration(fit, missing, settings, declared_types(make))) is not None:
         return fit.done(found, {name: f"{name}: by the settings of the training" for name in found})
     _refuse_objects(missing, called)
     if known and all(one.name in known for one in missing) and fit.fits(known):
