@@ -36,7 +36,7 @@ def write(run: Path) -> None:
     figures = replace(read.figures, rows=measured, protocol=replace(protocol, noise=None))
     features = f", features {protocol.features}, reference {protocol.reference}" if protocol.features else ""
     made = f"`{read.run.shell_command}`: {protocol.samples:,} samples of seed {protocol.seed}{features}."
-    picture = "![the full model's samples above, the INT8 file's below, of equal latents](samples.png)"
+    picture = "![the full model's samples above, the INT8 file's below, of equal inputs](samples.png)"
     table = markdown_table(figures, COSTS)
     section = f"\n{table}\nMade by {made} Brackets hold 95% intervals.\n\n{picture}\n"
     write_text(folder / "README.md", fill((folder / "README.md").read_text(), "figures", section))

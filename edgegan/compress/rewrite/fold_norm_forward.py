@@ -12,8 +12,7 @@ from torch.fx.node import map_arg
 from edgegan.compress.rewrite.affine import Affine, affines
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, traced
-from edgegan.compress.rewrite.upsample import UPSAMPLES
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, UPSAMPLES, traced
 from edgegan.runtime.contract import Contract
 
 LAYERS = (*CONVOLUTIONS, *TRANSPOSED, aten.linear.default)

@@ -9,15 +9,10 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.rewrite.nodes import aten, factors, shape
+from edgegan.compress.rewrite.nodes import UPSAMPLES, aten, factors, shape
 
 RESIZES = (
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten.upsample_nearest3d.vec,
-    aten._upsample_nearest_exact1d.vec,
-    aten._upsample_nearest_exact2d.vec,
-    aten._upsample_nearest_exact3d.vec,
+    *UPSAMPLES,
     aten.upsample_linear1d.vec,
     aten.upsample_bilinear2d.vec,
     aten.upsample_bicubic2d.vec,

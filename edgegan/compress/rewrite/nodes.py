@@ -13,6 +13,15 @@ from torch.fx.node import map_arg
 
 aten = torch.ops.aten
 
+UPSAMPLES = (
+    aten.upsample_nearest1d.vec,
+    aten.upsample_nearest2d.vec,
+    aten.upsample_nearest3d.vec,
+    aten._upsample_nearest_exact1d.vec,
+    aten._upsample_nearest_exact2d.vec,
+    aten._upsample_nearest_exact3d.vec,
+)
+"""Nearest-neighbour up-sampling."""
 CONVOLUTIONS = {
     aten.conv1d.default: 1,
     aten.conv2d.default: 2,

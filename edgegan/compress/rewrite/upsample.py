@@ -21,17 +21,9 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, factors, traced
+from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, UPSAMPLES, factors, traced
 from edgegan.runtime.contract import Contract
 
-UPSAMPLES = (
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten.upsample_nearest3d.vec,
-    aten._upsample_nearest_exact1d.vec,
-    aten._upsample_nearest_exact2d.vec,
-    aten._upsample_nearest_exact3d.vec,
-)
 TRANSPOSED_OF = {axes: operator for operator, axes in TRANSPOSED.items()}
 POINTWISE = (
     aten.relu.default,
