@@ -88,7 +88,7 @@ def limits_told(path: Path) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(
-            error.what, where=str(path), next="is it a model of yours? then run it with edgegan generate"
+            error.what, where=str(path), next="make the bundle again with edgegan compress; if it is a stranger's, do not run it"
         ) from error
 
 

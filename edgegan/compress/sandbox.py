@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -24,7 +25,8 @@ _in_child = False
 def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: float) -> Any:
     """Return `work()`, plain data fit for JSON, from a forked child with one thread.
 
-    The child may run for `seconds` and take `gibibytes` of address space beyond what this process has.
+    The child may run for `seconds` and take `gibibytes` of address space beyond what this process has; it ends
+    with this process, however that ends.
     It must not run autograd's backward pass, which torch refuses in a fork. Where the system is not Linux,
     `work` runs here, without limits.
 
@@ -34,15 +36,16 @@ def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: fl
     if sys.platform != "linux":
         return _outcome(_attempt(work), what)
     reading, writing = os.pipe()
+    parent = os.getpid()
     with warnings.catch_warnings():
         # Python 3.12 warns of locks that other threads hold: the child takes none and runs on one thread.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         child = os.fork()
     if child == 0:
         os.close(reading)
-        _child(work, writing, int(gibibytes * 2**30))
+        _child(work, writing, int(gibibytes * 2**30), parent)
     os.close(writing)
-    reply = b""
+    reply, status = b"", 0
     try:
         reply = _read(reading, time.monotonic() + seconds)
     except TimeoutError:
@@ -50,11 +53,11 @@ def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: fl
     finally:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        status = os.waitpid(child, 0)[1]
     try:
         return _outcome(json.loads(reply), what)
     except json.JSONDecodeError:
-        raise _failure(what, "its process died: most likely out of memory") from None
+        raise _failure(what, f"its process died{_of_what(status)}") from None
 
 
 @contextmanager
@@ -76,12 +79,22 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def _child(work: Callable[[], Any], writing: int, memory: int) -> NoReturn:
+def _of_what(status: int) -> str:
+    """Say by what signal a child ended, where it was one: what it ran crashed, or the system was short of memory."""
+    if not os.WIFSIGNALED(status):
+        return ""
+    number = os.WTERMSIG(status)
+    name = signal.Signals(number).name
+    return ", most likely out of memory" if number == signal.SIGKILL else f" of {name}: what it ran crashed"
+
+
+def _child(work: Callable[[], Any], writing: int, memory: int, parent: int) -> NoReturn:
     global _in_child
     _in_child = True
     try:
         import resource
 
+        _end_with(parent)
         torch.set_num_threads(1)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + memory
@@ -89,6 +102,14 @@ def _child(work: Callable[[], Any], writing: int, memory: int) -> NoReturn:
         with os.fdopen(writing, "w") as pipe:
             json.dump(_attempt(work), pipe)
     finally:
+        os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process when its parent ends."""
+    on_parents_death = 1
+    ctypes.CDLL(None).prctl(on_parents_death, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
         os._exit(0)
 
 

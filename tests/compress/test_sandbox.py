@@ -1,5 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,5 +39,28 @@ def test_work_that_eats_memory_is_ended() -> None:
 
 
 def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(ModelError, match="its process died"):
+    with pytest.raises(ModelError, match="its process died$"):
         limited(lambda: os._exit(3), "the graph", seconds=20, gibibytes=1)
+    with pytest.raises(ModelError, match="its process died of SIGTERM: what it ran crashed"):
+        limited(lambda: os.kill(os.getpid(), signal.SIGTERM), "the graph", seconds=20, gibibytes=1)
+    with pytest.raises(ModelError, match="its process died, most likely out of memory"):
+        limited(lambda: os.kill(os.getpid(), signal.SIGKILL), "the graph", seconds=20, gibibytes=1)
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    work = f"lambda: (Path({str(told)!r}).write_text(str(os.getpid())), time.sleep(60))"
+    code = "import os, time; from pathlib import Path; from edgegan.compress.sandbox import limited; "
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code + f"limited({work}, 'it', seconds=60, gibibytes=1)"]
+    )
+    while not (told.exists() and told.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = int(told.read_text())
+    parent.kill()
+    parent.wait()
+    ended = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < ended
+        time.sleep(0.05)
