@@ -87,9 +87,8 @@ def limits_told(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(
-            error.what, where=str(path), next="make the bundle again with edgegan compress; if it is a stranger's, do not run it"
-        ) from error
+        again = "make the bundle again with edgegan compress; if it is a stranger's, do not run it"
+        raise ModelError(error.what, where=str(path), next=again) from error
 
 
 def onnxruntime_version() -> str:

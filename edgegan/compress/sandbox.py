@@ -25,10 +25,9 @@ _in_child = False
 def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: float) -> Any:
     """Return `work()`, plain data fit for JSON, from a forked child with one thread.
 
-    The child may run for `seconds` and take `gibibytes` of address space beyond what this process has; it ends
-    with this process, however that ends.
-    It must not run autograd's backward pass, which torch refuses in a fork. Where the system is not Linux,
-    `work` runs here, without limits.
+    The child may run for `seconds` and take `gibibytes` of address space beyond what this process has; it
+    ends with this process, however that ends. It must not run autograd's backward pass, which torch refuses in
+    a fork. Where the system is not Linux, `work` runs here, without limits.
 
     Raises:
         ModelError: `work` raised, took too long, or took too much memory; `what` names it in the message.
@@ -80,7 +79,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def _of_what(status: int) -> str:
-    """Say by what signal a child ended, where it was one: what it ran crashed, or the system was short of memory."""
+    """Say by what signal a child ended, where it was one."""
     if not os.WIFSIGNALED(status):
         return ""
     number = os.WTERMSIG(status)

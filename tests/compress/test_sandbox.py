@@ -39,7 +39,7 @@ def test_work_that_eats_memory_is_ended() -> None:
 
 
 def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(ModelError, match="its process died$"):
+    with pytest.raises(ModelError, match=r"its process died$"):
         limited(lambda: os._exit(3), "the graph", seconds=20, gibibytes=1)
     with pytest.raises(ModelError, match="its process died of SIGTERM: what it ran crashed"):
         limited(lambda: os.kill(os.getpid(), signal.SIGTERM), "the graph", seconds=20, gibibytes=1)
