@@ -19,6 +19,7 @@ import typer
 
 from edgegan.cli.console import prepare, say
 from edgegan.cli.failures import reported
+from edgegan.cli.insisting import insisted
 from edgegan.errors import InputError
 from edgegan.interrupts import raised
 from edgegan.version import __version__
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends in `SystemExit`: 0, 1 (our bug), 2 (a user's mistake), 128 + a signal."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     prepare()
-    with raised(), _hushed(), _caches(), reported(words):
+    with raised(), insisted(words), _hushed(), _caches(), reported(words):
         if not all(word.strip() and not re.fullmatch(r"--[a-z-]+=\s*", word) for word in words):
             raise InputError("one of the arguments is empty", next="give it a value, or leave it out")
         try:

@@ -42,9 +42,7 @@ def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        again = f"; go on with:  {shlex.join(['edgegan', *words])}" if words and words[0] in RESUMED else ""
-        with suppress(OSError):  # a terminal that was closed
-            say(f"\nstopped{again}", errors=True)
+        stopped(words)
         raise SystemExit(128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)) from None
     except BrokenPipeError:
         silence()
@@ -63,6 +61,13 @@ def reported(words: Sequence[str], *, as_json: bool = False) -> Iterator[None]:
             next="this is a bug in edgegan: please report it, with the lines above",
         )
         raise SystemExit(_show(bug, as_json)) from None
+
+
+def stopped(words: Sequence[str]) -> None:
+    """Say that the command was stopped, and how to go on where it can."""
+    again = f"; go on with:  {shlex.join(['edgegan', *words])}" if words and words[0] in RESUMED else ""
+    with suppress(OSError):  # a terminal that was closed
+        say(f"\nstopped{again}", errors=True)
 
 
 def _missing(error: Exception) -> MissingDependency | None:

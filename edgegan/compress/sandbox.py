@@ -26,8 +26,8 @@ def limited(work: Callable[[], Any], what: str, *, seconds: float, gibibytes: fl
     """Return `work()`, plain data fit for JSON, from a forked child with one thread.
 
     The child may run for `seconds` and take `gibibytes` of address space beyond what this process has; it
-    ends with this process, however that ends. It must not run autograd's backward pass, which torch refuses in
-    a fork. Where the system is not Linux, `work` runs here, without limits.
+    ends with this process, however that ends. It must not run autograd's backward pass, which torch refuses
+    in a fork. Where the system is not Linux, `work` runs here, without limits.
 
     Raises:
         ModelError: `work` raised, took too long, or took too much memory; `what` names it in the message.
@@ -93,6 +93,7 @@ def _child(work: Callable[[], Any], writing: int, memory: int, parent: int) -> N
     try:
         import resource
 
+        signal.set_wakeup_fd(-1)
         _end_with(parent)
         torch.set_num_threads(1)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
