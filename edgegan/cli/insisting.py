@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -33,26 +32,27 @@ def insisted(words: Sequence[str]) -> Iterator[None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reading, words), daemon=True)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reading, ended, words), daemon=True)
     watcher.start()
     try:
         yield
     finally:
+        ended.set()
         signal.set_wakeup_fd(before)
         os.close(writing)
         watcher.join()
         os.close(reading)
 
 
-def _watch(reading: int, words: Sequence[str]) -> None:
+def _watch(reading: int, ended: threading.Event, words: Sequence[str]) -> None:
     """Look at each signal, until the other end of the pipe is closed, whether it was heard."""
     told = False
     while number := os.read(reading, 1):
         if number[0] not in (signal.SIGINT, *ENDING):
             continue
         place = _place()
-        time.sleep(UNHEARD_S)
-        if _place() != place:
+        if ended.wait(UNHEARD_S) or _place() != place:
             continue
         if told:
             stopped(words)
