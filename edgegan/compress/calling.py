@@ -65,7 +65,7 @@ def in_a_row(module: nn.Module, names: Sequence[str]) -> None:
 
     def forward(self: nn.Module, *given: Any) -> Any:
         args, kwargs = split(given, by)
-        return written(self, *args, **kwargs)
+        return type(self).forward(self, *args, **kwargs)
 
     own = signature(written).parameters
     row = [own.get(name, name) for name in names]

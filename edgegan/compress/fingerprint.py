@@ -11,6 +11,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from edgegan.compress.own_numbers import changed_numbers
 from edgegan.compress.stage import Candidate
 from edgegan.files import sha256
 from edgegan.runtime.contract import Contract
@@ -37,7 +38,7 @@ def of_module(module: nn.Module) -> str:
     kinds = {type(layer) for layer in module.modules()}
     sources = sorted(f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in kinds)
     layers = [f"{name}: {type(layer).__qualname__}({layer.extra_repr()})" for name, layer in _layers(module)]
-    numbers = [f"{name}: {_plain(layer)}" for name, layer in _layers(module)]
+    numbers = [f"{name}: {_plain(layer) | changed_numbers(layer)}" for name, layer in _layers(module)]
     text = (line.encode() for line in (*sources, *layers, *numbers))
     held = (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
     tensors = (part for named in held for name, tensor in named for part in _bytes(name, tensor))

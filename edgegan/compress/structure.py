@@ -20,6 +20,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDict
 from torch.nn.utils.weight_norm import WeightNorm
 
 from edgegan import forms
+from edgegan.compress.own_numbers import numbers, set_number
 from edgegan.errors import CheckpointError, StageError
 from edgegan.files import atomic_path, storage_errors, write_json
 from edgegan.module_copy import copy_of
@@ -56,13 +57,8 @@ def _numbers(module: nn.Module) -> Shapes:
 
 
 def own_numbers(layer: nn.Module) -> dict[str, int]:
-    """Return the whole numbers that a module of a network's own holds by name."""
-    if not is_own(layer):
-        return {}
-    held = vars(layer).items()
-    return {
-        key: value for key, value in held if type(value) is int and value >= 0 and not key.startswith("_")
-    }
+    """Return the whole numbers of a module of a network's own, by their keys (see `own_numbers`)."""
+    return numbers(layer) if is_own(layer) else {}
 
 
 def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
@@ -88,7 +84,7 @@ def resize(module: nn.Module, shapes: Mapping[str, list[int]]) -> None:
             ).items():
                 setattr(layer, attribute, value)
         for key in own_numbers(layer):
-            setattr(layer, key, shapes[prefix + key][0])
+            set_number(layer, key, shapes[prefix + key][0])
         changed = {key for key, shape in wanted.items() if tuple(own[key].shape) != shape}
         if not changed:
             continue
@@ -271,10 +267,13 @@ def _prelu(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
 
 def _recurrent(layer: nn.Module, wanted: Wanted) -> dict[str, object]:
     suffix = "_l0" if isinstance(layer, nn.RNNBase) else ""
-    return {
+    sizes: dict[str, object] = {
         "input_size": wanted[f"weight_ih{suffix}"][1],
         "hidden_size": wanted[f"weight_hh{suffix}"][1],
     }
+    if projection := wanted.get("weight_hr_l0"):
+        sizes |= {"proj_size": projection[0], "hidden_size": projection[1]}
+    return sizes
 
 
 KINDS: dict[type[nn.Module], Callable[[nn.Module, Wanted], dict[str, object]]] = {

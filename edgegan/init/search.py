@@ -23,6 +23,7 @@ MOST_TRIES = 1500
 SECONDS = 90.0
 WIDEST = 1 << 16
 NUMBER = re.compile(r"\d+")
+WANTS_LABELS = re.compile(r"one of the following scalar types: Long, Int|used as indices must be long")
 FEW = 8
 TINY = "its outputs are of a few pixels"
 JOINED = "a sample's output depends on the other samples"
@@ -104,7 +105,7 @@ def _search(module: nn.Module, facts: Facts) -> Search:
             doubtful = doubtful or guesses
             continue
         complaint = complaint or problem
-        for more, other in _repairs(guesses, problem):
+        for more, other in (*_repairs(guesses, problem), *_labelled(guesses, problem, facts)):
             if other not in seen:
                 seen.add(other)
                 heapq.heappush(queue, (cost + more, next(order), other))
@@ -164,6 +165,17 @@ def _of_one_size(chosen: Sequence[Option]) -> bool:
     sizes = {option.guess.shape[1:] for option in chosen if option.guess.kind == "picture"}
     lengths = {option.guess.shape[-1] for option in chosen if option.guess.kind in ("signal", "contour")}
     return len(sizes) < 2 and len(lengths) < 2
+
+
+def _labelled(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with a label in the place of one input, where a table is asked for what is no number."""
+    if not WANTS_LABELS.search(problem):
+        return
+    for index, guess in enumerate(guesses):
+        if guess.kind in ("vector", "scalar", "onehot"):
+            for count in facts.classes[:3]:
+                label = Guess(guess.name, "label", (), classes=count)
+                yield 0.3, (*guesses[:index], label, *guesses[index + 1 :])
 
 
 def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:

@@ -44,9 +44,13 @@ class Seed(nn.Module):
         return torch.tanh(self.conv(F.relu(self.linear(z).view(z.shape[0], self.channels, 4, 4))))
 
 
-class LiteralSeed(Seed):
+def seeded(x: Tensor) -> Tensor:
+    return x.view(x.shape[0], 16, 4, 4)
+
+
+class HelpedSeed(Seed):
     def forward(self, z: Tensor) -> Tensor:
-        return torch.tanh(self.conv(F.relu(self.linear(z).view(z.shape[0], 16, 4, 4))))
+        return torch.tanh(self.conv(F.relu(seeded(self.linear(z)))))
 
 
 def through_checks(x: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ FINDINGS: dict[str, tuple[tuple[nn.Module, Contract], str, str, str, tuple[nn.Mo
     ),
     "data shapes": ((stack(Apply(of_data)), PICTURE), "error", "3", "depends on the data", CLEAN),
     "view": (
-        (LiteralSeed(16).eval(), SEEDED), "warning", "linear", "viewed with a fixed number",
+        (HelpedSeed(16).eval(), SEEDED), "warning", "linear", "viewed with a fixed number",
         (Seed(16).eval(), SEEDED),
     ),
     "noise": (
@@ -210,7 +214,7 @@ def test_the_target_says_what_is_aligned() -> None:
         ("celeba_dcgan", {"ConvTranspose"}),
         ("mnist_mlp", set()),
         ("mnist_wgangp", {"ConvTranspose", "the kernel is no multiple of the stride"}),
-        ("mnist_cwgangp", {"a Linear whose outputs are viewed with a fixed number of channels"}),
+        ("mnist_cwgangp", set()),
         (
             "ttsgan",
             {

@@ -1,5 +1,6 @@
 """Odd networks, how often their groups are looked for, and proofs where float32 says little."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,11 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgegan.compress import structure
 from edgegan.compress.example_inputs import example
+from edgegan.compress.fingerprint import of_module
 from edgegan.compress.lint import lint
 from edgegan.compress.prune import Prune, PruneSettings, exact
+from edgegan.compress.prune.channels import OUTPUT
 from edgegan.compress.stage import Candidate, Context
 from edgegan.compress.structure import plain_copy
+from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract, Input, Output
 
 PICTURE = Contract((Input("x", (3, 8, 8)),), (Output("y", (3, 8, 8)),))
@@ -120,6 +125,62 @@ def test_a_head_that_nobody_reads_loses_channels_too(tmp_path: Any) -> None:
     after = prune(Headed().eval(), PICTURE, tmp_path, channels=0.5, align=4, reconstruct=False)
     assert sorted(after.lineage[-1].changed["widths"].values()) == [[8, 4], [16, 8]]
     assert after.student.get_submodule("normals.0").in_channels == 8  # type: ignore[union-attr]
+
+
+class Literal(nn.Module):
+    """Widths as literals, also in a tuple and inside a comprehension, and as entries of settings."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.config, self.shape = config, (32, 4, 4)
+        self.seed, self.up = nn.Linear(6, 16 * 4 * 4), nn.Conv2d(16, config.sizes["width"], 3, padding=1)
+        self.more, self.out = nn.Linear(6, 32 * 4 * 4), nn.Conv2d(56, 3, 3, padding=1)
+
+    def start(self, z: Tensor) -> Tensor:
+        return torch.cat([part.view((-1, 8, 4, 4)) for part in self.seed(z).chunk(2, 1)], 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.up(F.relu(self.start(z)).view(len(z), 16, 4, 4)).view(-1, self.config.sizes["width"], 4, 4)
+        x = torch.cat([x, self.more(z).reshape(-1, *self.shape)], 1)
+        return F.interpolate(self.out(F.relu(x)), scale_factor=2)
+
+
+def test_widths_as_literals_and_in_settings_are_set_and_saved(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("z", (6,)),), PICTURE.outputs)
+    config = SimpleNamespace(sizes={"width": 24}, depth=2)
+    module = Literal(config).eval()
+    after = prune(module, contract, tmp_path, channels=0.5, align=2)
+    assert after.lineage[-1].changed["whole"] == {"out": OUTPUT}
+    assert set(after.lineage[-1].changed["widths"]) == {"seed", "up", "more"}
+    assert config.sizes == {"width": 24}
+    assert Literal(config).start(torch.zeros(2, 6)).shape[1] == 16
+    structure.save(after.student, tmp_path / "student")
+    loaded = structure.load(Literal(config), tmp_path / "student")
+    given = example(contract, 3, 0)
+    assert torch.equal(loaded(*given), after.student(*given))
+    assert of_module(copy_of(loaded)) == of_module(loaded) == of_module(after.student)
+
+
+class Projected(nn.Module):
+    """A bidirectional LSTM of two layers whose states are projected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(8, 24, 2, batch_first=True, bidirectional=True, proj_size=12)
+        self.out = nn.Linear(24, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.rnn(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_a_projected_lstm_loses_states_and_what_it_projects_to(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("x", (5, 8)),), (Output("y", (5, 8)),))
+    rnn = prune(Projected().eval(), contract, tmp_path, channels=0.5, align=4).student.rnn
+    assert isinstance(rnn, nn.LSTM)
+    assert (rnn.hidden_size, rnn.proj_size) == (8, 4)
 
 
 class Gated(nn.Module):

@@ -191,6 +191,18 @@ class Two(nn.Module):
         return torch.tanh(self.o(F.instance_norm(self.c(content)) * self.s(style)[..., None, None]))
 
 
+class Styles(nn.Module):
+    """A table of styles, of which one goes by a name that latents have."""
+
+    def __init__(self, n_styles=6):
+        super().__init__()
+        self.stem, self.gains = nn.Conv2d(3, 12, 3, padding=1), nn.Embedding(n_styles, 12)
+        self.out = nn.Conv2d(12, 3, 3, padding=1)
+
+    def forward(self, image: Tensor, style: Tensor):
+        return self.out(F.instance_norm(self.stem(image)) * self.gains(style)[..., None, None]).tanh()
+
+
 class BigLike(nn.Module):
     def __init__(self, dim_z=40, n_classes=12, shared=16):
         super().__init__()

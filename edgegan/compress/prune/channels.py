@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from edgegan.compress.example_inputs import example
 from edgegan.compress.prune.couplings import Classes, Couplings, Labels, stay
 from edgegan.compress.prune.graph import BARE, Group, Side, Slot, axes, is_over_all, width
-from edgegan.compress.prune.operator_couplings import RULES
+from edgegan.compress.prune.operator_couplings import RULES, tie_groups
 from edgegan.compress.prune.tracker import Tracker
 from edgegan.compress.sandbox import limited
 from edgegan.compress.structure import is_own
@@ -139,7 +140,7 @@ def _use_plain_kernels(stack: ExitStack, layers: Mapping[str, nn.Module]) -> Non
 
 def _register(tracker: Tracker, places: dict[Place, Labels], name: str, layer: nn.Module) -> None:
     """Label a layer's tensors, and note the side of the layer that each axis is; axes of none stay."""
-    hidden: list[Labels] = []
+    alike: dict[str, Labels] = {}
     for key, tensor in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
         if tensor.ndim == 0:
             continue
@@ -151,16 +152,17 @@ def _register(tracker: Tracker, places: dict[Place, Labels], name: str, layer: n
                 tracker.couplings.tie(places[name, side], labels)
             else:
                 places[name, side] = labels
-            if isinstance(layer, RNNBase) and key.startswith("weight_hh") and axis == 1:
-                hidden.append(labels)
-    for labels in hidden[1:]:  # all layers and directions have one hidden size
-        tracker.couplings.tie(hidden[0], labels)
+            if isinstance(layer, RNNBase) and key.startswith(("weight_hh", "weight_hr")) and axis == 1:
+                # all layers and directions have one hidden size, and one that they project to
+                tracker.couplings.tie(alike.setdefault(key[: len("weight_hh")], labels), labels)
+    if len(alike) > 1:  # torch tells projections by another size than the hidden one: they shrink together
+        tie_groups(tracker, gcd(*map(len, alike.values())), *alike.values())
 
 
 def _side(layer: nn.Module, key: str, axis: int) -> Side | None:
     """Return which side of `layer` an axis of its tensor `key` is; None where it cannot lose positions."""
     if isinstance(layer, (RNNBase, RNNCellBase)):
-        return None if getattr(layer, "proj_size", 0) else f"{BARE}:{key}:{axis}"
+        return f"{BARE}:{key}:{axis}"
     if is_own(layer):
         return None if key in layer._non_persistent_buffers_set else f"{BARE}:{key}:{axis}"
     return next((side for side in ("outputs", "inputs") if (key, axis) in (axes(layer, side) or [])), None)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from edgegan.compress.structure import own_numbers
 
 BARE = "parameter"
 
@@ -86,10 +89,16 @@ def axes(layer: nn.Module, side: Side) -> list[Axis] | None:
     return None
 
 
+def held(layer: nn.Module, name: str) -> Any:
+    """Return a tensor or number of `axes`."""
+    own = own_numbers(layer)
+    return own[name] if name in own else getattr(layer, name)
+
+
 def width(layer: nn.Module, side: Side) -> int | None:
     """Return how many channels `layer` has on `side`; None where it holds nothing that runs over them."""
     for name, axis in axes(layer, side) or []:
-        value = getattr(layer, name)
+        value = held(layer, name)
         return value.shape[axis] if isinstance(value, Tensor) else value
     return None
 

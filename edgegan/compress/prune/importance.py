@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.prune.graph import BARE, Group, Slot, axes
+from edgegan.compress.prune.graph import BARE, Group, Slot, axes, held
 from edgegan.runtime.contract import Contract
 
 Kind = Literal["magnitude", "taylor", "bn_scale", "random"]
@@ -69,7 +69,7 @@ def _sum(module: nn.Module, group: Group, term: Callable[[str, Tensor], Tensor])
     total = np.zeros(group.channels)
     for slot in group.slots:
         for name, axis in axes(layers[slot.layer], slot.side) or []:
-            weight = getattr(layers[slot.layer], name)
+            weight = held(layers[slot.layer], name)
             if _is_weight(name, weight, slot):
                 key = f"{slot.layer}.{name}" if slot.layer else name
                 total += _per_channel(term(key, weight.detach().double()), axis, slot)

@@ -24,13 +24,13 @@ def _convolution(track: Tracker, call: Call) -> list[Axes]:
         track.keep([columns])
         out = track.couplings.new(size[1])
         track.couplings.tie(rows, channels if transposed else out)
-        _tie_groups(track, groups, channels, out)
+        tie_groups(track, groups, channels, out)
     if call.given["bias"] is not None:
         track.tie([out], track.axes(call.given["bias"]))
     return [[samples, out, *map(stay, size[2:])]]
 
 
-def _tie_groups(track: Tracker, groups: int, *axes: Labels) -> None:
+def tie_groups(track: Tracker, groups: int, *axes: Labels) -> None:
     """Let the channels of a group be lost together."""
     rows = [labels.reshape(groups, -1) for labels in axes]
     for row in rows:
@@ -72,7 +72,7 @@ def _group_norm(track: Tracker, call: Call) -> list[Axes]:
     for tensor in call.inputs[1:]:
         track.tie(axes[1:2], track.axes(tensor))
     if call.given["group"] > 1 or not track.through_norms:
-        _tie_groups(track, call.given["group"], axes[1])
+        tie_groups(track, call.given["group"], axes[1])
     return _first_alone(track, call, axes)
 
 

@@ -18,6 +18,7 @@ from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
 from edgegan.compress.rewrite.functionalize import without_mutations
 from edgegan.compress.rewrite.input_sizes import tell_sizes_by_inputs
+from edgegan.compress.rewrite.lengths import free_lengths
 from edgegan.compress.rewrite.nodes import (
     add_constant,
     argument,
@@ -132,7 +133,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
         ModelError: the module cannot be traced.
     """
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), free_lengths(module), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
             warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
             program = torch.export.export(
@@ -157,8 +158,8 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
                 "correct `min` and `multiple` of the contract's sizes; or take sizes from x.shape in forward"
             )
         elif violated:
-            reason = "its forward takes the size of the batch for a fixed number, as len(x) does"
-            advice = "write x.shape[0] for len(x), and -1 or x.shape[0] for the batch in reshapes"
+            reason = "its forward takes the size of the batch for a fixed number, as int(x.shape[0]) does"
+            advice = "write -1 or x.shape[0] for the batch in reshapes and loops"
         raise ModelError(
             f"the module cannot be traced: {reason}", where=type(module).__name__, next=advice
         ) from error

@@ -10,13 +10,14 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from edgegan.compress.rewrite.nodes import argument, aten, replace
+from edgegan.compress.rewrite.projected_lstm import plain_lstm
 
 
 def spell_out(graph: GraphModule) -> bool:
     """Replace such operators; return whether there were any. The graph then has to be traced anew.
 
-    `fold` becomes a sum of shifted blocks, an Einsum of one tensor a permutation and a sum, and an
-    InstanceNorm of tracked statistics a BatchNorm.
+    `fold` becomes a sum of shifted blocks, an Einsum of one tensor a permutation and a sum, an InstanceNorm
+    of tracked statistics a BatchNorm, and a projected LSTM a plain one.
     """
     found = [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
     graph.graph.eliminate_dead_code()
@@ -99,5 +100,6 @@ WAYS = {
     aten.col2im.default: _fold,
     aten.einsum.default: _einsum,
     aten.instance_norm.default: _instance_norm,
+    aten.lstm.input: plain_lstm,
 }
 """Each says whether it replaced the node."""

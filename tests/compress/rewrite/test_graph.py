@@ -41,6 +41,28 @@ def test_the_batch_axis_stays_free() -> None:
     assert [graph(torch.zeros(n, 3, 4, 4)).shape[0] for n in (1, 2, 5)] == [1, 2, 5]
 
 
+class Lengths(nn.Module):
+    """Takes the batch and its list of layers by `len`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for index in range(len(self.layers)):
+            x = self.layers[index](x)
+        return x.reshape(len(x), -1).view(len(x), 3, 4, 4)
+
+
+def test_the_length_of_a_tensor_is_its_batch() -> None:
+    module = Lengths().eval()
+    graph, _ = rewrite(module, CONTRACT, [])
+    for n in (1, 5):
+        x = torch.randn(n, 3, 4, 4)
+        assert torch.equal(graph(x), module(x))
+    assert "len" not in globals()
+
+
 def test_idle_dropout_does_not_stand_between_layers() -> None:
     module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(), nn.BatchNorm2d(3), nn.Dropout2d(), nn.ReLU())
     graph, _ = rewrite(module, CONTRACT, [fold_batch_norm])
