@@ -70,10 +70,11 @@ def refusal(error: BaseException, path: Path | None = None) -> StorageError | No
 
 
 def _storage_error(error: OSError, where: str | None) -> StorageError:
+    elsewhere = " or choose another folder with --out" if where else ""
     return StorageError(
         f"cannot write: {error.strerror or error}",
         where=where,
-        next="free some space or choose another folder with --out, then run the same command again",
+        next=f"free some space{elsewhere}, then run the same command again",
     )
 
 
@@ -124,6 +125,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     if file.is_file():
                         holder.take(path / file.relative_to(new))
             _replace_folder(new, path)
+    except StorageError as error:
+        if str(temporary) not in (error.where or ""):
+            raise
+        raise StorageError(error.what, where=str(path), next=error.next) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -81,6 +81,17 @@ def test_a_failure_leaves_the_old_folder(
     assert names(tmp_path) == ["made"]
 
 
+def test_what_cannot_be_written_is_told_by_the_folders_own_name(tmp_path: Path) -> None:
+    def fill(temporary: Path) -> None:
+        with files.storage_errors(temporary / "half"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left") as caught:
+        half_way(atomic_folder(tmp_path / "made"), fill)
+    assert caught.value.where == str(tmp_path / "made")
+    assert names(tmp_path) == []
+
+
 def test_a_killed_writer_leaves_the_old_file_and_a_partial_one(tmp_path: Path) -> None:
     write_text(tmp_path / "x.txt", "old")
     code = (

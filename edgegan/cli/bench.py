@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgegan.cli.console import output, say_json
 from edgegan.cli.progress import Steps
-from edgegan.errors import InputError
+from edgegan.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgegan.evaluate.record import BenchRecord
 
 
 def bench(
@@ -80,7 +85,10 @@ def bench(
     console = output(quiet=json)
     with Steps(console) as steps:
         from edgegan.evaluate.bench import bench as measure
+        from edgegan.evaluate.record import check_free
 
+        if out is not None:
+            check_free(out)
         record = measure(
             *(bundles or ()),
             contract=contract,
@@ -93,12 +101,30 @@ def bench(
             features=features,
             reference=reference,
             per_layer=per_layer,
-            out=out,
             follow=steps.start,
         )
+    unwritten = _unwritten(record, out)
     if json:
         say_json(record.to_dict())
-        return
+    else:
+        _show(record, console, per_layer)
+    if unwritten:
+        raise unwritten
+    if out is not None:
+        console.print(f"record: {out}", soft_wrap=True)
+
+
+def _unwritten(record: BenchRecord, out: Path | None) -> StorageError | None:
+    """Write the record; return why it could not be, so that what was measured is shown all the same."""
+    if out is not None:
+        try:
+            record.write(out)
+        except StorageError as error:
+            return error
+    return None
+
+
+def _show(record: BenchRecord, console: Console, per_layer: bool) -> None:
     from edgegan.report.bench import bench_table, headline
     from edgegan.report.layers import layer_report
 
@@ -107,8 +133,6 @@ def bench(
         for part in layer_report(row):
             console.print(part, soft_wrap=isinstance(part, str))
     console.print(headline(record.headline), soft_wrap=True)
-    if out is not None:
-        console.print(f"record: {out}", soft_wrap=True)
 
 
 def _compare(old: Path, new: Path, *, json: bool) -> None:

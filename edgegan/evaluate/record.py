@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from edgegan.errors import DataError, StorageError
-from edgegan.files import write_json
+from edgegan.files import storage_errors, write_bytes, write_json
 from edgegan.forms import anything, list_of, mapping_of, record, text
 from edgegan.measure.latency import Starts
 from edgegan.measure.statistics import Interval
@@ -149,8 +149,10 @@ class BenchRecord:
 
 
 def check_free(path: Path) -> None:
-    """Raise `StorageError` where something is at `path` that is no record: before hours of work."""
-    if path.exists():
+    """Raise `StorageError` where no record can be at `path`: before hours of work."""
+    with storage_errors(path):
+        there = path.exists()
+    if there:
         try:
             BenchRecord.read(path)
         except DataError as error:
@@ -159,3 +161,6 @@ def check_free(path: Path) -> None:
                 where=str(path),
                 next="give another --out",
             ) from error
+    else:
+        write_bytes(path, b"")
+        path.unlink()

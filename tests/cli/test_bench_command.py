@@ -12,6 +12,7 @@ from quick_latency import shorten
 from small_models import contract, generator_file  # noqa: F401
 
 from edgegan.cli import main
+from edgegan.errors import StorageError
 from edgegan.evaluate.record import BenchRecord
 from edgegan.files import write_json
 from edgegan.runtime.contract import Contract
@@ -56,6 +57,38 @@ def test_it_prints_a_table_and_writes_a_record_that_is_json_with_json(
     code, printed, _ = run(capsys, *files, "--batch", "1,2", "--out", out, "--json")
     assert (code, json.loads(printed)) == (0, json.loads(out.read_text()))
     assert [row.batch for row in BenchRecord.read(out).rows] == [1, 2, 1, 2]
+
+
+def test_what_was_measured_is_shown_where_the_record_cannot_be_written(
+    files: tuple[str | Path, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: BenchRecord, path: Path) -> None:
+        raise StorageError("cannot write: No space left on device", where=str(path), next="free some space")
+
+    monkeypatch.setattr(BenchRecord, "write", full)
+    code, printed, said = run(capsys, *files, "--out", tmp_path / "record.json")
+    assert code == 2
+    assert "narrow on onnxruntime, batch 1" in printed
+    assert "record:" not in printed
+    assert "No space left on device" in said
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_record_that_cannot_be_written_is_refused_before_anything_is_measured(
+    files: tuple[str | Path, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgegan.evaluate.bench.bench", lambda *_, **__: pytest.fail("it was measured"))
+    for out in (tmp_path / ("x" * 256), tmp_path / "record.json" / "r.json"):
+        (tmp_path / "record.json").write_text("not ours")
+        code, _, said = run(capsys, *files, "--out", out)
+        assert (code, "cannot write" in said) == (2, True)
+        assert (tmp_path / "record.json").read_text() == "not ours"
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,7 @@ def test_no_state_of_the_streams_ends_in_a_traceback(bundle: Path, shell: str, c
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
     assert (b"No space left" in done.stderr) == (code == 2)
+    assert b"--out" not in done.stderr
 
 
 @pytest.mark.parametrize(
