@@ -35,8 +35,11 @@ def train(
     named = {name: getattr(trained, name) for name in ("generator", "discriminator", "log")}
     files = {name: str(file) for name, file in named.items() if file is not None}
     if json:
-        say_json({**files, "fid": trained.fid, "held_out": dict(trained.held_out)})
+        told = {"fid": trained.fid, "held_out": dict(trained.held_out), "troubles": trained.troubles}
+        say_json({**files, **told})
         return
+    for trouble in trained.troubles:
+        say(trouble)
     for name, file in files.items():
         say(f"{name}: {file}")
     if trained.fid is not None:

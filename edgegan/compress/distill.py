@@ -20,6 +20,7 @@ from edgegan.learning.checkpoint import Checkpoint, fingerprint
 from edgegan.learning.draws import Stream, derive, draw
 from edgegan.learning.log import Log, Row
 from edgegan.learning.loop import Loop, Progress
+from edgegan.learning.monitor import Monitor, Trouble
 from edgegan.learning.taps import outputs_of
 from edgegan.module_copy import copy_of
 
@@ -98,7 +99,7 @@ class Distill(Stage):
                 fabric,
                 context.seed,
             )
-            trained, losses = run_distillation(algorithm, context.folder, context.progress)
+            trained, losses, troubles = run_distillation(algorithm, context.folder, context.progress)
             student = copy_of(candidate.student)
             student.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
             after = self._held_out(student, candidate, context.seed, fabric.device)
@@ -112,7 +113,7 @@ class Distill(Stage):
             },
             proof={
                 "held_out_psnr_db": {"before": before, "after": after, "samples": HELD_OUT},
-                "warnings": _warnings(before, after),
+                "warnings": [*map(str, troubles), *_warnings(before, after)],
                 "final_losses": losses,
                 "teacher_weights": teacher,
                 "device": str(fabric.device.type),
@@ -146,8 +147,10 @@ class Distill(Stage):
         return mean_psnr_of([torch.cat(of_output) for of_output in zip(*parts)])
 
 
-def run_distillation(algorithm: Distillation, folder: Path, progress: Progress) -> tuple[nn.Module, Row]:
-    """Make all steps that are left; return the averaged student, on the device, and its last losses.
+def run_distillation(
+    algorithm: Distillation, folder: Path, progress: Progress
+) -> tuple[nn.Module, Row, list[Trouble]]:
+    """Make all steps that are left; return the averaged student, its last losses, and what went wrong.
 
     The folder holds the log `losses.csv` and, until the end, a checkpoint.
 
@@ -156,14 +159,18 @@ def run_distillation(algorithm: Distillation, folder: Path, progress: Progress) 
         StorageError: the folder cannot be written.
     """
     fabric, steps = algorithm.fabric, algorithm.settings.steps
-    checkpoint = Checkpoint(folder / "checkpoint", algorithm.key)
+    checkpoint = Checkpoint(folder / "checkpoint", algorithm.key, newer=["monitor"])
+    monitor = Monitor(algorithm, folder)
     log = Log(folder / LOSSES, writes=fabric.is_global_zero)
-    Loop(algorithm, fabric, steps=steps, seed=algorithm.seed, checkpoint=checkpoint, log=log).run(progress)
+    Loop(
+        algorithm, fabric, steps=steps, seed=algorithm.seed, checkpoint=checkpoint, log=log, monitor=monitor
+    ).run(progress)
     result = algorithm.finish()
     if fabric.is_global_zero:
         checkpoint.remove()
     fabric.barrier()
-    return result, {name: value for name, value in log.rows[-1].items() if name != "step"}
+    losses = {name: value for name, value in log.rows[-1].items() if name != "step"}
+    return result, losses, monitor.troubles
 
 
 @torch.no_grad()

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Augment = Callable[[Tensor], Tensor]
 """Of images (N, C, H, W)."""
 NUMBERS = 7
 """Random numbers that the augmentation of one image takes."""
+TARGET, MOST = 0.6, 0.8
+"""The lead that the discriminator is to have, and the greatest share."""
+PACE, MEMORY = 500_000, 0.9
+"""Images in which the share goes from 0 to 1, and the share of a lead that stays to the next step."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Augmentation:
     """
 
     numbers: Tensor
-    """(N, 7) in [0, 1)."""
+    """(N, 7) in [0, 1); further columns are not looked at."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Augment images (N, C, H, W) whose values are centred on 0."""
@@ -47,6 +51,37 @@ class Augmentation:
 def augment_by(numbers: Tensor | None) -> Augment:
     """Return the augmentation by `numbers` (N, 7); the identity where there are none."""
     return (lambda images: images) if numbers is None else Augmentation(numbers)
+
+
+class AdaptiveShare(nn.Module):
+    """The share of images that are augmented (ADA: Karras et al. 2020, arXiv:2006.06676).
+
+    It follows the discriminator's lead, which is 1 where every real sample has a higher score than every
+    generated one, and 0 where scores say nothing. It needs no zero of scores.
+    """
+
+    share: Tensor
+    lead: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("share", torch.zeros(()))
+        self.register_buffer("lead", torch.zeros(()))
+
+    def follow(self, lead: Tensor, images: int) -> None:
+        """Move towards the `lead` that a batch of `images` showed."""
+        self.lead.lerp_(lead, 1 - MEMORY)
+        self.share.add_((self.lead - TARGET).sign() * (images / PACE)).clamp_(0, MOST)
+
+    def augment(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Augment those of images (N, C, H, W) whose last of `numbers` (N, 8) is under the share."""
+        chosen = numbers[:, NUMBERS] < self.share
+        return torch.where(chosen[:, None, None, None], Augmentation(numbers)(images), images.float())
+
+
+def lead_of(real: Tensor, fake: Tensor) -> Tensor:
+    """Return how much more often scores of real samples are above those of generated ones than under them."""
+    return (real.detach().flatten()[:, None] - fake.detach().flatten()[None]).sign().mean()
 
 
 def translate(images: Tensor, numbers: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,12 @@ _log = logging.getLogger(__name__)
 
 Work = Callable[[Batch], Tensor]
 """A step's work on the device: from a batch there to the step's losses."""
+
+
+class _Capture(NamedTuple):
+    graph: torch.cuda.CUDAGraph
+    inputs: Batch
+    losses: Tensor
 
 
 class Captured:
@@ -47,23 +54,25 @@ class Captured:
         self.work, self.state, self.device, self.rewinds_noise = work, state, device, rewinds_noise
         self.refusal: str | None = None
         """Why steps are not captured."""
-        self._phase: int | None = None
+        self._captures: dict[int, _Capture] = {}
         self._stream = torch.cuda.Stream(device)
-        self._graph: torch.cuda.CUDAGraph
-        self._inputs: Batch
-        self._losses: Tensor
 
     def __call__(self, batch: Batch, phase: int) -> Tensor:
-        """Do the work of a batch on the CPU; captures it anew where the phase is another."""
-        if self.refusal is None and phase != self._phase:
+        """Do the work of a batch on the CPU; each phase is captured once."""
+        if self.refusal is None and phase not in self._captures:
             self._capture(batch, phase)
         if self.refusal is not None:
             return self.work(on_device(batch, self.device))
+        captured = self._captures[phase]
         for name, tensors in batch.items():
-            for static, tensor in zip(self._inputs[name], tensors):
+            for static, tensor in zip(captured.inputs[name], tensors):
                 static.copy_(tensor.pin_memory(), non_blocking=True)
-        self._graph.replay()
-        return self._losses
+        captured.graph.replay()
+        return captured.losses
+
+    def forget(self) -> None:
+        """Capture anew from here on, since what has a state was loaded or learns in another way."""
+        self._captures.clear()
 
     def _capture(self, batch: Batch, phase: int) -> None:
         inputs = on_device(batch, self.device)
@@ -80,7 +89,7 @@ class Captured:
                 raise RuntimeError("the networks draw noise, which is to be the same for both of them")
             with torch.cuda.graph(graph, stream=self._stream):
                 losses = self.work(inputs)
-            self._graph, self._inputs, self._losses, self._phase = graph, inputs, losses, phase
+            self._captures[phase] = _Capture(graph, inputs, losses)
         except RuntimeError as error:
             self.refusal = _reason(error)
             _log.info("steps are launched piece by piece, since they cannot be captured: %s", self.refusal)

@@ -78,9 +78,9 @@ def with_targets(contract: Contract) -> Contract:
     return replace(contract, inputs=(*contract.inputs, *found))
 
 
-def augmentation(n: int, seed: int, part: slice = slice(None)) -> Tensor:
-    """Draw the numbers of `n` images' augmentation and return the rows of `part`: (rows, 7) in [0, 1)."""
-    return torch.from_numpy(np.random.default_rng(seed).random((n, NUMBERS), dtype=np.float32)[part])
+def augmentation(n: int, seed: int, part: slice = slice(None), numbers: int = NUMBERS) -> Tensor:
+    """Draw what augments `n` images and return the rows of `part`: (rows, numbers) in [0, 1)."""
+    return torch.from_numpy(np.random.default_rng(seed).random((n, numbers), dtype=np.float32)[part])
 
 
 def rewind_noise() -> bool:

@@ -18,6 +18,7 @@ from edgegan.learning.checkpoint import Checkpoint, Holder
 from edgegan.learning.devices import average, average_gradients
 from edgegan.learning.draws import Stream, derive
 from edgegan.learning.log import Log
+from edgegan.learning.monitor import STEPS, Monitor
 
 CHECKPOINT_SECONDS, CHECKPOINT_STEPS = 20.0, 1000
 """Between two checkpoints, whichever is over first."""
@@ -47,6 +48,7 @@ class Loop:
         log_every: in steps.
         keep: whether a state is kept at the end as well.
         observe: called after each step, in the first process.
+        monitor: takes the run back where it is in trouble; of one process alone.
         capture: whether steps may be captured.
     """
 
@@ -62,11 +64,14 @@ class Loop:
         log_every: int = LOG_EVERY,
         keep: bool = False,
         observe: Observe = lambda done: {},
+        monitor: Monitor | None = None,
         capture: bool = True,
     ) -> None:
         self.algorithm, self.fabric, self.steps, self.seed = algorithm, fabric, steps, seed
         self.checkpoint, self.log, self.log_every = checkpoint, log, log_every
         self.keep, self.observe = keep, observe
+        self.monitor, self._watches = monitor, fabric.world_size == 1 and steps >= 2 * STEPS
+        self._look_every = math.ceil(STEPS / log_every) * log_every
         columns = max(FEWEST_COLUMNS, len(algorithm.losses))
         self._window = nn.Module()
         self._window.register_buffer("losses", torch.zeros(log_every, columns, device=fabric.device))
@@ -98,20 +103,29 @@ class Loop:
         """
         done = self.checkpoint.load(self._parts())
         self.log.resume(done)
+        if self.monitor and self._watches:
+            self.monitor.begin(done)
         progress(done, self.steps)
         with held_back() as stopping:
             saved = time.monotonic()
             while done < self.steps:
                 self.step(done)
                 done += 1
-                self._note(done)
+                back = self._look(done)
+                if back is not None:
+                    done = back
+                    self.log.resume(done)
+                else:
+                    self._note(done)
                 stop = stopping()
-                if self._due(done, stop, time.monotonic() - saved):
+                if back is not None or self._due(done, stop, time.monotonic() - saved):
                     self._save(done)
                     saved = time.monotonic()
                 progress(done, self.steps)
                 if stop:
-                    break
+                    return
+        if self.monitor:
+            self.monitor.end()
 
     def step(self, step: int) -> None:
         """Make one step."""
@@ -144,7 +158,20 @@ class Loop:
         return torch.stack([losses[name].detach().float() for name in self.algorithm.losses])
 
     def _parts(self) -> dict[str, Holder]:
-        return {**self.algorithm.parts(), "window": self._window}
+        watched: dict[str, Holder] = {"monitor": self.monitor.memory} if self.monitor else {}
+        return {**self.algorithm.parts(), "window": self._window, **watched}
+
+    def _look(self, done: int) -> int | None:
+        """Let the monitor look, where it is time or a loss is not finite; return the step to go on from."""
+        if self.monitor is None or not self._watches or done % self.log_every:
+            return None
+        losses = self._losses(done)
+        if done % self._look_every and bool(losses.isfinite().all()):
+            return None
+        back = self.monitor.look(done, dict(zip(self.algorithm.losses, losses.double().mean(0).tolist())))
+        if back is not None and self._captured:
+            self._captured.forget()
+        return back
 
     def _due(self, done: int, stop: bool, seconds: float) -> bool:
         if done == self.steps:
@@ -153,8 +180,11 @@ class Loop:
 
     def _save(self, done: int) -> None:
         """Keep the state, which all processes share but for the window, by the first one's clock alone."""
+        losses = self._losses(done)
+        if self._watches and self.monitor and self.monitor.active and not bool(losses.isfinite().all()):
+            return  # the monitor takes the run back at the end of the window
         if self.fabric.is_global_zero:
-            self._check(self._losses(done), done)
+            self._check(losses, done)
             self.checkpoint.save(self._parts(), done)
 
     def _note(self, done: int) -> None:

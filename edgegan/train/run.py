@@ -34,6 +34,8 @@ class TrainedTeacher:
     log: Path
     fid: float | None
     """None where the recipe names no quality, and where training was on pairs or without them."""
+    troubles: tuple[str, ...] = ()
+    """What the monitor saw, as a collapse, and what it did about it."""
     held_out: Mapping[str, float] = field(default_factory=dict)
     """Of training on pairs: figures on those held out, as "psnr_db"; "baseline_psnr_db" is of no network."""
 
@@ -74,7 +76,7 @@ def train_teacher(
         raise RecipeError("no data to train on", where=str(recipe), next="give --data, or set train.data")
     folder = Path("runs") / f"{read.name}-teacher" if out is None else out
     apart = [read.folder, source, *(path for _, path in read.files())]
-    fabric = launch("auto")
+    fabric = launch(settings.precision)
     if settings.batch % fabric.world_size:
         raise RecipeError(
             f"a batch of {settings.batch} cannot be split evenly over {fabric.world_size} processes",
@@ -133,6 +135,7 @@ def train_teacher(
         folder / "discriminator.safetensors" if learns else None,
         log.path,
         None if paired else next(iter(scores.values()), None),
+        tuple(map(str, training.troubles)),
         scores if paired else {},
     )
 

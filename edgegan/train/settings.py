@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, mo
 
 from edgegan.errors import RecipeError
 from edgegan.learning.algorithms.settings import GanSettings, PairedSettings, UnpairedSettings
+from edgegan.learning.devices import Precision
 from edgegan.recipe import Data
 from edgegan.train.degradations import Downscale, Edges, Grey, Hole, Noise
 from edgegan.train.pairs import Mel
@@ -21,6 +22,8 @@ class RunSettings(Data):
 
     steps: PositiveInt
     batch: PositiveInt
+    precision: Precision = "auto"
+    """Arithmetic of the forward passes: `auto` is bf16 on GPUs that have it."""
     data: str | None = None
     """Folder, zip or npz of what is learnt from; `--data` takes its place."""
     half: bool = False

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from edgegan.files import storage_errors, write_bytes
 from edgegan.learning import devices
-from edgegan.learning.algorithm import Algorithm
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.loop import Loop
+from edgegan.learning.monitor import Monitor, Trouble, Watched
 from edgegan.train.board import BoardLog
 from edgegan.train.settings import RunSettings
 
 Progress = Callable[[int, int], None]
 
 
-class Teaching(Algorithm, Protocol):
+class Teaching(Watched, Protocol):
     """An algorithm whose result is a generator."""
 
     seed: int
@@ -44,6 +44,7 @@ class Training:
     def __init__(self, algorithm: Teaching, settings: RunSettings, folder: Path, fabric: Fabric) -> None:
         self._algorithm, self._settings, self.folder, self.fabric = algorithm, settings, folder, fabric
         self.log = BoardLog(folder, writes=fabric.is_global_zero)
+        self._monitor = Monitor(algorithm, folder)
 
     def run(self, progress: Progress = lambda done, total: None) -> None:
         """Train to the end, then write the weights as `<network>.safetensors`.
@@ -63,11 +64,12 @@ class Training:
             self.fabric,
             steps=self._settings.steps,
             seed=self._algorithm.seed,
-            checkpoint=Checkpoint(self.folder / "state", newer=["window"]),
+            checkpoint=Checkpoint(self.folder / "state", newer=["window", "monitor"]),
             log=self.log,
             log_every=self._settings.log_every,
             keep=True,
             observe=self._observe,
+            monitor=self._monitor,
         )
         with devices.arithmetic(deterministic=True):
             loop.run(progress)
@@ -75,6 +77,11 @@ class Training:
         self.log.board.close()
         if self.fabric.is_global_zero:
             self._write()
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """What the monitor saw, and did about it."""
+        return self._monitor.troubles
 
     @property
     def score_names(self) -> list[str]:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from edgegan.learning.augment import NUMBERS, Augmentation, translate
+from edgegan.learning.augment import MOST, NUMBERS, PACE, AdaptiveShare, Augmentation, lead_of, translate
 
 
 def numbers(count: int) -> torch.Tensor:
@@ -39,3 +40,28 @@ def test_augmentation_has_a_gradient() -> None:
     Augmentation(numbers(4))(images).sum().backward()
     assert images.grad is not None
     assert float(images.grad.abs().sum()) > 0
+
+
+def test_the_share_of_augmented_images_follows_the_discriminators_lead() -> None:
+    share = AdaptiveShare()
+    images, drawn = torch.ones(400, 1, 8, 8), torch.rand(400, NUMBERS + 1)
+    assert torch.equal(share.augment(images, drawn), images)
+    for _ in range(2_000):
+        share.follow(torch.tensor(1.0), 100)
+    assert float(share.share) == pytest.approx(200_000 / PACE, abs=0.01)
+    changed = (share.augment(images, drawn) != images).flatten(1).any(1)
+    assert torch.equal(changed, drawn[:, NUMBERS] < share.share)
+    for _ in range(4_000):
+        share.follow(torch.tensor(0.3), 100)
+    assert float(share.share) == 0
+    for _ in range(20_000):
+        share.follow(torch.tensor(0.9), 100)
+    assert float(share.share) == pytest.approx(MOST)
+
+
+def test_lead_is_of_all_pairs_of_scores() -> None:
+    real, fake = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 2.0])
+    assert float(lead_of(real, fake)) == 1
+    assert float(lead_of(fake, real)) == -1
+    assert float(lead_of(torch.tensor([0.0, 1.5]), fake)) == -0.5
+    assert float(lead_of(real, real)) == 0

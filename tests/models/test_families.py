@@ -17,6 +17,7 @@ from edgegan.models import (
     conditional_dcgan,
     dcgan,
     mlp,
+    r3gan,
     resnet,
     semi_supervised,
     series,
@@ -57,6 +58,9 @@ def family(name: str) -> Family:
     if name == "resnet":
         generator = resnet.Generator((16, 16), latent=6, classes=3, channels=1)
         return Family(generator, resnet.ProjectionDiscriminator(8, 3, 1, blocks=2, downs=1), labelled)
+    if name == "r3gan":
+        generator = r3gan.Generator((16, 16), 6, 3, 1, 1)
+        return Family(generator, r3gan.Discriminator((16, 16), 3, 1, 1), labelled)
     if name == "tiles":
         contract = Contract((Z,), (Output("tiles", (5, 8, 8), (0, 1), modality=ClassMap()),))
         generator = dcgan.Generator((16, 16), 6, 5, **trunk, output="softmax")
@@ -80,6 +84,7 @@ NAMES = (
     "semi_supervised",
     "attention",
     "resnet",
+    "r3gan",
     "tiles",
     "series",
     "video",
@@ -115,6 +120,7 @@ CHAINED = (
     "mlp",
     "dcgan",
     "conditional_dcgan",
+    "r3gan",
     "tiles",
     "series",
     "video",

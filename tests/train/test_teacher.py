@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from edgegan import interrupts
 from edgegan.errors import DataError, RecipeError, StageError
 from edgegan.learning import loop
+from edgegan.learning.algorithms.gan import AdversarialTraining
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Sample
 from edgegan.train.samples import Samples
@@ -36,13 +38,18 @@ def stop_at(step: int):
 
 
 @pytest.mark.parametrize(
-    ("number", "loss"),
-    [(None, "hinge"), (signal.SIGINT, "wgan-gp"), (signal.SIGTERM, "relativistic"), (signal.SIGHUP, "bce")],
+    ("number", "own"),
+    [
+        (None, {"loss": "hinge", "augment": "adaptive"}),
+        (signal.SIGINT, {"loss": "wgan-gp"}),
+        (signal.SIGTERM, {"loss": "relativistic", "penalty_every": 3}),
+        (signal.SIGHUP, {"loss": "bce"}),
+    ],
 )
 def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, loss: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, own: dict[str, Any]
 ) -> None:
-    settings = TrainSettings.of({**SETTINGS.model_dump(), "loss": loss})
+    settings = TrainSettings.of({**SETTINGS.model_dump(), **own})
     training(tmp_path / "whole", settings).run()
     if number is None:
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
@@ -198,3 +205,30 @@ def test_smoothed_labels_are_the_cross_entropy_of_their_targets(tmp_path: Path) 
     torch.testing.assert_close(update.loss.detach(), expected, atol=2e-2, rtol=1e-2)
     with pytest.raises(ValueError, match="smoothing"):
         TrainSettings(loss="hinge", smoothing=0.1)
+
+
+def test_lazy_penalties_weigh_as_much_as_there_are_steps_between(tmp_path: Path) -> None:
+    every = {"loss": "relativistic", "penalty": 0.5, "discriminator_steps": 1, "batch": 8, "steps": 9}
+    lazy, eager, none = (
+        training(tmp_path / name, TrainSettings.model_validate({**every, **own})).algorithm
+        for name, own in (("lazy", {"penalty_every": 4}), ("eager", {}), ("none", {"penalty": 0.0}))
+    )
+
+    def loss(algorithm: AdversarialTraining, step: int) -> float:
+        algorithm.phase(step)
+        return float(next(iter(algorithm.step(algorithm.batch(step)))).loss.detach())
+
+    assert [lazy.phase(step) for step in range(9)] == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    plain = [loss(none, step) for step in (0, 1)]
+    assert loss(lazy, 1) == pytest.approx(plain[1], abs=2e-3)  # spectral norms settle on the way
+    assert loss(eager, 1) > plain[1] + 0.01
+    assert loss(lazy, 0) - plain[0] == pytest.approx(4 * (loss(eager, 0) - plain[0]), rel=0.1)
+
+
+def test_augmentation_begins_with_none_and_is_told_in_the_log(tmp_path: Path) -> None:
+    settings = TrainSettings.of({**SETTINGS.model_dump(), "augment": "adaptive", "batch": 32})
+    run = training(tmp_path, settings)
+    run.run()
+    shares = [row["augmented"] for row in run.log.rows]
+    assert all(0 <= share < 1e-3 for share in shares)
+    assert run.algorithm.parts()["augmentation"] is run.algorithm.adaptive

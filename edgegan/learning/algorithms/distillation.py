@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,7 @@ from edgegan.learning.draws import Stream, augmentation, derive, draw, rewind_no
 from edgegan.learning.ema import Ema
 from edgegan.learning.losses.features import Adapters
 from edgegan.learning.losses.output import l1
+from edgegan.learning.monitor import Vitals
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import warm_up_and_fall
 from edgegan.learning.taps import Tap, find_taps, outputs_of, recording
@@ -51,6 +52,7 @@ class Distillation:
     """
 
     rewinds_noise: bool = False
+    undecided: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -181,6 +183,25 @@ class Distillation:
         """Return the averaged student, in eval mode, on the device, with its own statistics."""
         batches = math.ceil(CALIBRATION / self.settings.batch)
         return self.ema.settle(self._draw(Stream.CALIBRATE, 1 + index) for index in range(batches))
+
+    @torch.no_grad()
+    def vitals(self) -> Vitals:
+        """Tell the distance from the teacher, where a loss holds the student to it."""
+        if not (self.settings.output or self.settings.features):
+            return Vitals()
+        inputs = self._draw(Stream.CALIBRATE, 0)
+        ours = outputs_of(self.student.eval()(*inputs))
+        learning_mode(self.student)
+        return Vitals(distance=float(l1(ours, outputs_of(self.teacher(*inputs)), self.contract.outputs)))
+
+    def soften(self, *, won: bool) -> str:
+        """Give the discriminator a quarter of its weight, or where none learns, a quarter of the rate."""
+        if "discriminator" in self._players:
+            weight = self.settings.adversarial / 4
+            self.settings = self.settings.model_copy(update={"adversarial": weight})
+            return f"a weight of {weight:.3g} of the adversarial loss"
+        self._players = {name: player.slower() for name, player in self._players.items()}
+        return "a quarter of the rate"
 
     def advice(self, loss: str) -> str:
         """Say which learning rate to lower."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from edgegan.learning.algorithm import Batch, Update
 from edgegan.learning.algorithms.settings import GanSettings
-from edgegan.learning.augment import augment_by
+from edgegan.learning.augment import NUMBERS, AdaptiveShare, augment_by, lead_of
 from edgegan.learning.batch_norm import share_statistics
 from edgegan.learning.checkpoint import Holder
-from edgegan.learning.devices import part_of, prepare
+from edgegan.learning.devices import average, part_of, prepare
 from edgegan.learning.draws import Stream, augmentation, derive, draw
 from edgegan.learning.ema import Ema
 from edgegan.learning.losses.adversarial import LOSSES
 from edgegan.learning.losses.regularizers import one_centered, zero_centered
+from edgegan.learning.monitor import Vitals, spread
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import hold_and_fall
 from edgegan.learning.stored import as_output
@@ -28,6 +29,8 @@ from edgegan.runtime.contract import Contract
 PENALTIES = {"wgan-gp": 10.0, "relativistic": 0.1}
 """Weights where the settings name none."""
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 32, 256
+LOOKED_AT = 128
+"""Samples that the monitor compares."""
 
 
 class AdversarialTraining:
@@ -71,7 +74,13 @@ class AdversarialTraining:
         self.labels = [i for i, spec in enumerate(contract.inputs) if spec.sample.kind == "labels"]
         self.part = part_of(settings.batch, fabric)
         self.loss = LOSSES[settings.loss]
+        even = float(self.loss.discriminator(torch.zeros(1), torch.zeros(1)))
+        self.undecided: Mapping[str, float] = {"loss_discriminator": even} if even > 0 else {}
         self.penalty = PENALTIES.get(settings.loss, 0.0) if settings.penalty is None else settings.penalty
+        self._penalizes = bool(self.penalty)
+        self.adaptive = AdaptiveShare().to(fabric.device) if settings.augment == "adaptive" else None
+        if self.adaptive:
+            self.losses = (*self.losses, "augmented")
         schedule = hold_and_fall(settings.steps)
         self._players = {
             name: Player.adam(network.parameters(), rate, (0.0, 0.999), schedule)
@@ -87,17 +96,20 @@ class AdversarialTraining:
 
     def parts(self) -> dict[str, Holder]:
         """Return all that has a state."""
+        adaptive: dict[str, Holder] = {"augmentation": self.adaptive} if self.adaptive else {}
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "ema": self.ema.module,
             "optimizer_g": self._players["generator"].optimizer,
             "optimizer_d": self._players["discriminator"].optimizer,
+            **adaptive,
         }
 
     def phase(self, step: int) -> int:
-        """All steps compute the same."""
-        return 0
+        """Return whether the step has a gradient penalty, where some have none."""
+        self._penalizes = bool(self.penalty) and step % self.settings.penalty_every == 0
+        return int(self._penalizes)
 
     def batch(self, step: int) -> Batch:
         """Draw inputs, real images and augmentation for each update of the discriminator; then inputs."""
@@ -126,7 +138,8 @@ class AdversarialTraining:
             loss = self._discriminator_loss(
                 real, fake, both, batch[f"augment {index}"], batch[f"mix {index}"]
             )
-            yield Update("discriminator", loss, {"loss_discriminator": loss})
+            told = {"augmented": self.adaptive.share} if self.adaptive else {}
+            yield Update("discriminator", loss, {"loss_discriminator": loss, **told})
         self.discriminator.requires_grad_(False)
         inputs, augment = batch["inputs"], batch["augment"]
         fake = self._augmented(self._generate(inputs), augment)
@@ -148,13 +161,16 @@ class AdversarialTraining:
         mix: Sequence[Tensor],
     ) -> Tensor:
         images = self._augmented(torch.cat([real, fake]), augment)
-        images.requires_grad_(bool(self.penalty))
+        images.requires_grad_(self._penalizes)
         scores = self._score(images, [torch.cat(pair) for pair in zip(*labels)])
         real_scores, fake_scores = scores.chunk(2)
+        if self.adaptive:
+            lead = average(self.fabric, lead_of(real_scores, fake_scores))
+            self.adaptive.follow(lead, len(real) * self.fabric.world_size)
         loss = self.loss.discriminator(real_scores, fake_scores)
         if self.settings.smoothing:  # softplus(-x) becomes (1 - s) softplus(-x) + s softplus(x)
             loss = loss + self.settings.smoothing * real_scores.mean()
-        if not self.penalty:
+        if not self._penalizes:
             return loss
         if self.settings.loss == "wgan-gp":
             halves = images.detach().chunk(2)
@@ -163,7 +179,7 @@ class AdversarialTraining:
             penalty = 2 * zero_centered(scores, images)  # over both halves: R1 of the one, R2 of the other
         else:
             penalty = 2 * zero_centered(real_scores, images)  # the generated half has no gradient
-        return loss + self.penalty * penalty
+        return loss + self.penalty * self.settings.penalty_every * penalty
 
     def finish(self) -> nn.Module:
         """Return the averaged generator, with its own statistics."""
@@ -176,6 +192,30 @@ class AdversarialTraining:
             )
             for index in range(CALIBRATION_BATCHES)
         )
+
+    @torch.no_grad()
+    def vitals(self) -> Vitals:
+        """Compare how far outputs and real samples lie apart."""
+        inputs = draw(
+            self.contract, LOOKED_AT, derive(self.seed, Stream.HELD_OUT, 0), device=self.fabric.device
+        )
+        rng = np.random.default_rng(derive(self.seed, Stream.HELD_OUT, 1))
+        index = torch.from_numpy(rng.integers(0, len(self.real), LOOKED_AT))
+        real, _ = self._real(
+            index.to(self.fabric.device), torch.zeros(LOOKED_AT, device=self.fabric.device).bool()
+        )
+        self.generator.eval()
+        outputs = self._generate(inputs)
+        self.generator.train()
+        return Vitals(spread(outputs, real))
+
+    def soften(self, *, won: bool) -> str:
+        """Quarter both rates, or the discriminator's alone."""
+        self._players = {
+            name: player if won and name == "generator" else player.slower()
+            for name, player in self._players.items()
+        }
+        return "a quarter of the discriminator's rate" if won else "a quarter of both rates"
 
     def advice(self, loss: str) -> str:
         """Say which learning rates to lower."""
@@ -190,6 +230,8 @@ class AdversarialTraining:
             return self.discriminator(images, *labels).float()
 
     def _augmented(self, images: Tensor, numbers: Sequence[Tensor]) -> Tensor:
+        if self.adaptive:
+            return self.adaptive.augment(images, numbers[0])
         return augment_by(numbers[0] if numbers else None)(images)
 
     def _labels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -202,7 +244,8 @@ class AdversarialTraining:
         """Draw numbers for a batch, or for two: of real images and of generated ones."""
         if not self.settings.augment:
             return ()
-        numbers = augmentation(halves * self.settings.batch, derive(self.seed, Stream.AUGMENT, index))
+        count, seed = halves * self.settings.batch, derive(self.seed, Stream.AUGMENT, index)
+        numbers = augmentation(count, seed, numbers=NUMBERS + (self.adaptive is not None))
         return (torch.cat([half[self.part] for half in numbers.chunk(halves)]),)
 
     def _draw_real(self, number: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from edgegan.learning.draws import Stream, derive
 from edgegan.learning.ema import Ema
 from edgegan.learning.losses.output import l1
 from edgegan.learning.losses.spectral import MelSpectrogram, multi_resolution_stft
+from edgegan.learning.monitor import Vitals, spread
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import warm_up_and_fall
 from edgegan.learning.taps import outputs_of
@@ -64,6 +65,7 @@ class PairedTraining:
 
     name: str = "train"
     rewinds_noise: bool = False
+    undecided: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -137,6 +139,20 @@ class PairedTraining:
         """Return the averaged generator, with its own statistics."""
         draws = (self._draw(Stream.CALIBRATE, index) for index in range(CALIBRATION_BATCHES))
         return self.ema.settle(self._make(drawn)[0] for drawn in draws)
+
+    @torch.no_grad()
+    def vitals(self) -> Vitals:
+        """Compare how far outputs and targets lie apart."""
+        inputs, targets = self._make(self._draw(Stream.HELD_OUT, 0))
+        self.generator.eval()
+        outputs = outputs_of(self.generator(*inputs))[0]
+        self.generator.train()
+        return Vitals(spread(outputs, targets))
+
+    def soften(self, *, won: bool) -> str:
+        """Quarter the rates."""
+        self._players = {name: player.slower() for name, player in self._players.items()}
+        return "a quarter of the rates"
 
     def advice(self, loss: str) -> str:
         """Say which learning rate to lower."""

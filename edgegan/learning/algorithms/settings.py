@@ -21,6 +21,9 @@ class GanSettings(Data):
     penalty: float | None = Field(None, ge=0)
     """Weight of the discriminator's gradient penalty: WGAN-GP's own for `wgan-gp` (by default 10), R1 and R2
     for `relativistic` (by default 0.1), R1 for the others (by default none)."""
+    penalty_every: PositiveInt = 1
+    """Steps from one gradient penalty to the next, which weighs as many times more (Karras et al. 2020,
+    arXiv:1912.04958)."""
     smoothing: float = Field(0.0, ge=0, lt=1)
     """What is taken from the target 1 of real samples (one-sided label smoothing: Salimans et al. 2016,
     arXiv:1606.03498), of `bce` alone."""
@@ -32,8 +35,9 @@ class GanSettings(Data):
     linearly to 0 over the last half."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
-    augment: bool = True
-    """DiffAugment (Zhao 2020) on real and generated images."""
+    augment: bool | Literal["adaptive"] = True
+    """DiffAugment (Zhao 2020) on real and generated images: all of them, or `adaptive`, a share that grows
+    with the discriminator's lead (ADA: Karras et al. 2020, arXiv:2006.06676)."""
     flip: bool = True
     """Mirror half of the real images."""
     labelled: PositiveInt | None = None

@@ -3,7 +3,7 @@ al. 2017, arXiv:1703.10593)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,9 @@ from edgegan.learning.checkpoint import Holder
 from edgegan.learning.devices import part_of, prepare, to_device
 from edgegan.learning.draws import Stream, derive
 from edgegan.learning.ema import Ema
+from edgegan.learning.losses.adversarial import LOSSES
 from edgegan.learning.losses.output import l1
+from edgegan.learning.monitor import Vitals, spread
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import warm_up_and_fall
 from edgegan.learning.taps import outputs_of
@@ -85,6 +87,8 @@ class UnpairedTraining:
         ]
         weighted = [name for name in ("cycle", "identity") if getattr(settings, name)]
         self.losses: tuple[str, ...] = ("adversarial", *weighted, "discriminator")
+        even = 2 * float(LOSSES[settings.loss].discriminator(torch.zeros(1), torch.zeros(1)))
+        self.undecided: Mapping[str, float] = {"discriminator": even}
         self._players = self._make_players()
 
     def players(self) -> dict[str, Player]:
@@ -132,6 +136,23 @@ class UnpairedTraining:
         """Return the averaged generator, with its own statistics."""
         draws = (self._draw(Stream.CALIBRATE, index) for index in range(CALIBRATION_BATCHES))
         return self.ema.settle(self._make(drawn)[:1] for drawn in draws)
+
+    @torch.no_grad()
+    def vitals(self) -> Vitals:
+        """Compare how far what becomes of pictures, and pictures of that kind, lie apart."""
+        inputs, others = self._make(self._draw(Stream.HELD_OUT, 0))
+        self.generator.eval()
+        outputs = self._call(self.generator, inputs)
+        self.generator.train()
+        return Vitals(spread(outputs, others))
+
+    def soften(self, *, won: bool) -> str:
+        """Quarter both rates, or the discriminator's alone."""
+        self._players = {
+            name: player if won and name == "generator" else player.slower()
+            for name, player in self._players.items()
+        }
+        return "a quarter of the discriminator's rate" if won else "a quarter of both rates"
 
     def advice(self, loss: str) -> str:
         """Say which learning rate to lower."""

@@ -57,7 +57,7 @@ class Training:
                 self.context.seed,
                 name="quantize.distill",
             )
-            trained, self.losses = run_distillation(
+            trained, self.losses, _ = run_distillation(
                 algorithm, self.context.folder / self.name, self.context.progress
             )
         assert isinstance(trained, FakeQuantized)

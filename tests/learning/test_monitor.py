@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from monitor_setup import COLLAPSES, training
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from edgegan.learning import loop, monitor
+from edgegan.learning.algorithm import Batch, Update
+from edgegan.learning.checkpoint import Holder
+from edgegan.learning.monitor import Monitor, Vitals, spread
+from edgegan.learning.player import Player
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "STEPS", 20)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_collapse_is_seen_and_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    alone = training(tmp_path / "alone", seed, steps=300, **COLLAPSES)
+    alone.run()
+    collapsed = alone.algorithm.vitals().spread
+    assert collapsed is not None
+    assert collapsed < 0.05
+    assert alone.troubles == []
+    monkeypatch.setattr(loop, "STEPS", 20)
+    watched = training(tmp_path / "watched", seed, steps=500, **COLLAPSES)
+    with caplog.at_level(logging.WARNING):
+        watched.run()
+    kept = watched.algorithm.vitals().spread
+    assert kept is not None
+    assert kept > 0.2
+    assert any("become alike" in trouble.what for trouble in watched.troubles)
+    assert all(trouble.back < trouble.step for trouble in watched.troubles)
+    assert [record.getMessage() for record in caplog.records] == list(map(str, watched.troubles))
+    assert json.loads((tmp_path / "watched" / "troubles.json").read_text())[0]["what"]
+    assert not list((tmp_path / "watched").glob("well-*"))
+    assert [row["step"] for row in watched.log.rows] == list(range(10, 501, 10))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.usefixtures("looks_often")
+def test_a_discriminator_that_has_won_is_slowed_down(tmp_path: Path, seed: int) -> None:
+    run = training(tmp_path, seed, steps=120, loss="bce", generator_rate=2e-4, discriminator_rate=2e-2)
+    run.run()
+    assert run.troubles[0].what.startswith("the discriminator has won: its loss is 0.00")
+    assert run.troubles[0].now == "a quarter of the discriminator's rate"
+    players = run.algorithm.players()
+    assert players["generator"].rate == 2e-4
+    assert players["discriminator"].rate == 2e-2 / 4 ** len(run.troubles)
+
+
+@pytest.mark.usefixtures("looks_often")
+def test_a_run_that_is_well_is_what_it_is_unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"generator_rate": 1e-3, "discriminator_rate": 1e-3, "steps": 120}
+    training(tmp_path / "watched", 0, **rates).run()
+    monkeypatch.setattr(loop, "STEPS", 200)
+    training(tmp_path / "alone", 0, **rates).run()
+    for name in ("generator", "discriminator"):
+        one, other = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("watched", "alone"))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.usefixtures("looks_often")
+def test_a_run_that_was_taken_back_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    whole = training(tmp_path / "whole", 0, **COLLAPSES)
+    whole.run()
+    assert whole.troubles
+    seen: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        if seen and done < seen[-1]:
+            raise StoppedError  # just taken back
+        seen.append(done)
+
+    broken = training(tmp_path / "broken", 0, **COLLAPSES)
+    with pytest.raises(StoppedError):
+        broken.run(stop)
+    again = training(tmp_path / "broken", 0, **COLLAPSES)
+    again.run()
+    assert again.troubles == whole.troubles
+    one, other = (load_file(tmp_path / run / "generator.safetensors") for run in ("whole", "broken"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "broken")]
+    assert logs[0] == logs[1]
+
+
+class Told:
+    """An algorithm that tells what it is to tell."""
+
+    name: str = "told"
+    losses: tuple[str, ...] = ("loss",)
+    rewinds_noise: bool = False
+    ema = None
+    undecided: Mapping[str, float] = {}
+
+    def __init__(self) -> None:
+        self.network = nn.Linear(2, 2)
+        self.now = Vitals()
+        self.mild = 0
+
+    def players(self) -> dict[str, Player]:
+        return {"one": Player.adam(self.network.parameters(), 1e-3, (0.5, 0.9), lambda step: 1.0)}
+
+    def parts(self) -> dict[str, Holder]:
+        return {"network": self.network}
+
+    def phase(self, step: int) -> int:
+        return 0
+
+    def batch(self, step: int) -> Batch:
+        return {}
+
+    def step(self, batch: Batch) -> Iterator[Update]:
+        raise NotImplementedError
+
+    def advice(self, loss: str) -> str:
+        return ""
+
+    def vitals(self) -> Vitals:
+        return self.now
+
+    def soften(self, *, won: bool) -> str:
+        self.mild += 1
+        return "milder"
+
+    def learn(self, gradient: float = 1.0) -> None:
+        for parameter in self.network.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> tuple[Told, Monitor]:
+    algorithm = Told()
+    algorithm.learn()
+    watching = Monitor(algorithm, tmp_path)
+    watching.begin(0)
+    return algorithm, watching
+
+
+def test_a_loss_that_is_not_finite_takes_the_run_back_at_once(told: tuple[Told, Monitor]) -> None:
+    algorithm, watching = told
+    for step in (20, 40):
+        with torch.no_grad():
+            algorithm.network.weight.fill_(step)
+        assert watching.look(step, {"loss": 1.0}) is None
+    assert watching.look(50, {"loss": float("nan")}) == 20
+    assert float(algorithm.network.weight.detach().max()) == 20
+    assert algorithm.mild == 1
+
+
+@pytest.mark.parametrize(("gradient", "seen"), [(50.0, False), (200.0, True), (float("inf"), True)])
+def test_gradients_that_grow_a_hundredfold_are_seen(
+    told: tuple[Told, Monitor], gradient: float, seen: bool
+) -> None:
+    algorithm, watching = told
+    for step in range(6):
+        assert watching.look(step, {"loss": 1.0}) is None
+    algorithm.learn(gradient)
+    backs = [watching.look(step, {"loss": 1.0}) for step in (6, 7)]
+    assert [back is not None for back in backs] == [False, seen]
+    assert bool(watching.troubles) == seen
+
+
+def test_a_student_that_goes_astray_is_seen_where_it_stays_so(told: tuple[Told, Monitor]) -> None:
+    algorithm, watching = told
+    backs: list[int | None] = []
+    for step, distance in enumerate((0.2, 0.1, 0.25, 0.15, 0.25, 0.25)):
+        algorithm.now = Vitals(distance=distance)
+        backs.append(watching.look(step, {"loss": 1.0}))
+    assert backs == [None] * 5 + [1]
+    assert "2.5 times as far" in watching.troubles[0].what
+
+
+def test_a_run_is_taken_back_five_times_and_then_left_alone(told: tuple[Told, Monitor]) -> None:
+    algorithm, watching = told
+    for step in range(1, 9):
+        watching.look(step, {"loss": float("inf")})
+    assert algorithm.mild == monitor.MOST == 5
+
+
+def test_spread_is_that_of_nearest_neighbours() -> None:
+    real = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert spread(real, real) == 1
+    assert spread(2 * real, real) == pytest.approx(2)
+    few: Tensor = real[:5].repeat(10, 1, 1)
+    assert spread(few, real) == pytest.approx(0, abs=1e-3)
+    assert spread(real, torch.zeros(50, 3)) is None
