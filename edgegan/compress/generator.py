@@ -21,6 +21,7 @@ from edgegan.compress.leaves import at, chosen, is_plain
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import HALF, Watch
 from edgegan.compress.load import load_module
+from edgegan.compress.plain_attention import make_attention_plain
 from edgegan.compress.plain_layers import make_layers_plain
 from edgegan.compress.structure import parametrized, remove_parametrizations
 from edgegan.recipe import ModelSpec
@@ -98,6 +99,9 @@ def prepare(
     if layers := make_layers_plain(module, contract):
         what = "layers of its own that compute their weights at every run"
         say(what, "no input has a say in them, so they were made plain layers", together(layers), "info")
+    if layers := make_attention_plain(module, contract):
+        what = "attention whose projections lie in one weight"
+        say(what, "each became a linear layer, which stages can change", together(layers), "info")
     return said
 
 
@@ -142,7 +146,7 @@ def adapt(module: nn.Module, form: Form, names: Sequence[str]) -> None:
                 modes.enter_context(noise.given(noise.fixed(self)))
             elif drawn:
                 modes.enter_context(noise.given([given[index] for index in drawn]))
-            result = written(self, *others, **named, **form.call)
+            result = type(self).forward(self, *others, **named, **form.call)
         if form.paths is None:
             return result
         picked = [at(result, path) for path in form.paths]

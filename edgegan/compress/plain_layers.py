@@ -7,7 +7,7 @@ normalized by a network's own code, and the like. As layers of torch's own they 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -51,14 +51,23 @@ def make_layers_plain(module: nn.Module, contract: Contract) -> list[str]:
     except ModelError:
         return []
     plain = {name: made for name, made in _plain(graph, own) if made is not None}
+    return list(plain) if put_where_equal(module, contract, plain) else []
+
+
+def put_where_equal(module: nn.Module, contract: Contract, layers: Mapping[str, nn.Module]) -> bool:
+    """Put each layer in the place of the one of its name, where the outputs stay equal but for rounding.
+
+    Otherwise, `module` is left as it was.
+    """
+    before = {name: module.get_submodule(name) for name in layers}
     samples = example(contract, SAMPLES, 0)
-    before = precise_outputs(module, samples)
-    _put(module, plain)
-    after = precise_outputs(module, samples)
-    if before is None or after is None or not all(map(_are_equal, before, after)):
-        _put(module, {name: own[name] for name in plain})
-        return []
-    return list(plain)
+    wanted = precise_outputs(module, samples)
+    _put(module, layers)
+    found = precise_outputs(module, samples)
+    equal = wanted is not None and found is not None and all(map(_are_equal, wanted, found))
+    if not equal:
+        _put(module, before)
+    return equal
 
 
 def _is_own(layer: nn.Module) -> bool:
@@ -152,7 +161,7 @@ def _are_alike(one: nn.Module | None, other: nn.Module | None) -> bool:
     return type(one) is type(other) and (one is None or repr(one) == repr(other))
 
 
-def _put(module: nn.Module, layers: dict[str, nn.Module]) -> None:
+def _put(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     """Put each layer in the place of the one of its name, under all names that this one has."""
     for name, layer in layers.items():
         replace_layer(module, module.get_submodule(name), layer)

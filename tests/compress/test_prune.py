@@ -312,12 +312,11 @@ def test_kinds_of_layers_that_stay_whole(layers: list[nn.Module], reason: str) -
     assert any(re.search(reason, found) for found in after.lineage[-1].changed["whole"].values())
 
 
-def test_modulated_weights_stay_whole_and_what_makes_the_style_prunes() -> None:
+def test_modulated_weights_and_what_makes_the_style_prune() -> None:
     torch.manual_seed(0)
-    _, after = prune(ModulatedWeight().eval(), SEEDED, channels=0.5)
+    _, after = prune(ModulatedWeight().eval(), SEEDED, channels=0.5, align=4)
     record = after.lineage[-1]
-    assert record.changed["widths"] == {"mapping": [16, 8]}
-    assert "style" in record.changed["whole"] or "style" not in record.changed["kept"]
+    assert record.changed["widths"] == {"mapping": [16, 8], "style": [8, 4]}
     assert record.proof["relative_difference"] < 1e-6
 
 

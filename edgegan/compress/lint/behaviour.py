@@ -14,6 +14,7 @@ from edgegan.compress.example_inputs import example
 from edgegan.compress.leaves import is_plain, leaves
 from edgegan.compress.lint.finding import Finding, together
 from edgegan.compress.lint.watch import Watch
+from edgegan.compress.plain_attention import Attention
 from edgegan.errors import some
 from edgegan.runtime.contract import Contract
 
@@ -117,7 +118,7 @@ def _mixing(module: nn.Module) -> tuple[str, str]:
             "a norm takes its statistics over the batch",
             "use BatchNorm with running statistics (track_running_stats=True), in eval mode",
         )
-    series = (layer for layer in layers if isinstance(layer, (nn.RNNBase, nn.MultiheadAttention)))
+    series = (layer for layer in layers if isinstance(layer, (nn.RNNBase, nn.MultiheadAttention, Attention)))
     if not all(layer.batch_first for layer in series):
         return (
             "a recurrent layer or attention takes the samples of a batch for the steps of a series",

@@ -52,7 +52,10 @@ def _product(track: Tracker, call: Call) -> list[Axes]:
 
 def _attention(track: Tracker, call: Call) -> list[Axes]:
     query, key, value = (track.axes(call.given[name]) for name in ("query", "key", "value"))
-    track.keep([*query[-2:], *key[-2:], value[-2]])
+    if call.given["scale"] is None:  # it follows from the number of features
+        track.keep([query[-1]])
+    track.couplings.tie(query[-1], key[-1])
+    track.keep([query[-2], key[-2], value[-2]])
     for ours, theirs, others in zip(query[:-2], key[:-2], value[:-2]):
         track.couplings.tie(ours, theirs)
         track.couplings.tie(ours, others)
