@@ -204,3 +204,88 @@ def test_both_halves_of_a_gated_unit_lose_the_same_channels(tmp_path: Any) -> No
         "norm.running_mean": 16,
         "norm.running_var": 16,
     }
+
+
+class Quarters(nn.Module):
+    """A quarter of the channels goes through a layer of its own, and a quarter makes a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.part = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.more, self.rgb, self.out = nn.Conv2d(32, 32, 1), nn.Conv2d(8, 3, 1), nn.Conv2d(32, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        c = x.shape[1]
+        first, rest = torch.split(x, [c // 4, c - c // 4], dim=1)
+        x = self.more(torch.cat([self.part(first), rest], 1))
+        return self.rgb(x[:, : x.size(1) // 4]) + self.out(F.relu(x))
+
+
+def test_parts_that_are_shares_of_a_width_shrink_with_it(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    after = prune(Quarters().eval(), PICTURE, tmp_path, channels=0.5, align=4)
+    assert set(after.lineage[-1].changed["whole"].values()) == {OUTPUT}
+    student: Any = after.student
+    assert student.stem.out_channels == 16 == student.more.out_channels
+    assert student.part.in_channels == student.rgb.in_channels == 4
+
+
+class Block(nn.Module):
+    """Attention whose heads' features are a share of the width of what it is given, between LayerNorms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.heads, self.scale = nn.LayerNorm(24), 3, 8**-0.5
+        self.qkv, self.proj = nn.Linear(24, 72), nn.Linear(24, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (q * self.scale @ k.transpose(-2, -1)).softmax(-1)
+        return x + self.proj((weights @ v).transpose(1, 2).reshape(n, t, c))
+
+
+def test_heads_that_divide_the_width_shrink_with_it_behind_norms(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("x", (5, 6)),), (Output("y", (5, 6), layout=""),))
+    module = nn.Sequential(nn.Linear(6, 24), Block(), Block(), nn.LayerNorm(24), nn.Linear(24, 6)).eval()
+    after = prune(module, contract, tmp_path, macs=0.4, align=4)
+    student: Any = after.student
+    assert student[0].out_features == student[1].proj.in_features == 12
+    assert student[2].qkv.out_features == 36
+
+
+class Mixed(nn.Module):
+    """Weights mixed for each sample, with both widths of a layer as numbers that are equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start, self.mixes = nn.Linear(6, 16 * 16), nn.ModuleList(Mixture() for _ in range(2))
+        self.out = nn.Conv2d(16, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.start(z).view(len(z), -1, 4, 4)
+        for mix in self.mixes:
+            x = F.relu(mix(x, z))
+        return self.out(x)
+
+
+class Mixture(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = self.made = 16
+        self.weight, self.route = nn.Parameter(torch.randn(4, 16, 16, 3, 3)), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        weight = torch.einsum("nk,koihw->noihw", self.route(z).softmax(1), self.weight)
+        weight = weight.reshape(n * self.made, self.given, 3, 3)
+        return F.conv2d(x.reshape(1, n * c, h, w), weight, padding=1, groups=n).view(n, self.made, h, w)
+
+
+def test_numbers_that_name_another_groups_width_are_left_to_it(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("z", (6,)),), (Output("y", (3, 4, 4)),))
+    student: Any = prune(Mixed().eval(), contract, tmp_path, channels=0.5).student
+    assert [(mix.given, mix.made) for mix in student.mixes] == [(8, 8), (8, 8)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,8 @@ from edgegan.compress import fingerprint
 from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.prune.channels import find_groups
-from edgegan.compress.prune.graph import BARE, Group, Groups, Side, Slot, width
+from edgegan.compress.prune.graph import BARE, Group, Groups, Slot, width
+from edgegan.compress.prune.merged import of_neighbours, of_one_layer, of_one_width, places
 from edgegan.compress.prune.surgery import cut, kept_positions, mask
 from edgegan.compress.structure import own_numbers
 from edgegan.runtime.contract import Contract
@@ -48,51 +48,29 @@ def _find(full: nn.Module, contract: Contract) -> Groups:
     found = find_groups(full, contract)
     whole, exact, failed = dict(found.whole), (), list[Group]()
     for reading in found.readings:
-        taken = _places(exact)
-        groups = [group for group in reading if group not in failed and not taken & _places([group])]
+        taken = places(exact)
+        groups = [group for group in reading if group not in failed and not taken & places([group])]
         exact = (*exact, *_exact(full, contract, groups, exact, whole))
-        failed += [group for group in groups if not _places(exact) & _places([group])]
-    for group in _of_one_width([group for group in failed if NOT_RUNNING in whole.get(group.root, "")]):
+        failed += [group for group in groups if not places(exact) & places([group])]
+    stuck = [group for group in failed if NOT_RUNNING in whole.get(group.root, "")]
+    for group in [group for group in stuck if _numbers(full, group) != _numbers(full, group, exact)]:
         exact = (*exact, *_exact(full, contract, [group], exact, {}))
-    taken = _places(exact)
-    groups = [group for group in found.behind_norms if group not in failed and not taken & _places([group])]
-    return Groups(exact, _exact(full, contract, groups, exact, {}), told(whole, exact))
+    for find in (of_one_width, of_one_layer):
+        for group in find([group for group in stuck if not places(exact) & places([group])]):
+            exact = (*exact, *_exact(full, contract, [group], exact, {}))
+    taken = places(exact)
+    groups = [group for group in found.behind_norms if group not in failed and not taken & places([group])]
+    behind = _exact(full, contract, groups, exact, {})
+    for group in of_neighbours([*groups, *stuck]):
+        if not places((*exact, *behind)) & places([group]):
+            behind = (*behind, *_exact(full, contract, [group], (*exact, *behind), {}))
+    return Groups(exact, behind, told(whole, exact))
 
 
 def told(whole: dict[str, str], groups: Sequence[Group]) -> dict[str, str]:
     """Return why layers stay whole, without those whose channels are in `groups`."""
     makers = {slot.layer for group in groups for slot in group.slots if slot.side == "outputs"}
     return {root: why for root, why in whole.items() if root not in makers}
-
-
-def _of_one_width(groups: Sequence[Group]) -> Iterator[Group]:
-    """Yield the groups of each number of channels as one: one number in the network's code may mean all."""
-    alike: dict[int, list[Group]] = defaultdict(list)
-    for group in groups:
-        if not _places(alike[group.channels]) & _places([group]):
-            alike[group.channels].append(group)
-    for channels, members in alike.items():
-        if len(members) > 1:
-            places: dict[tuple[str, Side], list[set[int]]] = {}
-            for slot in (slot for group in members for slot in group.slots):
-                units = places.setdefault((slot.layer, slot.side), [set() for _ in range(channels)])
-                for unit, positions in zip(units, slot.positions):
-                    unit.update(positions)
-            slots = (
-                Slot(layer, side, tuple(tuple(sorted(unit)) for unit in units))
-                for (layer, side), units in places.items()
-            )
-            yield Group(members[0].root, channels, tuple(slots))
-
-
-def _places(groups: Sequence[Group]) -> set[tuple[str, Side, int]]:
-    return {
-        (slot.layer, slot.side, place)
-        for group in groups
-        for slot in group.slots
-        for one in slot.positions
-        for place in one
-    }
 
 
 def _exact(
@@ -113,7 +91,7 @@ def _exact(
     if reason is None:
         return tuple(groups)
     if len(groups) == 1:
-        for named in _with_numbers(full, groups[0]):
+        for named in _with_numbers(full, groups[0], beside):
             if _trial(full, contract, (*beside, named)) is None:
                 return (named,)
         whole[groups[0].root] = reason
@@ -123,28 +101,37 @@ def _exact(
     return (*first, *_exact(full, contract, groups[middle:], (*beside, *first), whole))
 
 
-def _with_numbers(full: nn.Module, group: Group) -> Iterator[Group]:
+def _with_numbers(full: nn.Module, group: Group, beside: Sequence[Group]) -> Iterator[Group]:
     """Yield the group with the whole numbers of the network's modules that equal a width of it.
 
     First with all of them, then with each alone, as another number may equal it by chance.
     """
-    layers = dict(full.named_modules())
+    numbers = _numbers(full, group, beside)
+    if numbers:
+        yield replace(group, slots=(*group.slots, *numbers))
+    if len(numbers) > 1:
+        yield from (replace(group, slots=(*group.slots, number)) for number in numbers)
+
+
+def _numbers(full: nn.Module, group: Group, beside: Sequence[Group] = ()) -> list[Slot]:
+    """Return the numbers that equal a width of the group, and name none of a group `beside` it."""
+    layers, taken = dict(full.named_modules()), places(beside)
     units = tuple((one,) for one in range(group.channels))
     found = {group.channels: units} | {
         sum(map(len, slot.positions)): slot.positions
         for slot in group.slots
         if sum(map(len, slot.positions)) == width(layers[slot.layer], slot.side)
     }
-    numbers = [
-        Slot(name, f"{BARE}:{key}:0", found[value])
+    sides = [
+        (name, f"{BARE}:{key}:0", value)
         for name, layer in layers.items()
         for key, value in own_numbers(layer).items()
-        if value in found
     ]
-    if numbers:
-        yield replace(group, slots=(*group.slots, *numbers))
-    if len(numbers) > 1:
-        yield from (replace(group, slots=(*group.slots, number)) for number in numbers)
+    return [
+        Slot(name, side, found[value])
+        for name, side, value in sides
+        if value in found and not any((name, side, place) in taken for place in range(value))
+    ]
 
 
 def _trial(full: nn.Module, contract: Contract, groups: Sequence[Group]) -> str | None:
