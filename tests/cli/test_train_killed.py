@@ -53,13 +53,11 @@ def sounds(folder: Path) -> Path:
 
 
 def noise(data: Path) -> tuple[Path, Mapping[str, Any]]:
-    generator = {"callable": "edgegan.models.dcgan:Generator"}
-    generator["arguments"] = {"widths": [8, 8, 8], "latent": 6, "channels": 3, "first": 4}
-    discriminator = {"callable": "edgegan.models.dcgan:Discriminator"}
-    discriminator["arguments"] = {"widths": [4, 8], "channels": 3, "size": 16}
+    widths = {"widths": [8, 8, 8], "latent": 6, "channels": 3, "first": 4}
+    scored = {"widths": [4, 8], "channels": 3, "size": 16}
     return pictures(data, "one"), {
-        "model": generator,
-        "discriminator": discriminator,
+        "model": {"callable": "edgegan.models.dcgan:Generator", "arguments": widths},
+        "discriminator": {"callable": "edgegan.models.dcgan:Discriminator", "arguments": scored},
         "inputs": [{"name": "z", "shape": [6], "sample": {"kind": "normal"}}],
         "output": PICTURE,
         "train": {"loss": "relativistic", "penalty_every": 4, "augment": "adaptive"},
@@ -88,15 +86,13 @@ def paired(data: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def sound(data: Path) -> tuple[Path, Mapping[str, Any]]:
-    model = {"callable": "edgegan.models.hifigan:Vocoder"}
-    model["arguments"] = {"bands": 20, "width": 8, "rates": [8, 8], "kernels": [3], "dilations": [1]}
-    discriminator = {"callable": "edgegan.models.hifigan:VocoderDiscriminator"}
-    discriminator["arguments"] = {"periods": [2, 3], "pools": [1], "width": 4}
+    widths = {"bands": 20, "width": 8, "rates": [8, 8], "kernels": [3], "dilations": [1]}
+    scored = {"periods": [2, 3], "pools": [1], "width": 4}
     output = {"shape": [1, 512], "range": [-1, 1], "modality": {"kind": "audio", "sample_rate": 8000}}
     weights = {"output": 0, "mel": 45, "adversarial": 1, "perceptual": 2}
     return sounds(data), {
-        "model": model,
-        "discriminator": discriminator,
+        "model": {"callable": "edgegan.models.hifigan:Vocoder", "arguments": widths},
+        "discriminator": {"callable": "edgegan.models.hifigan:VocoderDiscriminator", "arguments": scored},
         "inputs": [stored("mel", 20, 8, low=-12, high=3)],
         "output": output,
         "train": {"pairs": {"kind": "mel", "size": 128, "hop": 64}, **weights},
