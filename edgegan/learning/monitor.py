@@ -128,6 +128,7 @@ class Monitor:
             for _ in range(count):
                 self.algorithm.soften(won=bool(won))
         if done == 0:
+            self._collapsed()
             self._keep(0)
 
     def look(self, done: int, losses: Mapping[str, float]) -> int | None:
@@ -194,6 +195,7 @@ class Monitor:
         return None
 
     def _collapsed(self) -> str | None:
+        """Tell whether outputs are alike or astray, and remember what they are like."""
         vitals, memory = self.algorithm.vitals(), self.memory
         if vitals.spread is not None:
             usual = _usual(memory.spreads)

@@ -28,19 +28,25 @@ def squares(count: int = 512) -> Samples:
     return Samples(images, np.zeros(count, np.int64), ("square",))
 
 
-def training(folder: Path, seed: int, **settings: Any) -> TeacherTraining:
-    torch.manual_seed(seed)
+def networks() -> tuple[nn.Module, nn.Module]:
     generator = nn.Sequential(
         nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh()
     )
     discriminator = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2)
     )
+    return (
+        generator.append(nn.Unflatten(1, (1, 8, 8))),
+        discriminator.append(nn.Linear(64, 1)).append(nn.Flatten(0)),
+    )
+
+
+def training(folder: Path, seed: int, **settings: Any) -> TeacherTraining:
+    torch.manual_seed(seed)
     own: dict[str, Any] = {"batch": 32, "log_every": 10, "augment": False, "flip": False, "ema": 0.9}
     made = TrainSettings.model_validate({**own, "steps": 390, "discriminator_steps": 1, **settings})
     return TeacherTraining(
-        generator.append(nn.Unflatten(1, (1, 8, 8))),
-        discriminator.append(nn.Linear(64, 1)).append(nn.Flatten(0)),
+        *networks(),
         CONTRACT,
         squares(),
         made,

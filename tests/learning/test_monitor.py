@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from monitor_setup import COLLAPSES, training
+from monitor_setup import COLLAPSES, CONTRACT, networks, training
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from edgegan.compress.distill import run_distillation
 from edgegan.learning import loop, monitor
 from edgegan.learning.algorithm import Batch, Update
+from edgegan.learning.algorithms.distillation import Distillation
+from edgegan.learning.algorithms.settings import DistillationSettings
 from edgegan.learning.checkpoint import Holder
-from edgegan.learning.monitor import Monitor, Vitals, spread
+from edgegan.learning.devices import launch
+from edgegan.learning.monitor import Monitor, Trouble, Vitals, spread
 from edgegan.learning.player import Player
+from edgegan.module_copy import copy_of
 
 
 class StoppedError(Exception):
@@ -203,3 +208,43 @@ def test_spread_is_that_of_nearest_neighbours() -> None:
     few: Tensor = real[:5].repeat(10, 1, 1)
     assert spread(few, real) == pytest.approx(0, abs=1e-3)
     assert spread(real, torch.zeros(50, 3)) is None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_student_is_kept_near_its_teacher_against_a_discriminator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    teacher, discriminator = networks()
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter *= 1.5
+        student = copy_of(teacher)
+        for parameter in student.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    settings = DistillationSettings(
+        steps=300,
+        batch=32,
+        learning_rate=1e-2,
+        discriminator_learning_rate=1e-2,
+        output=0.2,
+        features=0,
+        perceptual=0,
+        adversarial=20,
+        augment=False,
+    )
+
+    def distance(name: str) -> tuple[float, list[Trouble]]:
+        algorithm = Distillation(student, teacher, discriminator, CONTRACT, settings, launch("fp32"), seed)
+        _, _, troubles = run_distillation(algorithm, tmp_path / name, lambda done, total: None)
+        there = algorithm.vitals().distance
+        assert there is not None
+        return there, troubles
+
+    alone, nothing = distance("alone")
+    monkeypatch.setattr(loop, "STEPS", 50)
+    watched, troubles = distance("watched")
+    assert nothing == []
+    assert watched < alone / 3, (watched, alone)
+    assert "gone astray" in troubles[0].what
+    assert troubles[-1].now == f"a weight of {20 / 4 ** len(troubles):.3g} of the adversarial loss"
