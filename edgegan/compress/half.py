@@ -26,7 +26,7 @@ def to_half(
     """Return `model` with weights and computation in float16; inputs and outputs keep their types.
 
     In float32 stay the operators that read, hold or give values past a quarter of 65,504 on the contract's
-    samples, those named `kept`, and those of the given `kinds`.
+    samples, those named `kept`, those of the given `kinds`, and those that ONNX has in float32 alone.
     """
     from onnx_ir.passes.common import TopologicalSortPass
     from onnx_ir.serde import from_proto, to_proto
@@ -40,12 +40,25 @@ def to_half(
         copied,
         keep_io_types=True,
         node_block_list=blocked,
-        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *kinds],
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *kinds, *_float32_alone(model)],
     )
     _skip_round_trips(half.graph)
     sorted_half = from_proto(half)
     TopologicalSortPass()(sorted_half)
     return tidy(to_proto(sorted_half))
+
+
+def _float32_alone(model: onnx.ModelProto) -> set[str]:
+    """Return the kinds of operators, as Celu, that take float32 in the file's opset and no float16."""
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    found = set[str]()
+    for kind, domain in {(node.op_type, node.domain) for node in model.graph.node}:
+        if onnx.defs.has(kind, domain):
+            schema = onnx.defs.get_schema(kind, versions[domain], domain)
+            types = {one for constraint in schema.type_constraints for one in constraint.allowed_type_strs}
+            if "tensor(float)" in types and "tensor(float16)" not in types:
+                found.add(kind)
+    return found
 
 
 def overflowing(model: onnx.ModelProto, contract: Contract) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgegan.compress.checkpoint import WHOLE, read_checkpoint
 from edgegan.compress.configuration import configured
+from edgegan.compress.structure import not_finite
 from edgegan.compress.user_code import find_callable, origin
 from edgegan.compress.weights import entries, find, is_average, make_plain
 from edgegan.errors import SHOWN, CheckpointError, ModelError, some
@@ -166,13 +167,12 @@ def _load_weights(module: nn.Module, weights: dict[str, Tensor], file: Path) -> 
         if not misfit:
             raise
         raise CheckpointError(misfit, where=str(file), next=_remedy(expected, weights)) from error
-    for name, value in module.state_dict().items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise CheckpointError(
-                f"the weight {name!r} holds NaN or infinity",
-                where=str(file),
-                next="take a checkpoint from before training diverged",
-            )
+    if broken := not_finite(module):
+        raise CheckpointError(
+            f"the weight {broken[0]!r} holds NaN or infinity",
+            where=str(file),
+            next="take a checkpoint from before training diverged",
+        )
 
 
 def _misfit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

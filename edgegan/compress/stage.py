@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import torch
 from pydantic import model_validator
 from torch import nn
 
+from edgegan.compress.structure import not_finite
 from edgegan.errors import StageError
 from edgegan.measure.metrics import Metric
 from edgegan.recipe import Data
@@ -153,10 +153,9 @@ class Stage(ABC):
 
 def check_finite(module: nn.Module, stage: str) -> None:
     """Raise `StageError` where a weight or a statistic is NaN or infinite."""
-    for name, tensor in module.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise StageError(
-                "the weights are not finite",
-                where=f"{stage}: {name}",
-                next="go back to the last checkpoint whose weights are finite",
-            )
+    if broken := not_finite(module):
+        raise StageError(
+            "the weights are not finite",
+            where=f"{stage}: {broken[0]}",
+            next="go back to the last checkpoint whose weights are finite",
+        )

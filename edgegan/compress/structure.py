@@ -171,6 +171,25 @@ def parametrized(module: nn.Module) -> list[str]:
     ]
 
 
+def not_finite(module: nn.Module) -> list[str]:
+    """Return the names of tensors that hold NaN or infinity.
+
+    But for minus infinity in a network's own buffers: so masks of attention are written.
+    """
+    masks = {
+        f"{name}.{key}" if name else key
+        for name, layer in module.named_modules(remove_duplicate=False)
+        if is_own(layer)
+        for key in layer._buffers
+    }
+    return [
+        name
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point()
+        and not (tensor.isfinite() | (tensor.isneginf() if name in masks else False)).all()
+    ]
+
+
 def is_own(layer: nn.Module) -> bool:
     """Whether `layer` is of a network's own code, and of none of the kinds that `resize` knows."""
     if isinstance(layer, tuple(KINDS)):

@@ -170,7 +170,7 @@ def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
     found = [
         Option(guess, cost + 0.1 * place)
         for kind, cost in costs.items()
-        for place, guess in enumerate(_guesses(parameter.name, kind, facts))
+        for place, guess in enumerate(kind_guesses(parameter.name, kind, facts))
     ]
     return sorted(found, key=lambda option: option.cost)
 
@@ -196,6 +196,12 @@ class Facts:
         self.latents = _unique(
             [*_named(own, LATENT_SIZE), *widths[:1], *sums[:4], *widths, 100, 128, 64, 512]
         )
+        self.contexts = _unique(
+            layer.kdim
+            for layer in module.modules()
+            if isinstance(layer, nn.MultiheadAttention) and layer.kdim != layer.embed_dim
+        )
+        """Widths of what attention looks at, other than what looks."""
         self.channels = [width for layer in self._layers for width in _widths(layer)]
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
         self.lengths = _unique([*_named(own, SERIES_LENGTH)[:2], *LENGTHS])
@@ -233,7 +239,8 @@ def _by_name(name: str) -> dict[Kind, float]:
     return next((dict(kinds) for pattern, kinds in MEANT if re.fullmatch(pattern, name)), {})
 
 
-def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
+def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
+    """Yield what an input of a kind may be, the most usual first."""
     few = [channels for channels in facts.channels[:1] if channels <= 16]
     if kind == "number":
         yield from (Guess(name, kind, (), value=value) for value in (1.0, 2.0, 3.0, 4.0, 0.5, 0.0))
@@ -264,7 +271,11 @@ def _guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind == "contour":
         yield from (Guess(name, kind, (length,)) for length in LENGTHS)
     else:
-        yield from (Guess(name, kind, (t, d)) for t in facts.lengths for d in facts.latents[:3])
+        yield from (
+            Guess(name, kind, (t, d))
+            for t in facts.lengths
+            for d in _unique([*facts.contexts, *facts.latents[:3]])
+        )
 
 
 def _widths(layer: nn.Module) -> list[int]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.leaves import leaves
-from edgegan.init.inputs import Facts, Guess, Option, options, parameters
+from edgegan.init.inputs import Facts, Guess, Kind, Option, kind_guesses, options, parameters
 from edgegan.init.modality import is_picture
 
 MOST_STARTS = 2000
@@ -23,6 +23,10 @@ MOST_TRIES = 1500
 SECONDS = 90.0
 WIDEST = 1 << 16
 NUMBER = re.compile(r"\d+")
+OF_AXES = re.compile(r"number of dimensions|not enough values to unpack|too many values to unpack")
+WANTS_FLOATS = re.compile(
+    r"must be either a floating point|Got: Long|(found|got|and) (torch\.)?(Long|long int)\b"
+)
 WANTS_LABELS = re.compile(r"one of the following scalar types: Long, Int|used as indices must be long")
 FEW = 8
 TINY = "its outputs are of a few pixels"
@@ -105,7 +109,7 @@ def _search(module: nn.Module, facts: Facts) -> Search:
             doubtful = doubtful or guesses
             continue
         complaint = complaint or problem
-        for more, other in (*_repairs(guesses, problem), *_labelled(guesses, problem, facts)):
+        for more, other in (*_repairs(guesses, problem), *_of_another_kind(guesses, problem, facts)):
             if other not in seen:
                 seen.add(other)
                 heapq.heappush(queue, (cost + more, next(order), other))
@@ -167,15 +171,19 @@ def _of_one_size(chosen: Sequence[Option]) -> bool:
     return len(sizes) < 2 and len(lengths) < 2
 
 
-def _labelled(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tuple[float, Guesses]]:
-    """Yield guesses with a label in the place of one input, where a table is asked for what is no number."""
-    if not WANTS_LABELS.search(problem):
-        return
+def _of_another_kind(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one input a label where a table is asked for what is no whole number, and floats
+    where one is computed with that may not be whole.
+    """
     for index, guess in enumerate(guesses):
-        if guess.kind in ("vector", "scalar", "onehot"):
-            for count in facts.classes[:3]:
-                label = Guess(guess.name, "label", (), classes=count)
-                yield 0.3, (*guesses[:index], label, *guesses[index + 1 :])
+        others: list[Guess] = []
+        if WANTS_LABELS.search(problem) and guess.kind in ("vector", "scalar", "onehot"):
+            others = [Guess(guess.name, "label", (), classes=count) for count in facts.classes[:3]]
+        elif WANTS_FLOATS.search(problem) and guess.kind in ("label", "tokens"):
+            kinds: tuple[Kind, ...] = ("sequence",) if guess.kind == "tokens" else ("vector", "onehot")
+            others = [other for kind in kinds for other in list(kind_guesses(guess.name, kind, facts))[:6]]
+        for other in others:
+            yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])
 
 
 def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
@@ -184,7 +192,8 @@ def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
     Where a layer wants b and was given a, an input of width d may have to have b, or, where several are
     joined, d + b - a.
     """
-    numbers = list(dict.fromkeys(map(int, NUMBER.findall(problem[:600]))))[:12]
+    told = [] if OF_AXES.search(problem) else NUMBER.findall(problem[:600])
+    numbers = list(dict.fromkeys(map(int, told)))[:12]
     for index, guess in enumerate(guesses):
         if guess.width is None:
             continue

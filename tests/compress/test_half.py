@@ -53,6 +53,14 @@ def test_what_overflows_stays_in_float32(gain: float, kept: set[str], tmp_path: 
     assert casts == (4 if kept else 2), "none between two operators that stay"
 
 
+def test_operators_that_onnx_has_in_float32_alone_stay() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.CELU(), nn.Conv2d(8, 3, 1), nn.Tanh()).eval()
+    half = to_half(to_onnx(module, PICTURE), PICTURE)
+    kinds = {node.name: node.op_type for node in half.graph.node}
+    assert [kinds[name] for name in in_float32(half)] == ["Celu"]
+
+
 def test_the_record_says_what_stays(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Loud(2e5).eval()

@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from edgegan.compress.structure import (
     load,
+    not_finite,
     parametrized,
     plain_copy,
     remove_parametrizations,
@@ -138,3 +139,18 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         save(nn.Linear(2, 2), tmp_path / "file" / "under")
+
+
+def test_masks_of_minus_infinity_are_no_broken_weights() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(4)
+            self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+    module: Any = Masked()
+    assert not_finite(module) == []
+    module.norm.running_mean[0] = -torch.inf
+    assert not_finite(module) == ["norm.running_mean"]
+    module.mask[0, 0] = torch.nan
+    assert not_finite(module) == ["mask", "norm.running_mean"]

@@ -191,6 +191,22 @@ class Two(nn.Module):
         return torch.tanh(self.o(F.instance_norm(self.c(content)) * self.s(style)[..., None, None]))
 
 
+class Sentence(nn.Module):
+    """Words as vectors of their own width, by a name that numbers of words have."""
+
+    def __init__(self, z_dim=24, word_dim=20, c=32):
+        super().__init__()
+        self.seed = nn.Linear(z_dim + word_dim, 16 * c)
+        self.look = nn.MultiheadAttention(c, 4, kdim=word_dim, vdim=word_dim, batch_first=True)
+        self.rgb = nn.Conv2d(c, 3, 3, padding=1)
+
+    def forward(self, z: Tensor, words: Tensor):
+        x = self.seed(torch.cat([z, words.mean(1)], 1)).view(len(z), 16, -1)
+        x = x + self.look(x, words, words)[0]
+        x = x.transpose(1, 2).unflatten(2, (4, 4))
+        return self.rgb(F.interpolate(x, scale_factor=4)).tanh()
+
+
 class Styles(nn.Module):
     """A table of styles, of which one goes by a name that latents have."""
 

@@ -41,6 +41,7 @@ EXPECTED: dict[str, tuple[list[tuple[list[int], Any]], list[tuple[list[int], lis
     "Video": ([([30], "normal")], [([3, 4, 8, 8], [-1, 1], "video")]),
     "Voxel": ([([33, 1, 1, 1], "normal")], [([1, 8, 8, 8], [0, 1], "")]),
     "Two": ([([3, 64, 64], PICTURE), ([8], "normal")], [([3, 64, 64], [-1, 1], "CHW")]),
+    "Sentence": ([([24], "normal"), ([32, 20], "normal")], [([3, 16, 16], [-1, 1], "CHW")]),
     "Styles": ([([3, 64, 64], PICTURE), ([], 6)], [([3, 64, 64], [-1, 1], "CHW")]),
     "BigLike": ([([40], "normal"), ([], 12)], [([3, 16, 16], [-1, 1], "CHW")]),
     "Gray": ([([1, 64, 64], PICTURE)], [([2, 64, 64], [-110, 110], "")]),

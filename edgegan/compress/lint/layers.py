@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import MASKED, Watch
-from edgegan.compress.structure import parametrized
+from edgegan.compress.structure import not_finite, parametrized
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,7 @@ RULES = (
 
 def of_weights(module: nn.Module) -> Iterator[Finding]:
     """Find weights and buffers that are NaN or infinite."""
-    broken = [
-        key
-        for key, tensor in module.state_dict().items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
-    ]
-    if broken:
+    if broken := not_finite(module):
         yield Finding(
             "error",
             together(broken),
