@@ -69,7 +69,8 @@ def compress_module(
     Args:
         module: the trained generator; a copy of it is worked on, in eval mode, on the CPU.
         contract_or_examples: what it takes and gives; or a batch of each input, as arrays or tensors in a
-            mapping, a tuple, or alone, from which that is found out (see `edgegan.init_recipe`).
+            mapping, a tuple, or alone, from which that is found out (see `edgegan.init_recipe`). For an input
+            of any size it is a list of batches of several sizes, the first of which the stages work at.
         target: a device to write INT8 for, or several; `edgegan.targets()` lists them. Not with `stages`,
             whose `Quantize` names its own.
         calibration: real inputs, on which ranges are found and quality is measured: arrays (M, *shape),

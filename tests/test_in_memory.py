@@ -84,6 +84,22 @@ def test_examples_say_what_inputs_are(module: nn.Module, examples: Any, samples:
         assert contract.inputs[0].sample.classes == 7
 
 
+def test_examples_of_several_sizes_free_them() -> None:
+    photos = [torch.rand(8, 3, 16, 12), torch.rand(2, 3, 20, 32)]
+    contract = describe(painter(), {"photo": photos, "style": torch.randn(2, 4)}).contract
+    assert [size.name for size in contract.sizes] == ["H", "W"]
+    assert contract.nominal == {"H": 16, "W": 12}
+    assert [str(axis) for axis in contract.outputs[0].axes[1:]] == ["H", "W"]
+    found = describe(painter(), {"photo": photos[0], "style": torch.randn(2, 4)})
+    assert found.contract.sizes == ()
+    assert "H and W could be free" in found.notes[0]
+    fixed = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Flatten(), nn.Linear(8 * 64, 4)).eval()
+    with pytest.raises(InputError, match="its size is fixed"):
+        describe(fixed, [[torch.rand(8, 3, 8, 8), torch.rand(8, 3, 16, 8)]])
+    with pytest.raises(InputError, match=r"of shape \(4, 20, 32\)"):
+        describe(painter(), {"photo": [photos[0], torch.rand(2, 4, 20, 32)], "style": torch.randn(2, 4)})
+
+
 def test_what_does_not_fit_is_told() -> None:
     photos, style = torch.rand(20, 3, 16, 12), torch.randn(20, 4)
     with pytest.raises(InputError, match="too few to calibrate"):

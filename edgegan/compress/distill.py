@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgegan.compress.psnr import mean_psnr_of, squared_errors
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord
+from edgegan.compress.structure import not_finite
 from edgegan.errors import ProofError, StageError
 from edgegan.learning import devices
 from edgegan.learning.algorithms.distillation import Distillation
@@ -179,11 +180,9 @@ def _run(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def _check_finite(role: str, module: nn.Module, error: type[StageError | ProofError]) -> None:
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise error(
-                f"the {role}'s weights are not finite", where=f"distill: {name} {tuple(tensor.shape)}"
-            )
+    for name in not_finite(module):
+        shape = tuple(module.state_dict()[name].shape)
+        raise error(f"the {role}'s weights are not finite", where=f"distill: {name} {shape}")
 
 
 def _warnings(before: float, after: float) -> list[str]:

@@ -93,10 +93,10 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
     seen = examine(module, found.inputs)
     entries = {"inputs": seen.inputs, "outputs": seen.outputs}
     paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
-    contract = _drawable(seen.inputs, seen.outputs)
+    contract = drawable(seen.inputs, seen.outputs)
     spec = spec.model_copy(update={"outputs": paths, "noise": seen.noise})
     adapted, _ = load_generator(spec, contract, file.parent)
-    _check_free(seen, adapted)
+    check_free(seen, adapted)
     cost = count(adapted, contract)
     return {
         "model": {**model, "outputs": paths, "noise": seen.noise},
@@ -128,7 +128,7 @@ def search_all(module: nn.Module) -> Search:
     return search(module)
 
 
-def _drawable(
+def drawable(
     inputs: list[Entry],
     outputs: list[Entry],
     sizes: Mapping[str, Any] = {},
@@ -147,12 +147,12 @@ def _drawable(
     return Contract.from_dict({"sizes": sizes, **named})
 
 
-def _check_free(seen: Examined, module: nn.Module) -> None:
+def check_free(seen: Examined, module: nn.Module) -> None:
     """Take sizes back that are free as the network runs, and fixed as it is traced."""
     if not seen.sizes:
         return
     try:
-        trace(module, _drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes))
+        trace(module, drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes))
     except errors.ModelError as error:
         if _in_multiples(seen, module, error.what):
             return
@@ -175,7 +175,7 @@ def _in_multiples(seen: Examined, module: nn.Module, refused: str) -> bool:
     if not asked or any(size["nominal"] % size.get("multiple", 1) for size in sizes.values()):
         return False
     try:
-        trace(module, _drawable(seen.inputs, seen.outputs, sizes, seen.shapes))
+        trace(module, drawable(seen.inputs, seen.outputs, sizes, seen.shapes))
     except errors.EdgeganError:
         return False
     seen.sizes = sizes

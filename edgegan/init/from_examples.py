@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgegan.compress.calling import in_a_row
+from edgegan.compress.generator import prepare
 from edgegan.errors import InputError, ModelError
-from edgegan.init.examine import examine
+from edgegan.init.examine import Examined, examine
+from edgegan.init.find_out import check_free, drawable
 from edgegan.init.inputs import Guess, Kind, parameters
 from edgegan.init.search import DOUBTS, fault
+from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.sizes import Axis
 
 FILE = "inputs.npz"
 MOST_ROWS, MOST_BYTES = 512, 256 << 20
@@ -44,14 +48,16 @@ def describe(module: nn.Module, examples: Any, calibration: Any = None) -> Descr
         module: is run on samples like the examples.
         examples: input to array, or arrays in the order of forward's parameters, or the only one. Whole
             numbers are labels. Floats are drawn as the batch norms remember, or as the examples are spread;
-            pictures are stored.
+            pictures are stored. Of an input whose sizes are free there is a list of arrays of several sizes,
+            of which the first are nominal.
         calibration: real inputs; see `collected`.
 
     Raises:
         InputError: an example or the calibration does not fit.
         ModelError: the module does not run on such inputs.
     """
-    given = _named(module, examples)
+    several = _named(module, examples)
+    given = {name: arrays[0] for name, arrays in several.items()}
     in_a_row(module, list(given))
     guesses = tuple(_guess(name, array) for name, array in given.items())
     problem = fault(module, guesses)
@@ -61,6 +67,15 @@ def describe(module: nn.Module, examples: Any, calibration: Any = None) -> Descr
             next="give a batch of each input that forward needs, in its order or by its parameters' names",
         )
     seen = examine(module, guesses)
+    paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
+    if any(len(arrays) > 1 for arrays in several.values()):
+        _check_traced(seen, module, paths)
+    elif seen.sizes:
+        free = " and ".join(seen.sizes)
+        seen.notes[0] = (
+            f"{free} could be free: give a list of examples of several sizes for files that take any"
+        )
+        seen.sizes, seen.shapes = {}, {}
     shapes = {
         entry.data["name"]: tuple(entry.data["shape"]) for entry in seen.inputs if "dtype" not in entry.data
     }
@@ -88,9 +103,50 @@ def describe(module: nn.Module, examples: Any, calibration: Any = None) -> Descr
     notes += [
         f"{entry.data['name']}: {note}" for entry in seen.outputs for note in entry.notes if "guess" in note
     ]
-    data = {"inputs": [e.data for e in seen.inputs], "outputs": [e.data for e in seen.outputs]}
-    paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
-    return Described(Contract.from_dict(data), paths, rows, notes)
+    sides = {
+        side: [
+            {**entry.data, "shape": seen.shapes.get(entry.data["name"], entry.data["shape"])} for entry in of
+        ]
+        for side, of in (("inputs", seen.inputs), ("outputs", seen.outputs))
+    }
+    contract = Contract.from_dict({"sizes": seen.sizes, **sides})
+    _check_sizes(contract, several)
+    return Described(contract, paths, rows, notes)
+
+
+def _check_traced(seen: Examined, module: nn.Module, paths: Mapping[str, str]) -> None:
+    """Raise `InputError` where the sizes are fixed, as the network runs or as it is traced."""
+    adapted = copy_of(module)
+    prepare(adapted, drawable(seen.inputs, seen.outputs), paths)
+    check_free(seen, adapted)
+    if not seen.sizes:
+        raise InputError(
+            f"there are examples of several sizes, and {seen.notes[0]}",
+            next="give examples of one size, or a Contract with the sizes that the network takes",
+        )
+
+
+def _check_sizes(contract: Contract, several: Mapping[str, Sequence[NDArray[Any]]]) -> None:
+    """Raise `InputError` where an example is of a size that the contract does not have."""
+    for spec in contract.inputs:
+        for array in several[spec.name]:
+            shape, axes = array.shape[1:], spec.axes
+            fits = len(shape) == len(spec.shape) and all(
+                _is_free(contract, axis, length) if axis else length == size
+                for length, size, axis in zip(shape, spec.shape, axes)
+            )
+            if not fits:
+                free = ", ".join(map(str, contract.sizes))
+                raise InputError(
+                    f"an example of {spec.name!r} is of shape {shape}, and it takes {free}",
+                    next="leave that example out, or give a Contract",
+                )
+
+
+def _is_free(contract: Contract, axis: Axis, length: int) -> bool:
+    size = next(size for size in contract.sizes if size.name == axis.size)
+    solved = axis.solve(length)
+    return solved is not None and size.min <= solved <= size.max
 
 
 def collected(calibration: Any, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
@@ -135,11 +191,11 @@ def collected(calibration: Any, shapes: Mapping[str, tuple[int, ...]]) -> Arrays
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _named(module: nn.Module, examples: Any) -> Arrays:
+def _named(module: nn.Module, examples: Any) -> dict[str, list[NDArray[Any]]]:
     names = [parameter.name for parameter in parameters(module)]
     if isinstance(examples, Mapping):
         order = sorted(examples, key=lambda name: names.index(name) if name in names else len(names))
-        return {name: _array(name, examples[name]) for name in order}
+        return {name: _arrays(name, examples[name]) for name in order}
     own = inspect.signature(module.forward).parameters.values()
     names += [one.name for one in own if one.kind is one.POSITIONAL_OR_KEYWORD and one.name not in names]
     row = _row(examples)
@@ -154,11 +210,18 @@ def _named(module: nn.Module, examples: Any) -> Arrays:
             f"forward takes {', '.join(names)}, and there are {len(row)} examples",
             next="name them, as in {'z': z, 'label': label}",
         )
-    return {name: _array(name, value) for name, value in zip(names, row)}
+    return {name: _arrays(name, value) for name, value in zip(names, row)}
 
 
 def _row(values: Any) -> Sequence[Any]:
     return values if isinstance(values, (tuple, list)) else [values]
+
+
+def _arrays(name: str, value: Any) -> list[NDArray[Any]]:
+    """Return an example, or those of several sizes."""
+    if isinstance(value, (list, tuple)) and value and all(np.ndim(one) > 1 for one in value):
+        return [_array(name, one) for one in value]
+    return [_array(name, value)]
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:

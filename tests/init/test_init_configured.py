@@ -16,7 +16,7 @@ from edgegan import load_module
 from edgegan.compress.configuration import configured
 from edgegan.init.construct import construct
 from edgegan.init.examine import examine
-from edgegan.init.find_out import _check_free, find_out, search_all  # pyright: ignore[reportPrivateUsage]
+from edgegan.init.find_out import check_free, find_out, search_all
 from edgegan.recipe import ModelSpec
 
 SIDE = {"model": {"latent": 12, "side": 4}}
@@ -91,6 +91,6 @@ def test_code_that_pads_where_halves_do_not_meet_takes_the_sizes_where_they_do()
     seen = examine(module, inputs)
     assert "multiple" not in seen.sizes["H"]
 
-    _check_free(seen, module)
+    check_free(seen, module)
 
     assert [(size["multiple"], size["min"] % 2) for size in seen.sizes.values()] == [(2, 0), (2, 0)]
