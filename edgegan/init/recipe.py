@@ -23,7 +23,7 @@ from edgegan.files import atomic_folder, write_text
 from edgegan.init.find_out import find_out, sandboxed
 from edgegan.init.first_stages import first_samples, first_stages, fitting
 from edgegan.init.pictures import pictures as made_pictures
-from edgegan.init.stored import MOST_BYTES, read_pictures, write_arrays
+from edgegan.init.stored import MOST_BYTES, picture_folder, read_pictures, write_arrays
 from edgegan.init.text import comment, entries, flow
 from edgegan.owned import fresh
 from edgegan.reading import Unreadable, read_text
@@ -257,7 +257,7 @@ def _arrays(inputs: Sequence[Any], folder: Path | None) -> tuple[dict[str, NDArr
     for index, entry in enumerate(shown):
         name, shape = entry["data"]["name"], tuple(entry["data"]["shape"])
         if folder is not None:
-            arrays[name] = read_pictures(folder / name if len(shown) > 1 else folder, shape)
+            arrays[name] = read_pictures(picture_folder(folder, name, of=len(shown)), shape)
             continue
         count = int(max(16, min(MADE_PICTURES, MOST_BYTES // 8 // np.prod(shape))))
         rows = made_pictures(count, shape[0], shape[1:], index)

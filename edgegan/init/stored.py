@@ -54,13 +54,29 @@ def store_pictures(recipe: str | Path, folder: str | Path) -> Path:
             next="move it elsewhere, to make it anew",
         )
     arrays = {
-        spec.name: read_pictures(root / spec.name if len(specs) > 1 else root, spec.shape) for spec in specs
+        spec.name: read_pictures(picture_folder(root, spec.name, of=len(specs)), spec.shape) for spec in specs
     }
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         raise DataError(f"there must be as many pictures of each input, not {counts}", where=str(root))
     write_arrays(file, arrays)
     return file
+
+
+def picture_folder(root: Path, name: str, *, of: int) -> Path:
+    """Return where the pictures of the input `name` lie in the folder given for `of` inputs.
+
+    Raises:
+        DataError: it has none of that name.
+    """
+    folder = root / name if of > 1 else root
+    if of > 1 and not folder.is_dir():
+        raise DataError(
+            f"the network takes {of} pictures, and there is no folder for {name!r}",
+            where=str(root),
+            next=f"put those of each in a folder of its name: {folder}",
+        )
+    return folder
 
 
 def read_pictures(folder: Path, shape: Sequence[int]) -> NDArray[np.uint8]:

@@ -91,6 +91,8 @@ def test_made_up_pictures_stand_in_until_real_ones_come(
         for index in range(3):
             pixels = rng.integers(0, 256, (40 + index, 90, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    with pytest.raises(DataError, match="no folder for 'image'"):
+        store_pictures(out, tmp_path / "photos" / "image")
     store_pictures(out, tmp_path / "photos")
     contract = Recipe.read(out).contract
     assert contract.distinct() == 3
