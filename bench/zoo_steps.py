@@ -22,12 +22,12 @@ from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.example_inputs import example
 from edgegan.compress.export import Export
 from edgegan.compress.lint import lint
+from edgegan.compress.parametrization import remove_parametrizations
 from edgegan.compress.plain_layers import make_layers_plain
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.compress.stage import Candidate, Context, Stage
-from edgegan.compress.structure import remove_parametrizations
 from edgegan.errors import EdgeganError
 from edgegan.measure.latency import measure_latency
 from edgegan.runtime.artifact import Artifact

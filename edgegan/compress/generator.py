@@ -21,9 +21,9 @@ from edgegan.compress.leaves import at, chosen, is_plain
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import HALF, Watch
 from edgegan.compress.load import load_module
+from edgegan.compress.parametrization import parametrized, remove_parametrizations
 from edgegan.compress.plain_attention import make_attention_plain
 from edgegan.compress.plain_layers import make_layers_plain
-from edgegan.compress.structure import parametrized, remove_parametrizations
 from edgegan.recipe import ModelSpec
 from edgegan.runtime.contract import Contract
 

@@ -7,6 +7,7 @@ from math import log10
 
 from torch import Tensor
 
+from edgegan.measure.metrics.psnr import LEAST_ERROR
 from edgegan.runtime.contract import Contract
 
 EQUAL = 1e-20
@@ -16,8 +17,6 @@ BROKEN_DB = {"fp16": 40.0, "int8": 15.0}
 22 dB and more in INT8."""
 CONFIDENCE = 1.28
 """Standard errors above a mean that it stays under with 90% confidence."""
-LEAST = 1e-10
-"""In a mean, the error of a sample that is exactly right: 100 dB, so that it does not decide alone."""
 
 
 def psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> float:
@@ -65,7 +64,7 @@ def sure_psnr_of(errors: Sequence[Tensor]) -> float:
 
 def mean_psnr_of(errors: Sequence[Tensor]) -> float:
     """Return the mean over samples of each one's PSNR in dB, of each output's `squared_errors`."""
-    return min(_decibels((of + LEAST).log().mean().exp()) for of in errors)
+    return min(_decibels((of + LEAST_ERROR).log().mean().exp()) for of in errors)
 
 
 def _decibels(error: Tensor) -> float:

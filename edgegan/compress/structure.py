@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -15,15 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
-from torch.nn.utils.weight_norm import WeightNorm
 
 from edgegan import forms
 from edgegan.compress.own_numbers import numbers, set_number
+from edgegan.compress.parametrization import remove_parametrizations
 from edgegan.errors import CheckpointError, StageError
 from edgegan.files import atomic_path, storage_errors, write_json
-from edgegan.module_copy import copy_of
 from edgegan.reading import Unreadable, check_plain, read_json, refusing
 
 STRUCTURE = "structure.json"
@@ -140,37 +136,6 @@ def load(fresh_module: nn.Module, folder: Path) -> nn.Module:
     return fresh_module.eval()
 
 
-def plain_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy in eval mode, without parametrizations; `module` itself is left as it is."""
-    copied = copy_of(module).eval()
-    for layer in copied.modules():
-        if parametrize.is_parametrized(layer):
-            _own_class(layer)
-    remove_parametrizations(copied)
-    return copied
-
-
-def remove_parametrizations(module: nn.Module) -> None:
-    """Fix every spectral norm, weight norm or other parametrization at its present value, in place."""
-    for layer in module.modules():
-        if parametrize.is_parametrized(layer):
-            for key in list(layer.parametrizations):  # pyright: ignore[reportArgumentType, reportCallIssue]
-                parametrize.remove_parametrizations(layer, key)
-        for hook in _norm_hooks(layer):
-            remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
-            remove(layer, hook.name)
-            _forget_old_checkpoints(layer)
-
-
-def parametrized(module: nn.Module) -> list[str]:
-    """Return the names of the layers that `remove_parametrizations` would change."""
-    return [
-        name
-        for name, layer in module.named_modules()
-        if parametrize.is_parametrized(layer) or _norm_hooks(layer)
-    ]
-
-
 def not_finite(module: nn.Module) -> list[str]:
     """Return the names of tensors that hold NaN or infinity.
 
@@ -195,31 +160,6 @@ def is_own(layer: nn.Module) -> bool:
     if isinstance(layer, tuple(KINDS)):
         return False
     return not type(layer).__module__.startswith("torch.") or isinstance(layer, nn.ParameterList)
-
-
-def _own_class(layer: nn.Module) -> None:
-    """Give a copied parametrized layer a class of its own.
-
-    A copy shares the class that torch made for the original, and removing the parametrization from one takes
-    the property from that class, and so breaks the other.
-    """
-    shared = type(layer)
-    body = {key: value for key, value in vars(shared).items() if key not in ("__dict__", "__weakref__")}
-    layer.__class__ = cast(type[nn.Module], type(shared.__name__, shared.__bases__, body))
-
-
-def _forget_old_checkpoints(layer: nn.Module) -> None:
-    """Drop the hook that torch's `remove_spectral_norm` means to drop, and misses as it is wrapped by now."""
-    hooks = layer._load_state_dict_pre_hooks
-    for key, hook in list(hooks.items()):
-        if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
-            del hooks[key]
-
-
-def _norm_hooks(layer: nn.Module) -> list[SpectralNorm | WeightNorm]:
-    return [
-        hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, (SpectralNorm, WeightNorm))
-    ]
 
 
 def _read_structure(path: Path) -> Shapes:

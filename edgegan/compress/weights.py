@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from edgegan.compress.structure import parametrized, plain_copy, remove_parametrizations
+from edgegan.compress.parametrization import parametrized, plain_copy, remove_parametrizations
 
 Weights = dict[str, Tensor]
 DEEPEST = 4

@@ -14,7 +14,7 @@ from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
 from edgegan.compress.generator import load_generator
 from edgegan.compress.lint import lint
-from edgegan.compress.structure import parametrized
+from edgegan.compress.parametrization import parametrized
 from edgegan.errors import ModelError
 from edgegan.module_copy import copy_of
 from edgegan.recipe import ModelSpec

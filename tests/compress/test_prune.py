@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from edgegan.compress import structure
 from edgegan.compress.cost import count
 from edgegan.compress.example_inputs import example
+from edgegan.compress.parametrization import parametrized, plain_copy
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ModelError, ProofError, StageError
@@ -174,16 +175,16 @@ def test_parametrizations_are_removed(wrap: Callable[[nn.Module], nn.Module]) ->
     else:
         wrap(module[0])
     _, after = prune(module, PICTURE, channels=0.5)
-    assert structure.parametrized(module) == ["0"]
+    assert parametrized(module) == ["0"]
     module(torch.zeros(1, 3, 8, 8))
-    assert structure.parametrized(after.student) == []
+    assert parametrized(after.student) == []
 
 
 def test_a_wrong_cut_is_found_out() -> None:
     stage = Prune(PruneSettings(channels=0.5, reconstruct=False))
     before = Candidate(conditional(), conditional(), CONDITIONAL)
     after = stage.run(before, CONTEXT)
-    broken: Any = structure.plain_copy(after.student)
+    broken: Any = plain_copy(after.student)
     with torch.no_grad():
         broken.seed.weight.copy_(broken.seed.weight.flip(1))
     with pytest.raises(ProofError, match="differs from the masked one"):

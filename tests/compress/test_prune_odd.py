@@ -12,10 +12,10 @@ from edgegan.compress import structure
 from edgegan.compress.example_inputs import example
 from edgegan.compress.fingerprint import of_module
 from edgegan.compress.lint import lint
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune import Prune, PruneSettings, exact
 from edgegan.compress.prune.channels import OUTPUT
 from edgegan.compress.stage import Candidate, Context
-from edgegan.compress.structure import plain_copy
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract, Input, Output
 

@@ -8,16 +8,8 @@ from torch import nn
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from edgegan.compress.structure import (
-    load,
-    not_finite,
-    parametrized,
-    plain_copy,
-    remove_parametrizations,
-    resize,
-    save,
-    shapes,
-)
+from edgegan.compress.parametrization import parametrized, plain_copy, remove_parametrizations
+from edgegan.compress.structure import load, not_finite, resize, save, shapes
 from edgegan.errors import CheckpointError, StageError, StorageError
 from edgegan.models.resnet import Generator
 
@@ -78,6 +70,16 @@ def test_parametrizations_are_removed_without_changing_the_output(wrap, tmp_path
     torch.testing.assert_close(module(x), before, rtol=0, atol=1e-6)
     save(module, tmp_path)
     assert torch.equal(load(fresh, tmp_path)(x), module(x))
+
+
+@pytest.mark.parametrize("wrap", [spectral_norm, weight_norm])
+def test_weights_of_a_frozen_module_stay_parameters(wrap) -> None:
+    module = nn.Sequential(wrap(nn.Linear(4, 6))).requires_grad_(False)
+    copied = plain_copy(module)
+    assert {name: each.requires_grad for name, each in copied.named_parameters()} == {
+        "0.weight": False,
+        "0.bias": False,
+    }
 
 
 def test_a_plain_copy_leaves_the_module_parametrized() -> None:

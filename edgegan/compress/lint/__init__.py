@@ -11,9 +11,9 @@ from torch import nn
 from edgegan.compress.lint import behaviour, deploy, layers, pruning, sizes
 from edgegan.compress.lint.finding import Finding
 from edgegan.compress.lint.watch import Watch
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune.stage import Prune
 from edgegan.compress.stage import Stage
-from edgegan.compress.structure import plain_copy
 from edgegan.errors import some
 from edgegan.runtime.contract import Contract
 

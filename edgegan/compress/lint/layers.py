@@ -12,7 +12,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgegan.compress.lint.finding import Finding, Level, together
 from edgegan.compress.lint.watch import MASKED, Watch
-from edgegan.compress.structure import not_finite, parametrized
+from edgegan.compress.parametrization import parametrized
+from edgegan.compress.structure import not_finite
 
 
 @dataclass(frozen=True)

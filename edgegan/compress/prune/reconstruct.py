@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from edgegan.compress.cost import count
 from edgegan.compress.example_inputs import example
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune.linear_form import KINDS, matrix, patches, rows, set_matrix
 from edgegan.compress.prune.norm_moments import match_norms, observed
 from edgegan.compress.prune.surgery import Kept
-from edgegan.compress.structure import plain_copy
 from edgegan.runtime.contract import Contract
 
 SAMPLES, FEWEST = 256, 8

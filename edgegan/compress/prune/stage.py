@@ -15,6 +15,7 @@ from torch import nn
 from edgegan.compress import structure
 from edgegan.compress.cost import count
 from edgegan.compress.example_inputs import example
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune.exact import TOLERANCE, difference, exact_groups, first_line, run, told
 from edgegan.compress.prune.graph import Group
 from edgegan.compress.prune.importance import Kind, scores
@@ -105,7 +106,7 @@ class Prune(Stage):
             StageError: nothing can be pruned, or the goal cannot be reached.
         """
         started = time.perf_counter()
-        full, contract = structure.plain_copy(candidate.student), candidate.contract
+        full, contract = plain_copy(candidate.student), candidate.contract
         groups, whole = self._groups(full, contract)
         before = count(full, contract)
         scopes: tuple[Scope, ...] = ("uniform", "global")
@@ -142,7 +143,7 @@ class Prune(Stage):
         if misfit := _misfit(after.student, before.contract):
             raise ProofError(misfit, where="prune")
         record = after.lineage[-1]
-        full, kept = structure.plain_copy(before.student), record.changed["kept"]
+        full, kept = plain_copy(before.student), record.changed["kept"]
         narrow = cut(full, kept) if record.changed["reconstructed"] else after.student
         for proof in (record.proof, difference(narrow, mask(full, kept), before.contract, seed=1)):
             if not proof["relative_difference"] <= TOLERANCE:
@@ -174,7 +175,7 @@ class Prune(Stage):
         """Return the fraction of multiply-accumulates that the narrowest model keeps."""
         align = self.settings.align
         chosen = [list(range(min(group.channels, group.aligned(align)))) for group in groups]
-        narrow = structure.plain_copy(full)
+        narrow = plain_copy(full)
         structure.resize(narrow, pruned_shapes(full, kept_positions(full, groups, chosen)))
         return count(narrow, contract).macs / count(full, contract).macs
 
@@ -224,7 +225,7 @@ class Prune(Stage):
         self, full: nn.Module, contract: Contract, groups: list[Group], scope: Scope, macs: int, seed: int
     ) -> Selection:
         def macs_kept(chosen: Selection) -> float:
-            narrow = structure.plain_copy(full)
+            narrow = plain_copy(full)
             structure.resize(narrow, pruned_shapes(full, kept_positions(full, groups, chosen)))
             return count(narrow, contract).macs / macs
 
@@ -232,9 +233,7 @@ class Prune(Stage):
             return sum(map(len, chosen)) / sum(group.channels for group in groups)
 
         settings = self.settings
-        ranked = scores(
-            settings.importance, settings.norm, structure.plain_copy(full), contract, groups, seed
-        )
+        ranked = scores(settings.importance, settings.norm, plain_copy(full), contract, groups, seed)
         aligns = [group.aligned(settings.align) for group in groups]
         if settings.macs is not None:
             return select(ranked, scope, aligns, settings.macs, macs_kept)

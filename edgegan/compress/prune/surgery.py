@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.plain_layers import replace_layer
 from edgegan.compress.prune.graph import Group, Side, axes, is_over_all, width
-from edgegan.compress.structure import plain_copy, resize, shapes
+from edgegan.compress.structure import resize, shapes
 
 Kept = dict[str, dict[Side, list[int]]]
 """Layer name to side to the positions that stay, in rising order."""

@@ -14,7 +14,8 @@ from edgegan.runtime.contract import Output
 
 _BATCH = 256
 LEAST_ERROR = 1e-10
-"""Of values that are no levels: the error, as a share of the range squared, that stands for none; 100 dB."""
+"""The error of a sample, as a share of the range squared, that stands for none: 100 dB, so that it does not
+decide a mean alone."""
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Interval:

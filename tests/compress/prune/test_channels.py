@@ -17,6 +17,7 @@ from edgegan.compress import structure
 from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.example_inputs import example
 from edgegan.compress.export import Export
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.prune.couplings import Couplings, stay
 from edgegan.compress.stage import Candidate, Context
@@ -39,7 +40,7 @@ def pruned(module: nn.Module, contract: Contract, tmp_path: Path, **settings: An
     after = stage.run(before, Context(tmp_path))
     stage.ensures(before, after)
     structure.save(after.student, tmp_path)
-    fresh = structure.plain_copy(module)
+    fresh = plain_copy(module)
     again = structure.load(fresh, tmp_path).requires_grad_(False)
     inputs = example(contract, 2, 5)
     assert torch.equal(again(*inputs), after.student(*inputs))

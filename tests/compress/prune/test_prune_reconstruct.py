@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from edgegan.compress import structure
 from edgegan.compress.example_inputs import example
+from edgegan.compress.parametrization import plain_copy
 from edgegan.compress.prune import Prune, PruneSettings
 from edgegan.compress.prune.reconstruct import reconstruct
 from edgegan.compress.prune.surgery import Kept, cut
@@ -70,13 +71,13 @@ def test_a_layer_that_is_called_twice_stays_as_it_is() -> None:
 
     torch.manual_seed(0)
     full = Twice().eval().requires_grad_(False)
-    _, layers = reconstruct(structure.plain_copy(full), full, {}, PICTURE, 0, lambda *step: None)
+    _, layers = reconstruct(plain_copy(full), full, {}, PICTURE, 0, lambda *step: None)
     assert layers == ["first", "last"]
 
 
 def test_nothing_changes_where_nothing_was_pruned() -> None:
     full = redundant(nn.Conv2d)
-    solved, _ = reconstruct(structure.plain_copy(full), full, {}, PICTURE, 0, lambda *step: None)
+    solved, _ = reconstruct(plain_copy(full), full, {}, PICTURE, 0, lambda *step: None)
     for key, tensor in full.state_dict().items():
         assert torch.equal(tensor, solved.state_dict()[key])
 
@@ -132,7 +133,7 @@ def test_a_reconstruction_that_was_tampered_with_is_no_proof() -> None:
     module = Deep()
     before, stage = Candidate(module, module, PICTURE), Prune(PruneSettings(macs=0.5, align=4))
     after = stage.run(before, CONTEXT)
-    broken: Any = structure.plain_copy(after.student)
+    broken: Any = plain_copy(after.student)
     with torch.no_grad():
         broken[9].weight.mul_(-1)
     with pytest.raises(ProofError, match="dB from the full one"):
