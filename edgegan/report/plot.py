@@ -25,7 +25,8 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent",
 FONT = 12
 LOG_FROM = 4.0
 """A range wider than this factor is drawn on a logarithmic axis."""
-MOST_POINTS = 400
+MOST_POINTS, MOST_ROWS, MOST_PANELS = 400, 40, 24
+"""Of a curve, of a table, of curves: more take minutes to draw, and nobody could read them."""
 LONGEST_LABEL = 32
 PADDING = 3
 
@@ -64,6 +65,8 @@ class Tradeoff:
     left_out: list[str]
     baseline: float | None
     """The full model's latency, where the plot has no point for the full model."""
+    more: int
+    """How many rows are too many to be drawn."""
 
 
 def tradeoff(figures: Figures) -> Tradeoff | None:
@@ -79,12 +82,12 @@ def tradeoff(figures: Figures) -> Tradeoff | None:
     name = title(replace(metric, title=metric.title + against))
     points = [
         Point(row_label(row), row.is_full, bool(row.stage), _latency(row), _bounds(row, key, metric.scale))
-        for row in shown
+        for row in shown[:MOST_ROWS]
     ]
     full = next((row for row in rows if row.is_full and row not in shown), Row())
     baseline = full.number("latency_ms_p50")
     left_out = [row_label(row) for row in rows if row not in shown and (row is not full or baseline is None)]
-    return Tradeoff(points, name, metric.better, left_out, baseline)
+    return Tradeoff(points, name, metric.better, left_out, baseline, len(shown) - len(points))
 
 
 def _latency(row: Row) -> tuple[float, float, float]:
@@ -195,7 +198,7 @@ def _in_words(data: Tradeoff) -> str:
 
 def losses_svg(losses: Mapping[str, Sequence[float]], size: Size, name: str) -> str:
     """Draw each column of `losses` over `step`, a panel each; of a long curve every n-th step."""
-    names = [column for column in losses if column != "step"]
+    names = [column for column in losses if column != "step"][:MOST_PANELS]
     across = min(len(names), 3 if size is WIDE else 1)
     down = -(-len(names) // across)
     size = Size(size.name, size.width, down * (190 if size is WIDE else 170))
@@ -215,7 +218,7 @@ def losses_svg(losses: Mapping[str, Sequence[float]], size: Size, name: str) -> 
 
 def sensitivity_svg(sweep: Sweep, size: Size, name: str) -> str:
     """Draw a point for each layer, in the order in which they run: its PSNR alone in INT8."""
-    layers = sweep.layers
+    layers = sweep.drawn
     size = Size(size.name, size.width, 70 + 20 * len(layers))
     longest = LONGEST_LABEL if size.name == WIDE.name else LONGEST_LABEL // 2
     with _figure(size, f"{name}-{size.name}") as figure:

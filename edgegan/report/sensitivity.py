@@ -11,6 +11,8 @@ from edgegan.report import format
 from edgegan.run.folder import StageFolder
 
 FID = re.compile(r"fid_(\d+k?)_increase")
+MOST_DRAWN = 100
+"""More layers take a minute to draw, and nobody could read them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Sweep:
     layers: list[LayerCost]
     fid: str | None
     """What FID rests on, as "10k"; None where no layer has it."""
+
+    @property
+    def drawn(self) -> list[LayerCost]:
+        """What the plot shows: of many layers those that cost most."""
+        costly = sorted(range(len(self.layers)), key=lambda index: self.layers[index].psnr_db)[:MOST_DRAWN]
+        return [self.layers[index] for index in sorted(costly)]
 
     @property
     def folded(self) -> bool:

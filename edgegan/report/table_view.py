@@ -199,7 +199,7 @@ def _columns(figures: Figures) -> list[Column]:
         Column("latency_ms_p50", "p50", "latency, ms", _median),
         Column("latency_ms_p90", "p90", "latency, ms", _number),
         Column("latency_ms_p99", "p99", "latency, ms", _number),
-        Column("speedup", "speed-up", "latency, ms", lambda _, value: format.speedup_parts(value), True),
+        Column("speedup", "speed-up", "latency, ms", _speedup, True),
         Column("end_to_end_ms_p50", "end to end p50", "latency, ms", _number),
         *(_quality_column(key, metric) for key, metric in told(figures).items()),
         Column("peak_rss_mib", "memory, MiB", "process", _number),
@@ -215,12 +215,18 @@ def _quality_column(key: str, metric: MetricColumn) -> Column:
 
 
 def _number(_: Row, value: Any) -> Texts:
-    return format.number(value), ""
+    return format.number(value.value if isinstance(value, Interval) else value), ""
+
+
+def _speedup(_: Row, value: Any) -> Texts:
+    if not isinstance(value, Interval):
+        return format.ratio(value), ""
+    return format.speedup_parts(value)
 
 
 def _median(row: Row, value: Any) -> Texts:
     spread = row.number("latency_cv")
-    return format.number(value), "" if spread is None else f"cv {format.number(100 * spread, 2)}%"
+    return _number(row, value)[0], "" if spread is None else f"cv {format.number(100 * spread, 2)}%"
 
 
 def _interval(value: Any, scale: float = 1.0) -> Texts:

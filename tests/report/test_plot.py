@@ -98,3 +98,13 @@ def test_losses_have_a_panel_each():
 def test_long_curves_are_thinned():
     losses = {"step": list(range(20000)), "output": [1.0 + i % 7 for i in range(20000)]}
     assert len(plot.losses_svg(losses, plot.NARROW, "losses-0")) < 40_000
+
+
+def test_of_very_many_rows_and_curves_as_many_are_drawn_as_can_be_read(figures):
+    full, row = figures["rows"][:2]
+    figures["rows"] = [full, *({**row, "name": f"file {index}"} for index in range(2000))]
+    data = plot.tradeoff(Figures.from_dict(figures))
+    assert (len(data.points), data.more) == (plot.MOST_ROWS, 2001 - plot.MOST_ROWS)
+    losses = {"step": [0.0, 1.0], **{f"curve {index}": [1.0, 2.0] for index in range(500)}}
+    assert texts(plot.losses_svg(losses, plot.NARROW, "losses-0")).count("curve 23") == 1
+    assert "curve 24" not in texts(plot.losses_svg(losses, plot.NARROW, "losses-0"))

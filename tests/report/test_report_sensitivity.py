@@ -7,7 +7,7 @@ from made_run import LAYERS, RECORDS
 
 from edgegan.report import plot
 from edgegan.report.page import write_report
-from edgegan.report.sensitivity import sweeps
+from edgegan.report.sensitivity import MOST_DRAWN, LayerCost, Sweep, sweeps
 from edgegan.run.folder import StageFolder
 
 
@@ -47,3 +47,12 @@ def test_the_page_shows_the_table_and_both_plots(run_folder):
     assert "<td>+4.1%</td><td>float</td>" in text
     assert '<th scope="col">FID-5k</th>' in text
     assert "INT8 · quality trials" in text
+
+
+def test_of_very_many_layers_those_that_cost_most_are_drawn():
+    layers = [LayerCost(f"layer {index}", 0.1, 30.0 + index % 500, None, False) for index in range(2000)]
+    drawn = Sweep("int8", layers, None).drawn
+    assert len(drawn) == MOST_DRAWN
+    assert max(cost.psnr_db for cost in drawn) == 54.0
+    assert [cost.layer for cost in drawn][:2] == ["layer 0", "layer 1"]
+    assert Sweep("int8", layers[:5], None).drawn == layers[:5]

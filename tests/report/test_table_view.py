@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgegan.report.quality import quality_key
 from edgegan.report.table_view import failure, table_view
 from edgegan.run.figures import Figures, Row
@@ -116,3 +118,13 @@ def test_a_file_that_is_not_measured_here_says_why_in_every_cell(figures):
     for key in ("latency_ms_p50", "speedup", "fid_10k", "psnr_db"):
         assert found[key].kind == "missing"
         assert view.notes[found[key].note - 1] == f"– {why}"
+
+
+def test_figures_with_and_without_an_interval_are_written(figures):
+    read = Figures.from_dict(figures, "")
+    given = next(row for row in read.rows if row.interval("speedup") and not row.is_full)
+    plain = replace(given, measured={key: given.number(key) for key in given.measured})
+    around = replace(given, measured={key: given.interval(key) for key in given.measured})
+    view = table_view(replace(read, rows=(plain, around)))
+    assert [cell.text for cell in view.rows[0].cells] == [cell.text for cell in view.rows[1].cells]
+    assert all(cell.kind == "value" for cell in view.rows[0].cells)
