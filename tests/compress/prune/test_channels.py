@@ -389,8 +389,11 @@ def test_channels_behind_norms_over_all_are_lost_only_where_the_goal_asks_for_it
     assert fixed.get_submodule("a").out_channels == 14
 
 
-class Shares(nn.Module):
-    """Parts by a quarter of the channels: no single group of them can lose any."""
+SIZES = (6, 18)
+
+
+class Parts(nn.Module):
+    """Parts of sizes that lie outside of its code: none of them can lose any."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -398,13 +401,13 @@ class Shares(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.a(x))
-        quarter = x.shape[1] // 4
-        return self.out(torch.cat([x[:, :quarter], F.relu(self.b(x[:, quarter:]))], 1))
+        one, other = torch.split(x, SIZES, 1)
+        return self.out(torch.cat([one, F.relu(self.b(other))], 1))
 
 
 def test_what_cannot_lose_channels_stays_whole_and_says_why(tmp_path: Path) -> None:
     torch.manual_seed(4)
-    after = pruned(Shares(), PICTURE, tmp_path)
+    after = pruned(Parts(), PICTURE, tmp_path)
     assert list(widths(after)) == ["b"]
     assert "does not run with fewer channels" in after.lineage[-1].changed["whole"]["a"]
     module = nn.Sequential(
