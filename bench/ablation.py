@@ -75,7 +75,7 @@ def figures(subject: Subject, _folder: Path) -> dict[str, Any]:
     def judge(start: Start, calibrator: Calibrator, names: tuple[str, ...] = (), way: Any = None) -> None:
         improvements = [way] if way else []
         quantized = candidates.lower(start, layers, int8, calibrator, samples.batches, improvements)
-        trial = Trial(start.equalized, calibrator, names)
+        trial = Trial(start.equalized, calibrator, improvements=names)
         known = samples.judge(trial, quantized)
         table.append(
             {**unseen.judge(trial, quantized).to_dict(), "calibration_mean_psnr_db": known.mean_psnr_db}

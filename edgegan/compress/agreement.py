@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from edgegan.compress.example_inputs import example, tensors
 from edgegan.compress.free_axes import trials, written
 from edgegan.compress.precise import precise_outputs
-from edgegan.compress.psnr import decibels
+from edgegan.compress.psnr import psnr_of, sure_psnr_of
 from edgegan.compress.rewrite.graph import outputs
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Arrays, Contract
 from edgegan.runtime.engines.registry import open_artifact
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far a file's outputs are from its module's."""
+
+    batches: list[int]
+    max_difference: float = 0.0
+    """The largest, as a share of the output's range."""
+    errors: tuple[Tensor, ...] = ()
+    """Of each output, each sample's mean square error, as a share of the range squared; none where the file
+    gives NaN, infinity or another shape."""
+
+    @property
+    def psnr_db(self) -> float:
+        """The PSNR over all values in dB, of the worst output; 0 where there are no errors."""
+        return psnr_of(self.errors) if self.errors else 0.0
+
+    @property
+    def sure_psnr_db(self) -> float:
+        """What `psnr_db` is of other samples (see `sure_psnr_of`); 0 where there are no errors."""
+        return sure_psnr_of(self.errors) if self.errors else 0.0
+
+
+def compare(
+    file: Artifact | Path, module: nn.Module, contract: Contract, inputs: Iterable[Arrays]
+) -> Comparison:
+    """Compare a file on ONNX Runtime with its module, on batches of inputs.
+
+    Where an output is uint8 in the file, the module's is encoded in the same way.
+    """
+    batches: list[int] = []
+    largest, found = 0.0, []
+    with open_artifact(file, threads=1) as engine:
+        for arrays in inputs:
+            batches.append(len(next(iter(arrays.values()))))
+            actual = engine(arrays)
+            errors = []
+            for spec, result in zip(
+                contract.outputs, outputs(module, tensors(contract, arrays)), strict=True
+            ):
+                expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
+                if got.dtype == np.uint8:
+                    expected, width = spec.modality.encode(expected, spec), 255.0
+                if got.shape != expected.shape or not np.isfinite(got).all():
+                    return Comparison(batches)
+                difference = (got.astype(np.float64) - expected.astype(np.float64)) / width
+                largest = max(largest, float(np.abs(difference).max()))
+                squares = np.square(difference).reshape(len(difference), -1).mean(axis=1)
+                errors.append(torch.from_numpy(squares))
+            found.append(errors)
+    return Comparison(batches, largest, tuple(torch.cat(parts) for parts in zip(*found)))
 
 
 def agreement(
@@ -27,11 +80,8 @@ def agreement(
     *,
     batches: tuple[int, ...] = (1, 8),
     seed: int = 0,
-    inputs: Sequence[Arrays] = (),
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
-
-    With `inputs`, on these, as they are batched, in place of samples from `seed`.
 
     Where an output is uint8 in the file, the module's is encoded in the same way.
 
@@ -40,32 +90,18 @@ def agreement(
         signal-to-noise ratio over all values, with the range as peak (equal outputs count as 200 dB);
         `finite`; `batches`. Several outputs count as one: the worst of each figure.
     """
-    worst: dict[str, Any] = {
-        "max_difference": 0.0,
-        "psnr_db": decibels(0.0),
-        "finite": True,
-        "batches": [len(next(iter(arrays.values()))) for arrays in inputs] or list(batches),
+    return figures(compare(file, module, contract, (contract.sample(batch, seed) for batch in batches)))
+
+
+def figures(found: Comparison) -> dict[str, Any]:
+    """Return a comparison as `agreement` does."""
+    finite = bool(found.errors)
+    return {
+        "max_difference": found.max_difference if finite else None,
+        "psnr_db": round(found.psnr_db, 2) if finite else None,
+        "finite": finite,
+        "batches": found.batches,
     }
-    squares: dict[str, list[NDArray[np.float64]]] = {spec.name: [] for spec in contract.outputs}
-    with open_artifact(file, threads=1) as engine:
-        for arrays in inputs or (contract.sample(batch, seed) for batch in batches):
-            actual = engine(arrays)
-            results = outputs(module, tensors(contract, arrays))
-            for spec, result in zip(contract.outputs, results, strict=True):
-                expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
-                if got.dtype == np.uint8:
-                    expected, width = spec.modality.encode(expected, spec), 255.0
-                if got.shape != expected.shape or not np.isfinite(got).all():
-                    worst |= {"finite": False, "max_difference": None, "psnr_db": None}
-                    return worst
-                difference = (got.astype(np.float64) - expected.astype(np.float64)) / width
-                worst["max_difference"] = max(worst["max_difference"], float(np.abs(difference).max()))
-                squares[spec.name].append(np.square(difference).ravel())
-    for values in squares.values():
-        error = float(np.concatenate(values).mean())
-        worst["psnr_db"] = min(worst["psnr_db"], decibels(error))
-    worst["psnr_db"] = round(float(worst["psnr_db"]), 2)
-    return worst
 
 
 def agreement_at_sizes(artifact: Artifact, module: nn.Module, contract: Contract) -> dict[str, Any]:
@@ -79,13 +115,13 @@ def agreement_at_sizes(artifact: Artifact, module: nn.Module, contract: Contract
     }
     if not found:
         return {}
-    each = {"psnr_db_at": {text: figures["psnr_db"] for text, figures in found.items()}}
-    if not all(figures["finite"] for figures in found.values()):
+    each = {"psnr_db_at": {text: one["psnr_db"] for text, one in found.items()}}
+    if not all(one["finite"] for one in found.values()):
         return {"finite": False, "max_difference": None, "psnr_db": None, **each}
     return {
         "finite": True,
-        "max_difference": max(figures["max_difference"] for figures in found.values()),
-        "psnr_db": min(figures["psnr_db"] for figures in found.values()),
+        "max_difference": max(one["max_difference"] for one in found.values()),
+        "psnr_db": min(one["psnr_db"] for one in found.values()),
         **each,
     }
 

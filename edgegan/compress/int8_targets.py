@@ -55,7 +55,7 @@ def coarse_int8(lineage: Iterable[StageRecord]) -> list[Finding]:
         Finding(
             "warning",
             f"model.{key}.onnx",
-            f"{proof['psnr_db']:.1f} dB, where {budget['psnr_db']:g} are asked for",
+            f"{_sure(proof):.1f} dB on other inputs, where {budget['psnr_db']:g} are asked for",
             f"more layers in float would take back most of what INT8 saves ({_in_float(proof)})",
             f"`quality: {{psnr_db: {budget['psnr_db']:g}}}` under `quantize` insists on it, FP32 and FP16 "
             "are finer, `distill: {}` trains INT8, and `quality: {}` asks for nothing",
@@ -65,6 +65,10 @@ def coarse_int8(lineage: Iterable[StageRecord]) -> list[Finding]:
         for key, proof in record.proof.items()
         if not (budget := record.changed.get(key, {}).get("budget", {"met": True}))["met"]
     ]
+
+
+def _sure(proof: Mapping[str, Any]) -> float:
+    return proof.get("sure_psnr_db", proof["psnr_db"])
 
 
 def _in_float(proof: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10
 
+from scipy import stats
 from torch import Tensor
 
 from edgegan.measure.metrics.psnr import LEAST_ERROR
@@ -15,8 +15,9 @@ EQUAL = 1e-20
 BROKEN_DB = {"fp16": 40.0, "int8": 15.0}
 """Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
 22 dB and more in INT8."""
-CONFIDENCE = 1.28
-"""Standard errors above a mean that it stays under with 90% confidence."""
+CONFIDENCE = 0.95
+DRAWN = 32
+"""Of so many other samples, taken as one, is said what their PSNR is with that confidence."""
 
 
 def psnr_db(actual: Sequence[Tensor], expected: Sequence[Tensor], contract: Contract) -> float:
@@ -41,25 +42,27 @@ def squared_errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contrac
     return errors
 
 
-def decibels(error: float) -> float:
-    """Return a mean square error, as a share of the range squared, in dB: 200 for none."""
-    return -10 * log10(max(error, EQUAL))
-
-
 def psnr_of(errors: Sequence[Tensor]) -> float:
     """Return the PSNR in dB of all samples as one, of each output's `squared_errors`."""
     return min(_decibels(of.mean().clamp(min=EQUAL)) for of in errors)
 
 
 def sure_psnr_of(errors: Sequence[Tensor]) -> float:
-    """Return what the PSNR of any other samples is at the least, as `psnr_of`, with 90% confidence.
+    """Return what the PSNR of `DRAWN` other samples, as `psnr_of`, is at the least, with 95% confidence.
 
-    By the normal distribution of a mean of each output's `squared_errors`.
+    By Student's distribution of the logarithm of each output's mean: the errors of samples have long tails,
+    and few draws may hold one bad sample or more. Of one sample alone it is that sample's.
     """
-    bounds = (
-        of.mean() + CONFIDENCE * of.std() / len(of) ** 0.5 if len(of) > 1 else of.mean() for of in errors
-    )
-    return min(_decibels(bound.clamp(min=EQUAL)) for bound in bounds)
+    return min(_decibels(_bound(of).clamp(min=EQUAL)) for of in errors)
+
+
+def _bound(errors: Tensor) -> Tensor:
+    count, mean = len(errors), errors.mean()
+    if count < 2:
+        return mean
+    spread = errors.std() / mean.clamp(min=EQUAL)
+    width = stats.t.ppf(CONFIDENCE, count - 1) * (1 / count + 1 / DRAWN) ** 0.5
+    return mean * (width * spread).exp()
 
 
 def mean_psnr_of(errors: Sequence[Tensor]) -> float:

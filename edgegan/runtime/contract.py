@@ -160,6 +160,14 @@ class Contract:
         counts = [self._files.count(file) for file in self.stored]
         return max(counts) if all(spec.sample.file for spec in self.inputs) else None
 
+    def fewest_stored(self) -> int | None:
+        """Return how many samples of a seed come before a stored input comes again; None where none is.
+
+        Raises:
+            InputError: stored inputs cannot be read, or do not fit.
+        """
+        return min([self._files.count(file) for file in self.stored], default=None)
+
     @cached_property
     def _input_names(self) -> frozenset[str]:
         return frozenset(spec.name for spec in self.inputs)

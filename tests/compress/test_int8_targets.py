@@ -57,7 +57,7 @@ def test_int8_that_is_coarser_than_asked_for_is_told() -> None:
     budgets = {key: {"budget": {"psnr_db": 40.0, "met": key != "int8"}} for key in proof}
     (finding,) = coarse_int8([StageRecord("quantize", {}, budgets, proof)])
     assert finding.layer == "model.int8.onnx"
-    assert finding.what == "36.5 dB, where 40 are asked for"
+    assert finding.what == "36.5 dB on other inputs, where 40 are asked for"
     assert "first" in finding.why
     assert "quality: {psnr_db: 40}" in finding.next
 

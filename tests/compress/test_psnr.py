@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from edgegan.compress.psnr import mean_psnr_db, psnr_db, psnr_of, sure_psnr_of
+from edgegan.compress.psnr import DRAWN, mean_psnr_db, psnr_db, psnr_of, sure_psnr_of
 from edgegan.runtime.contract import Contract, Input, Output
 
 WIDE = Output("wide", (2,), range=(-1.0, 1.0), layout="")
@@ -36,10 +37,22 @@ def test_the_worst_output_counts_and_equal_ones_stay_finite() -> None:
         assert measure((true, true + 0.01), (true, true), pair) == pytest.approx(20, abs=1e-3)
 
 
-def test_other_samples_are_seldom_farther_than_is_sure() -> None:
-    draws = torch.distributions.Exponential(1e4).sample((1000, 64)).double()
-    held = sum(sure_psnr_of([errors]) <= 40 for errors in draws)
-    assert 850 < held < 950
-    assert sure_psnr_of([draws[0]]) < psnr_of([draws[0]])
+def lognormal(spread: float, *size: int) -> Tensor:
+    return torch.randn(size, dtype=torch.float64).mul(spread).sub(9).exp()
+
+
+@pytest.mark.parametrize(("count", "spread"), [(16, 0.3), (64, 0.3), (64, 0.8), (256, 1.2)])
+def test_other_samples_are_seldom_farther_than_is_sure(count: int, spread: float) -> None:
+    torch.manual_seed(0)
+    seen, drawn = (lognormal(spread, 1000, size) for size in (count, DRAWN))
+    held = sum(sure_psnr_of([here]) <= psnr_of([there]) for here, there in zip(seen, drawn))
+    assert 920 <= held <= 990
+
+
+def test_what_is_sure_is_less_than_what_is_seen_by_how_much_samples_differ() -> None:
+    calm, wild = (lognormal(spread, 64) for spread in (0.1, 1.0))
+    assert 0 < psnr_of([calm]) - sure_psnr_of([calm]) < 0.3
+    assert psnr_of([wild]) - sure_psnr_of([wild]) > 1
     for alike in (torch.full((8,), 1e-4), torch.tensor([1e-4])):
         assert sure_psnr_of([alike]) == pytest.approx(40, abs=1e-3)
+    assert sure_psnr_of([torch.zeros(4)]) == pytest.approx(200)

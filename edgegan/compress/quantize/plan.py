@@ -13,14 +13,15 @@ import onnx
 from torch.fx import GraphModule
 
 from edgegan.compress import onnx_graph
-from edgegan.compress.agreement import agreement
+from edgegan.compress.agreement import figures
 from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB
-from edgegan.compress.quantize.choose.candidates import Improvement, Layers
+from edgegan.compress.quantize.choose.candidates import Improvement, Layers, Trial
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
+from edgegan.compress.quantize.choose.file_proof import FileProof
 from edgegan.compress.quantize.choose.float_layers import ROUNDS, Switched, ladder
 from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
 from edgegan.compress.quantize.choose.mixed_precision import assign, unmet
@@ -63,11 +64,9 @@ class Work:
         modules = [name for name, _ in candidate.student.named_modules() if name]
         self.layers = candidates.choose_layers(graph, settings.skip, modules)
         self.effort = effort = Effort.of(graph, settings.samples)
-        counts = effort.calibration, context.seed, effort.judging
+        counts = effort.calibration, context.seed, effort.judging, effort.proving
         self.samples = candidates.Samples.of(graph, candidate.contract, *counts)
-        room = memory.samples(2 * memory.live_bytes(graph), effort.judging)
-        self.proof_batches = (1, max(2, room))
-        """Of the samples that a file's proof rests on; ONNX Runtime and torch each take a pass."""
+        self.prove = FileProof(candidate.student, candidate.contract, self.samples.proving)
         with quiet():
             equalize = settings.equalize is True if settings.fast else settings.equalize
             self.starts = candidates.starts(graph, self.samples, equalize)
@@ -76,10 +75,13 @@ class Work:
         self.gptq, self.bias_correction = (
             wanted and not settings.fast for wanted in (settings.gptq, settings.bias_correction)
         )
-        self.start, self.trials = self.starts[0], []
+        self.start, self.trials, self.judged = self.starts[0], [], self.samples
         default = settings.quality is None and not settings.fast and settings.distill is None
         quality = {PSNR_DB: DEFAULT_DB} if default else settings.quality or {}
         self.budget = measurable(quality, None if default else context.quality, candidate.contract.distinct())
+        self.in_db = set(self.budget.to_dict()) == {PSNR_DB}
+        widened = settings.headroom and not settings.fast and self.in_db
+        self.headroom = candidates.HEADROOM if widened else ()
         left = len(self.layers.macs) - len(self.layers.skip)
         self.swept = ROUNDS * (left + 1) + 2 + left * settings.sensitivity
         asked = settings.sensitivity or bool(self.budget.limits)
@@ -87,7 +89,7 @@ class Work:
         each = 1 + self.swept + (settings.distill.steps if settings.distill else 0)
         self.ways: dict[tuple[str, ...], Reconstruction] = {}
         self.written: tuple[GraphModule, str, onnx.ModelProto] | None = None
-        tried = len(self.starts) * len(self.calibrators)
+        tried = len(self.starts) * len(self.calibrators) + len(self.headroom)
         tried += 2 ** (self.gptq + self.bias_correction) - 1
         self.done, self.count = 0, tried + count * each
         self._tell(graph, tried, count)
@@ -124,13 +126,8 @@ class Work:
         ours = artifact.optimized_by(USUAL_ENGINE)
         student, contract = self.candidate.student, self.candidate.contract
         proof = {
-            **agreement(
-                artifact,
-                student,
-                contract,
-                batches=self.proof_batches,
-                inputs=self.samples.proof(self.proof_batches),
-            ),
+            **figures(found := self.prove(artifact)),
+            "sure_psnr_db": round(found.sure_psnr_db, 2),
             **one_step(artifact, quantized, student, contract, samples=self.effort.exact),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path, {spec.name: spec.shape for spec in contract.inputs}),
@@ -140,23 +137,31 @@ class Work:
             "file_bytes": path.stat().st_size,
         }
         self._progress()
-        return {**changed, "equalized": winner.equalized, "improvements": list(winner.improvements)}, proof
+        return {**changed, **winner.decided()}, proof
 
     def _try(self, int8: Int8) -> None:
         """Find the best start and calibrator, and then whether a reconstruction makes it better."""
-        self.start, self.trials = candidates.best(
-            self.starts, self.layers, int8, self.calibrators, self.samples, self._progress
-        )
+        common, others = (self.layers, int8), (self._rank, self._progress)
+        self.start, tried = candidates.best(self.starts, *common, self.calibrators, self.samples, *others)
+        calibrated, left = tried[:1], tried[1:]
+        if self.headroom:
+            self.judged = self.samples.others(self.start.graph, self.effort.proving, self.context.seed)
+            wider = [replace(self.start, headroom=headroom) for headroom in self.headroom]
+            calibrators = (calibrated[0].calibrator,)
+            self.start, calibrated = candidates.best(wider, *common, calibrators, self.judged, *others)
         self.ways = reconstructions(
             self.start.graph,
             self.samples.batches,
             rounding=self.gptq,
             bias=self.bias_correction,
         )
-        best = self.trials[0]
-        common = self.start, self.layers, int8, best, self.ways, self.samples, self._progress
-        found = [*self.trials, *candidates.improve(*common)]
-        self.trials = sorted(found, key=lambda trial: -trial.mean_psnr_db)
+        given = calibrated[0], self.ways, self.judged, self._progress
+        found = [*calibrated, *candidates.improve(self.start, *common, *given)]
+        self.trials = [*sorted(found, key=self._rank, reverse=True), *left]
+
+    def _rank(self, trial: Trial) -> float:
+        """Return how good a trial is: by what a budget in dB asks for, else by the mean over samples."""
+        return trial.sure_psnr_db if self.in_db else trial.mean_psnr_db
 
     def _training(self, path: Path) -> list[Training]:
         """Return the training of the graph that becomes the file at `path`; none where none is asked for."""
@@ -182,12 +187,12 @@ class Work:
         assert int8 is not None
         with FileEvaluator(
             self.candidate,
-            self.samples,
+            self.judged,
             target,
             partial(self._write, target),
+            self.prove,
             self.context.quality,
             budget,
-            self.proof_batches,
         ) as judge:
             common = self.start, self.layers, int8, calibrator
             measured: dict[str, Any] = {}
@@ -202,7 +207,7 @@ class Work:
             if not found.met:
                 times = self._times(target, found.graph, judge)
                 measured["layer_times" if times.measured else "layer_times_estimated"] = times.to_dicts()
-                rungs = self._rungs(int8, calibrator, improvements, times)
+                rungs = self._rungs(int8, calibrator, improvements, times, found.trials[0][PSNR_DB])
                 if rungs:
                     higher = assign(*common, rungs, budget, judge, self._progress, improvements)
                     best = max(found, higher, key=lambda of: max(trial["score"] for trial in of.trials))
@@ -215,14 +220,20 @@ class Work:
         return found.layers, decided, measured, found.graph
 
     def _rungs(
-        self, int8: Int8, calibrator: Calibrator, improvements: Sequence[Improvement], times: LayerTimes
+        self,
+        int8: Int8,
+        calibrator: Calibrator,
+        improvements: Sequence[Improvement],
+        times: LayerTimes,
+        reached: float,
     ) -> list[list[str]]:
         """Return which layers to try in float, more and more of them."""
         few = self.samples.few(self.effort.sweeping(len(self.layers.macs)))
         improve = candidates.calibration(self.start, int8, calibrator, self.samples.batches, improvements)
         switched = Switched(self.start.graph, self.layers, int8, improve)
         asked = self.settings.quality is not None
-        return ladder(switched, few, self.budget, times, asked=asked, progress=self._progress)
+        given = switched, few, self.budget, times
+        return ladder(*given, reached=reached, asked=asked, progress=self._progress)
 
     def _times(self, target: Target, quantized: GraphModule, judge: FileEvaluator) -> LayerTimes:
         """Return what each layer takes in INT8, and in float."""

@@ -33,6 +33,9 @@ class QuantizeSettings(Settings):
     """Whether to try weights rounded for the least error of each layer's outputs; see `round_weights`."""
     bias_correction: bool = True
     """Whether to try biases that take up each layer's mean error; see `float_means`."""
+    headroom: bool = True
+    """Whether to try activations' levels that reach farther than calibration says, where the budget is in dB:
+    it holds for rare inputs too, which reach farther."""
     fast: bool = False
     """Calibrate alone: one calibrator, nothing tried on top, and no budget unless `quality` names one."""
     samples: int = Field(default=256, ge=1)

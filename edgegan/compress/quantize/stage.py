@@ -63,7 +63,7 @@ class Quantize(Stage):
     """
 
     name: ClassVar[str] = "quantize"
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     def __init__(self, settings: QuantizeSettings | None = None) -> None:
         self.settings = settings or QuantizeSettings()

@@ -69,6 +69,8 @@ class Calibration:
 
     statistics: Statistics
     calibrator: Calibrator
+    headroom: float = 1.0
+    """How many times as far as the calibrator says activations' levels reach."""
 
     def __call__(self, prepared: GraphModule) -> None:
         """Set the levels of every tensor of a prepared graph."""
@@ -86,7 +88,7 @@ class Calibration:
                     levels.quant_max,
                     symmetric=levels.quant_min == -levels.quant_max,
                 )
-                levels.set(torch.tensor([scale]), torch.tensor([zero]))
+                levels.set(torch.tensor([scale * self.headroom]), torch.tensor([zero]))
 
     def _power(self, weight: Node) -> Tensor | None:
         """Return the power of what the layers with this weight read; None where it is not known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -35,6 +35,10 @@ JUDGING_SAMPLES = 64
 CHEAP_SHARE = 0.1
 """A last convolution with at most this share of the MACs stays in float."""
 
+HEADROOM = (1.0, 1.1, 1.25, 1.5)
+"""To be tried. A few samples in a thousand reach farther than any that calibrates, and a cut value costs them
+10 to 20 dB; coarser steps cost all others 1 to 2."""
+
 Improvement = Callable[[GraphModule, GraphModule, Batches], object]
 """Makes a prepared graph, whose levels are set, better: (prepared, float graph, calibration batches)."""
 
@@ -62,8 +66,8 @@ class Samples:
     contract: Contract
     seconds: float = 0.0
     """What a sample's float outputs took."""
-    proving: Arrays = field(default_factory=dict)
-    """Of a contract that has no end of samples to draw, some that neither calibrate nor choose."""
+    proving: Sequence[Arrays] = ()
+    """Inputs for proofs of files, in batches, the first of one sample: they neither calibrate nor choose."""
 
     @classmethod
     def of(
@@ -73,23 +77,25 @@ class Samples:
         count: int,
         seed: int,
         judging: int = JUDGING_SAMPLES,
+        proving: int = JUDGING_SAMPLES,
     ) -> Samples:
-        """Draw `count` samples to calibrate with, and others to judge by; fewer where the contract has fewer.
+        """Draw `count` samples to calibrate with, others to judge by, and others for proofs of files.
 
-        Of stored inputs an eighth is kept for the proof of the file. Where sizes are free, an eighth as many
-        again calibrate at each of some other sizes.
+        Fewer where stored inputs would come again: of these an eighth at most is for proofs. Where sizes are
+        free, an eighth as many again calibrate at each of some other sizes.
 
         They come in batches that a pass over the graph has room for.
         """
-        distinct = contract.distinct()
-        kept = 0 if distinct is None else min(judging, distinct // 8)
+        stored = contract.fewest_stored()
+        kept = 0 if stored is None else min(proving, stored // 8)
         total = count + judging + kept
-        if distinct is not None and distinct < total:
-            count = max(1, min(count, distinct - kept - max(1, distinct // 4)))
-            total = max(distinct, 2)
+        if stored is not None and stored < total:
+            count = max(1, min(count, stored - kept - max(1, stored // 4)))
+            total = max(stored, 2)
             judging = min(judging, total - count - kept)
         drawn = example(contract, min(total, count + judging + kept), SEED + seed)
-        size = memory.samples(memory.live_bytes(graph), BATCH)
+        live = memory.live_bytes(graph)
+        size = memory.samples(live, BATCH)
         calibrating, others = (
             list(zip(*(tensor[part].split(size) for tensor in drawn)))
             for part in (slice(count), slice(count, count + judging))
@@ -97,25 +103,25 @@ class Samples:
         for sizes in trials(contract, smallest=False):
             resized = example(contract.at(sizes), max(1, count // 8), SEED + seed)
             calibrating += zip(*(tensor.split(size) for tensor in resized))
-        proving = {
-            spec.name: tensor[count + judging :].numpy()
-            for spec, tensor in zip(contract.inputs, drawn)
-            if kept
-        }
+        left = {spec.name: tensor[count + judging :].numpy() for spec, tensor in zip(contract.inputs, drawn)}
+        proofs = left if kept else contract.sample(proving, 0)
         started = time.monotonic()
         expected = [outputs(graph, batch) for batch in others]
         seconds = (time.monotonic() - started) / sum(len(batch[0]) for batch in others)
-        return cls(calibrating, others, expected, contract, seconds, proving)
+        batches = _one_first(proofs, memory.samples(2 * live, BATCH))
+        return cls(calibrating, others, expected, contract, seconds, batches)
 
-    def proof(self, batches: Sequence[int]) -> list[Arrays]:
-        """Return what is kept for the proof, in batches of these sizes at most; none where nothing is."""
-        given, start = list[Arrays](), 0
-        for size in batches:
-            part = {name: rows[start : start + size] for name, rows in self.proving.items()}
-            if part and len(next(iter(part.values()))):
-                given.append(part)
-                start += size
-        return given
+    def others(self, graph: GraphModule, count: int, seed: int) -> Samples:
+        """Return the same with `count` other samples to judge by, which may show rare ones.
+
+        Where inputs are stored there are no others.
+        """
+        if self.contract.fewest_stored() is not None:
+            return self
+        size = len(self.judging[0][0])
+        drawn = example(self.contract, count, SEED + seed + 1)
+        judging = list(zip(*(tensor.split(size) for tensor in drawn)))
+        return replace(self, judging=judging, expected=[outputs(graph, batch) for batch in judging])
 
     def few(self, count: int) -> Samples:
         """Return the same with the first `count` to judge by alone."""
@@ -133,18 +139,33 @@ class Samples:
         return psnr_of(self._errors(graph))
 
     def sure_psnr_db(self, graph: GraphModule) -> float:
-        """Return what the PSNR in dB of a graph's outputs is on other samples, with 90% confidence."""
+        """Return what the PSNR in dB of a graph's outputs is on other samples, as `sure_psnr_of` says."""
         return sure_psnr_of(self._errors(graph))
 
     def judge(self, trial: Trial, graph: GraphModule) -> Trial:
         """Return a trial with the figures of the graph that it gave."""
         errors = self._errors(graph)
-        return replace(trial, psnr_db=round(psnr_of(errors), 2), mean_psnr_db=round(mean_psnr_of(errors), 2))
+        return replace(
+            trial,
+            psnr_db=round(psnr_of(errors), 2),
+            mean_psnr_db=round(mean_psnr_of(errors), 2),
+            sure_psnr_db=round(sure_psnr_of(errors), 2),
+        )
 
     def _errors(self, graph: GraphModule) -> list[Tensor]:
         pairs = zip(self.judging, self.expected, strict=True)
         found = [squared_errors(outputs(graph, given), true, self.contract) for given, true in pairs]
         return [torch.cat(parts) for parts in zip(*found)]
+
+
+def _one_first(arrays: Arrays, size: int) -> list[Arrays]:
+    """Return inputs in batches: of one sample, and then of `size` at most."""
+    count = len(next(iter(arrays.values())))
+    starts = [0, *range(1, count, size)]
+    return [
+        {name: rows[start:end] for name, rows in arrays.items()}
+        for start, end in zip(starts, [*starts[1:], count])
+    ]
 
 
 @dataclass(frozen=True)
@@ -154,6 +175,8 @@ class Start:
     graph: GraphModule
     changes: list[Change]
     statistics: Statistics
+    headroom: float = 1.0
+    """How many times as far as the statistics say levels reach: other samples hold larger values."""
     refused: str = ""
     """Why its channels were not equalized, where that was tried and its proof failed."""
 
@@ -169,15 +192,27 @@ class Trial:
 
     equalized: bool
     calibrator: Calibrator
+    headroom: float = 1.0
     improvements: tuple[str, ...] = ()
     psnr_db: float = 0.0
     """Of the outputs to the float ones, all samples as one."""
     mean_psnr_db: float = 0.0
-    """The mean over samples, which decides: no one sample outweighs the others."""
+    """The mean over samples: no one sample outweighs the others."""
+    sure_psnr_db: float = 0.0
+    """What `psnr_db` is on other samples, with 95% confidence."""
+
+    def decided(self) -> dict[str, Any]:
+        """Return what it stands for, beside the calibrator."""
+        wider = {"headroom": self.headroom} if self.headroom != 1 else {}
+        return {"equalized": self.equalized, **wider, "improvements": list(self.improvements)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trial as plain data."""
         return asdict(self)
+
+
+Rank = Callable[[Trial], float]
+"""How good a trial is: more is better."""
 
 
 def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[str] = ()) -> Layers:
@@ -234,7 +269,7 @@ def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"
             refused = str(error)
     found = []
     if equalize is not True:
-        found.append(Start(graph, [], observe(graph, samples.batches), refused))
+        found.append(Start(graph, [], observe(graph, samples.batches), refused=refused))
     if changes or equalize is True:
         found.append(Start(equalized, changes, observe(equalized, samples.batches)))
     return found
@@ -264,7 +299,7 @@ def calibration(
     """Return what sets the levels of a start's prepared graph, and makes it better by `improvements`."""
 
     def calibrate(prepared: GraphModule) -> None:
-        Calibration(start.statistics, calibrator)(prepared)
+        Calibration(start.statistics, calibrator, start.headroom)(prepared)
         for improve in improvements:
             improve(prepared, start.graph, batches)
         if int8.bias == "int32":
@@ -279,9 +314,10 @@ def best(
     int8: Int8,
     calibrators: Sequence[Calibrator],
     samples: Samples,
+    rank: Rank,
     progress: Callable[[], object],
 ) -> tuple[Start, list[Trial]]:
-    """Quantize each start with each calibrator.
+    """Quantize each start with each calibrator; `rank` says which trial is the best.
 
     Returns:
         The best start, and the trials, the best first.
@@ -289,10 +325,10 @@ def best(
     done: list[tuple[Trial, Start]] = []
     for start in candidates:
         for calibrator in calibrators:
-            trial = Trial(start.equalized, calibrator)
+            trial = Trial(start.equalized, calibrator, start.headroom)
             done.append((samples.judge(trial, lower(start, layers, int8, calibrator)), start))
             progress()
-    done.sort(key=lambda pair: -pair[0].mean_psnr_db)
+    done.sort(key=lambda pair: -rank(pair[0]))
     return done[0][1], [trial for trial, _ in done]
 
 

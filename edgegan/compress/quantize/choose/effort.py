@@ -11,6 +11,8 @@ from edgegan.compress.quantize.prepare.layers import elements, layer_macs
 
 WHOLE = 2.5e9
 """Work of one sample up to which all is tried that can be: minutes on two cores."""
+PROVED_WORK = WHOLE / 4
+"""The same for the samples that files are proved on, which are four times as many."""
 ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
@@ -30,9 +32,11 @@ class Effort:
 
     calibration: int
     judging: int = 64
-    """To choose by, and to prove a file."""
+    """To choose by."""
     exact: int = 32
     """On which a file is held to its graph in integers."""
+    proving: int = 256
+    """On which a file is held to its budget."""
 
     @classmethod
     def of(cls, graph: GraphModule, calibration: int) -> Effort:
@@ -44,10 +48,12 @@ class Effort:
         given = 4 * sum(elements(source) for port in ports for source in (port, *port.all_input_nodes))
         kept = max(LEAST, STORED // max(1, given))
 
-        def count(most: int) -> int:
+        def count(most: int, share: float = share) -> int:
             return min(most, kept, max(LEAST, round(share * most)))
 
-        return cls(max(LEAST, min(calibration, kept, max(16, count(calibration)))), count(64), count(32))
+        proving = count(256, min(1.0, PROVED_WORK / max(1, work)))
+        calibration = max(LEAST, min(calibration, kept, max(16, count(calibration))))
+        return cls(calibration, count(64), count(32), proving)
 
     def seconds(self, each: float, *, starts: int, trials: int, files: int, layers: int) -> float:
         """Return about how long the work takes.
@@ -60,7 +66,7 @@ class Effort:
             layers: of the graph: each takes time to be made anew, whatever its size.
         """
         passes = OBSERVED * starts * self.calibration + ROUNDED * trials * self.judging
-        passes += files * (PROVED * self.exact + 2 * ROUNDED * self.judging)
+        passes += files * (PROVED * self.exact + ROUNDED * (self.judging + self.proving))
         return each * passes + LAYER_SECONDS * layers * (trials + 2 * files)
 
     def sweeping(self, layers: int) -> int:

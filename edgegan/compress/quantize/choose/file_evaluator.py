@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 
 from torch.fx import GraphModule
 
-from edgegan.compress.agreement import agreement
 from edgegan.compress.export import export_onnx
 from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget, Limit
 from edgegan.compress.quantize.choose.candidates import Samples
+from edgegan.compress.quantize.choose.file_proof import FileProof
 from edgegan.compress.stage import Candidate, FileQuality
 from edgegan.errors import StageError, UserError
 from edgegan.measure.metrics.fid import FID
@@ -35,9 +35,9 @@ class FileEvaluator:
         samples: to judge graphs by.
         target: that the files are for.
         write: writes a quantized graph as the target's file.
+        proof: compares a file with the student.
         quality: measures a file by any metric; None where only PSNR can be.
         budget: what is asked for.
-        batches: of the samples that a file's PSNR is of.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class FileEvaluator:
         samples: Samples,
         target: Target,
         write: Callable[[GraphModule, Path], object],
+        proof: FileProof,
         quality: FileQuality | None = None,
         budget: Budget = Budget(),  # noqa: B008
-        batches: tuple[int, ...] = (1, 64),
     ) -> None:
         self.candidate, self.samples, self.target, self.write = candidate, samples, target, write
-        self.quality, self.budget, self.batches = quality, budget, batches
+        self.proof, self.quality, self.budget = proof, quality, budget
         self.fid = _fid_of(budget, quality)
         self._before: dict[str, float] = {}
         self._open = ExitStack()
@@ -70,17 +70,9 @@ class FileEvaluator:
             self.write(graph, path)
             yield path
 
-    def psnr_db(self, path: Path) -> float:
-        """Return the PSNR in dB of a file's outputs to the student's, as the stage's proof measures it."""
-        student, contract = self.candidate.student, self.candidate.contract
-        found = agreement(
-            self.target.int8_artifact(path),
-            student,
-            contract,
-            batches=self.batches,
-            inputs=self.samples.proof(self.batches),
-        )
-        return float(found["psnr_db"]) if found["finite"] else 0.0
+    def sure_psnr_db(self, path: Path) -> float:
+        """Return what a file's PSNR to the student is on other samples, as the stage's proof has it."""
+        return self.proof(self.target.int8_artifact(path)).sure_psnr_db
 
     def measure(self, path: Path, limit: Limit) -> float:
         """Return a file's figure; of a relative limit, by what share it is worse than the float student's.

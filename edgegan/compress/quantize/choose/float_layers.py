@@ -17,7 +17,7 @@ from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite.graph import argument
 from edgegan.target import Int8
 
-ROUNDS = 4
+ROUNDS = 6
 """How often each layer is looked at; fewer where the budget is met before."""
 MARGINS = (1.0, 0.7, 0.4)
 """Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
@@ -62,20 +62,23 @@ def ladder(
     budget: Budget,
     times: LayerTimes,
     *,
+    reached: float,
     asked: bool,
     progress: Callable[[], object] = lambda: None,
 ) -> list[list[str]]:
     """Return which layers to try in float, more and more of them; one at least stays in INT8.
 
-    Where the budget is in dB alone, layers are added until it is met by less and less of the error that it
-    allows, those first whose error is worth their time. Each round looks at what each layer more would bring,
-    given those that are in float by then: neighbours share the rounding of the tensor between them.
+    Where the budget is in dB alone, layers are added until the error falls by as much as it is over the
+    budget, and then by more; those first whose error is worth their time. Each round looks at what each layer
+    more would bring, given those that are in float by then: neighbours share the rounding of the tensor
+    between them.
 
     Args:
         switched: with all improvements.
         samples: to look at.
         budget: what is to be met. For one that is not in dB alone, each rung has one layer more.
         times: what each layer takes.
+        reached: the dB, less than the budget's, that was measured with all of them in INT8.
         asked: whether there is to be no limit to the time lost: all layers but one may be in float.
         progress: called after each layer.
     """
@@ -104,9 +107,7 @@ def ladder(
         return [ranked[:count] for count in range(1, len(ranked))]
     rungs: list[list[str]] = []
     chosen: list[str] = []
-    allowed = [margin * 10 ** (-limits[PSNR_DB] / 10) for margin in MARGINS]
-    while len(allowed) > 1 and now <= allowed[0]:
-        allowed.pop(0)  # these samples met it, and the budget was missed on others
+    allowed = [margin * now * 10 ** ((reached - limits[PSNR_DB]) / 10) for margin in MARGINS]
     for _ in range(ROUNDS):
         left = most - sum(map(times.lost, chosen))
         within = {layer: gain for layer, gain in gained.items() if times.lost(layer) <= left}

@@ -49,10 +49,9 @@ def assign(
 ) -> Assignment:
     """Take layers out of INT8, one rung's after another, until the budget is met.
 
-    PSNR is first that of the graph, which is quick, and of its samples what others will reach with 90%
-    confidence: only what passes is written as a file, and judged as such on other samples. The budget holds
-    for both. Where no rung meets it, the assignment is that which came
-    nearest.
+    PSNR is what other samples will reach (see `sure_psnr_of`), of the graph, which is quick: only what passes
+    is written as a file, and judged as such on samples that chose nothing. The budget holds for both. Where
+    no rung meets it, the assignment is that which came nearest.
     """
     tried = [layers.without(rung) for rung in rungs]
     measured: list[dict[str, float]] = []
@@ -98,7 +97,7 @@ def _measure(graph: GraphModule, budget: Budget, judge: FileEvaluator) -> dict[s
     if budget.score(measured) < 1:
         return measured
     with judge.file(graph) as path:
-        measured[PSNR_DB] = min(measured[PSNR_DB], judge.psnr_db(path))
+        measured[PSNR_DB] = min(measured[PSNR_DB], judge.sure_psnr_db(path))
         for limit in budget.limits:
             if limit.name != PSNR_DB and budget.score(measured) == 1:
                 measured[limit.name] = judge.measure(path, limit)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
+from edgegan.compress.quantize.choose.file_proof import FileProof
 from edgegan.compress.quantize.choose.sensitivity import Sensitivity, sweep, to_dicts
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.rewrite import rewrite
@@ -53,7 +54,8 @@ def judged() -> tuple[candidates.Start, candidates.Layers, FileEvaluator]:
     (start,) = candidates.starts(graph, samples, False)
 
     candidate = Candidate(module, module, CONTRACT)
-    judge = FileEvaluator(candidate, samples, Target.read("x64-cpu"), lambda graph, path: None)
+    proof = FileProof(module, CONTRACT, samples.proving)
+    judge = FileEvaluator(candidate, samples, Target.read("x64-cpu"), lambda graph, path: None, proof)
     return start, candidates.choose_layers(graph, ["last"]), judge
 
 
