@@ -16,12 +16,12 @@ from edgegan.compress.generator import prepare
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.stage import Candidate, Progress, Stage
 from edgegan.compress.stages import build_stages
-from edgegan.compress.structure import copy_of
 from edgegan.compressor import Follower, Job, Run
 from edgegan.errors import InputError, ModelError
 from edgegan.init.first_stages import Settings, first_samples, first_stages, fitting
 from edgegan.init.from_examples import FILE, Described, collected, describe
 from edgegan.init.stored import write_arrays
+from edgegan.module_copy import copy_of
 from edgegan.owned import held
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
