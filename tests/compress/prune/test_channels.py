@@ -389,7 +389,7 @@ def test_channels_behind_norms_over_all_are_lost_only_where_the_goal_asks_for_it
     assert fixed.get_submodule("a").out_channels == 14
 
 
-SIZES = (6, 18)
+SIZES = [6, 18]
 
 
 class Parts(nn.Module):
