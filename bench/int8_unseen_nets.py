@@ -368,7 +368,14 @@ def photos(data: Path, count: int, size: int = 64) -> NDArray[np.float32]:
 
 
 def mels(data: Path, count: int) -> NDArray[np.float32]:
-    """Return log mel spectrograms (count, 80, 32) of the speech clips, as HiFi-GAN takes them."""
+    """Return windows (count, 80, 32) of `speech`."""
+    whole = speech(data)
+    starts = np.random.default_rng(7).permutation(whole.shape[1] - FRAMES)[:count]
+    return np.stack([whole[:, start : start + FRAMES] for start in starts])
+
+
+def speech(data: Path) -> NDArray[np.float32]:
+    """Return the log mel spectrogram (80, T) of the speech clips one after another, as HiFi-GAN takes it."""
     spectra = []
     for path in sorted((data / "audio").glob("*.wav")):
         with wave.open(str(path)) as file:
@@ -376,9 +383,7 @@ def mels(data: Path, count: int) -> NDArray[np.float32]:
             sound = np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
         frames = np.lib.stride_tricks.sliding_window_view(sound, 1024)[::256] * np.hanning(1024)
         spectra.append(np.log(np.maximum(_filters(rate) @ np.abs(np.fft.rfft(frames)).T, 1e-5)))
-    whole = np.concatenate(spectra, axis=1).astype(np.float32)
-    starts = np.random.default_rng(7).permutation(whole.shape[1] - FRAMES)[:count]
-    return np.stack([whole[:, start : start + FRAMES] for start in starts])
+    return np.concatenate(spectra, axis=1).astype(np.float32)
 
 
 def _filters(rate: int) -> NDArray[np.float64]:
