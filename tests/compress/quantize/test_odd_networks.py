@@ -47,6 +47,22 @@ class Recurrent(nn.Module):
         return torch.tanh(self.end(self.cells(x)[0])).transpose(0, 1)
 
 
+class Waves(nn.Module):
+    """Computes with numbers of its own before any input has a say, as networks of coordinates do."""
+
+    places: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.linspace(-1, 1, 6).view(1, 6, 1))
+        self.start, self.scales, self.end = nn.Linear(16, 12), nn.Linear(8, 12), nn.Linear(12, 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        waves = 3.0 * self.places @ torch.linspace(1, 4, 16).view(1, 16)
+        x = self.start(torch.sin(waves).expand(len(z), -1, -1))
+        return torch.tanh(self.end(torch.sin((1 + self.scales(z)[:, None]) * x)))
+
+
 class BatchStatistics(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -127,6 +143,12 @@ def test_recurrent_cells_stay_in_float_and_are_counted(tmp_path: Path) -> None:
     assert (proof["int8_layers"], proof["float_layers"]) == (["start", "end"], ["cells"])
     linear, cells = 8 * 30 + 6 * 10 * 4, 6 * 3 * 10 * (5 + 10 + 10 + 10)
     assert proof["int8_macs_share"] == pytest.approx(linear / (linear + cells), abs=1e-4)
+
+
+def test_what_is_computed_of_numbers_alone_is_quantized_around(tmp_path: Path) -> None:
+    proof, psnr = made(Waves(), TOKENS, tmp_path)
+    assert psnr > 40
+    assert {"scales", "end"} <= {*proof["int8_layers"]}
 
 
 def test_norms_of_the_batch_at_hand_are_quantized_around(tmp_path: Path) -> None:

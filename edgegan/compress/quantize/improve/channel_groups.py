@@ -123,7 +123,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
 def _place_arithmetic(graph: GraphModule, groups: Groups, node: Node) -> bool:
     constants = [value for value in node.all_input_nodes if constant_of(graph, value) is not None]
     values = [value for value in node.all_input_nodes if value not in constants]
-    if any(shape(value) != shape(node) for value in values):
+    if not values or any(shape(value) != shape(node) for value in values):
         return False
     if not all(isinstance(value, Node) for value in node.args):
         if node.target == aten.mul.Tensor:
