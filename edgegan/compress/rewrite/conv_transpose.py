@@ -122,6 +122,9 @@ def conv_transpose_to_shuffle(graph: GraphModule, contract: Contract) -> list[Ch
                     result = graph.graph.call_function(
                         aten.slice.Tensor, (result, 2 + axis, plan.crop, plan.end(layer.size[axis]))
                     )
+        for reader in layer.node.users:
+            if reader.target == aten.view.default:
+                reader.target = aten.reshape.default  # what is cut out of a larger tensor has no view
         replace(layer.node, result)
         taps = "x".join(str(ceil(k / s)) for k, s in zip(layer.kernel, layer.stride))
         detail = f"Conv {taps}, shuffle by {'x'.join(map(str, layer.stride))}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import getitem
 from typing import Any
 
 import torch
@@ -16,8 +18,8 @@ from edgegan.compress.rewrite.projected_lstm import plain_lstm
 def spell_out(graph: GraphModule) -> bool:
     """Replace such operators; return whether there were any. The graph then has to be traced anew.
 
-    `fold` becomes a sum of shifted blocks, an Einsum of one tensor a permutation and a sum, an InstanceNorm
-    of tracked statistics a BatchNorm, and a projected LSTM a plain one.
+    `fold` becomes a sum of shifted blocks, an adaptive maximum one over windows, an Einsum of one tensor a
+    permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, and a projected LSTM a plain one.
     """
     found = [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
     graph.graph.eliminate_dead_code()
@@ -70,6 +72,42 @@ def _overlapped(x: Tensor, size: int, kernel: int, dilation: int, padding: int, 
     return line.sum(0).transpose(-1, -2).flatten(-2)[..., padding : padding + size]
 
 
+def _adaptive_max(graph: GraphModule, node: Node) -> bool:
+    x, sizes = list[Any](node.args)
+    readers = list(node.users)
+    if any(reader.target != getitem or reader.args[1] != 0 for reader in readers):
+        return False
+    name = f"spelled_{node.name}"
+    setattr(graph, name, _AdaptiveMax(sizes))
+    with graph.graph.inserting_before(node):
+        largest = graph.graph.call_module(name, (x,))
+    for reader in readers:
+        replace(reader, largest)
+    return True
+
+
+class _AdaptiveMax(torch.nn.Module):
+    """The maximum of so many windows along each of the last axes: ONNX has none that fits its windows."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes = len(self.sizes)
+        if all(isinstance(size, int) and size == 1 for size in self.sizes):
+            return x.amax(tuple(range(-axes, 0)), keepdim=True)
+        lengths = x.shape[-axes:]
+        if all(length % size == 0 for length, size in zip(lengths, self.sizes)):
+            pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
+            return pool(x, [int(length // size) for length, size in zip(lengths, self.sizes)])
+        for axis, length, size in zip(range(-axes, 0), lengths, self.sizes):
+            windows = [(place * length // size, -(-(place + 1) * length // size)) for place in range(size)]
+            parts = [x.narrow(axis, low, high - low).amax(axis, keepdim=True) for low, high in windows]
+            x = torch.cat(parts, axis)
+        return x
+
+
 def _einsum(graph: GraphModule, node: Node) -> bool:
     equation, operands = list[Any](node.args[:2])
     given, arrow, wanted = equation.replace(" ", "").partition("->")
@@ -97,6 +135,9 @@ def _instance_norm(graph: GraphModule, node: Node) -> bool:
 
 
 WAYS = {
+    aten.adaptive_max_pool1d.default: _adaptive_max,
+    aten.adaptive_max_pool2d.default: _adaptive_max,
+    aten.adaptive_max_pool3d.default: _adaptive_max,
     aten.col2im.default: _fold,
     aten.einsum.default: _einsum,
     aten.instance_norm.default: _instance_norm,

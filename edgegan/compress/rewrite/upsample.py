@@ -197,7 +197,7 @@ def _through_pads(node: Node, zeros: Sides) -> tuple[Node, Sides, Sides, bool]:
         sides = argument(node, 1, "pad")
         amounts = list(zip(sides[::2], sides[1::2]))[::-1]
         mode = argument(node, 2, "mode", "constant")
-        if len(amounts) != len(zeros) or min(map(min, amounts)) < 0:
+        if len(amounts) != len(zeros) or not all(isinstance(side, int) and side >= 0 for side in sides):
             break
         if mode == "constant" and not argument(node, 3, "value", 0):
             zeros = [(low + a, high + b) for (low, high), (a, b) in zip(zeros, amounts)]

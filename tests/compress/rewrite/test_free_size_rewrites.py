@@ -165,3 +165,39 @@ def test_modulated_convolutions_get_their_static_form_where_sizes_are_free() -> 
         image = torch.rand(3, 3, *size)
         torch.testing.assert_close(graph(image), made(image), rtol=0, atol=1e-5)
         assert prod(graph(image).shape) == prod(image.shape)
+
+
+class Padded(nn.Module):
+    """Padded to a multiple of 4 in front of a convolution behind an up-sampling, and cropped again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        x = F.pad(F.interpolate(x, scale_factor=2), (0, -width % 4, 0, -height % 4))
+        return torch.tanh(self.conv(x)[:, :, :height, :width])
+
+
+def test_a_padding_that_follows_from_the_size_is_left_alone() -> None:
+    _, changes = rewrite(Padded().eval().requires_grad_(False), contract(2, True), REWRITES)
+    assert not [change for change in changes if "upsample" in change.rewrite]
+
+
+class Viewed(nn.Module):
+    """A transposed convolution with an output padding, whose pixels are viewed as a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 4, 3, 2, 1, output_padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.up(x)
+        return (y.view(y.size(0), 4, -1) - y.view(y.size(0), 4, -1).mean(-1, keepdim=True)).view_as(y)
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_what_a_transposed_convolution_gives_may_be_viewed(free: bool) -> None:
+    _, changes = rewrite(Viewed().eval().requires_grad_(False), contract(2, free), INT8_REWRITES)
+    assert [change.rewrite for change in changes] == ["conv_transpose_to_shuffle"]

@@ -50,7 +50,23 @@ class Projected(nn.Module):
         return (y.repeat(1, 1, 2)[..., :6] + last.sum(0).repeat(1, 2)[:, None]) * memory[-1, :, None, :6]
 
 
+class Largest(nn.Module):
+    """The largest of each of so many windows, beside what they were found in."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.pool = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)[len(sizes) - 1](sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.pool(x), x.shape[2:]) + x
+
+
 CASES = [
+    (Largest(5), (3, 15)),
+    (Largest(1, 1), (3, 9, 14)),
+    (Largest(3, 7), (3, 9, 14)),
+    (Largest(4, 9), (3, 9, 14)),
+    (Largest(2, 3, 4), (3, 4, 6, 9)),
     (Projected(), (7, 6)),
     (Projected(bidirectional=True, num_layers=2), (7, 6)),
     (Projected(num_layers=3, bias=False), (7, 6)),
