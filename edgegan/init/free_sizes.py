@@ -47,8 +47,13 @@ def free_sizes(module: nn.Module, inputs: Sequence[Guess], taken: Sequence[Path]
     names = NAMES[len(guess.free)]
     nominal = {name: guess.shape[axis] for name, axis in zip(names, guess.free)}
     axes = {one.name: _axes(one, names, nominal) for one in inputs}
+    parts = [axis for shown in axes.values() for axis in shown if axis]
     for step in STEPS:
         if any(size % step for size in nominal.values()):
+            continue
+        if any(axis.times * step % axis.over for axis in parts):
+            axis.times * step % axis.over for axis in parts
+        ):
             continue
         with suppress(Exception):
             found = _told(module, inputs, axes, taken, nominal, step)

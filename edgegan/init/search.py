@@ -8,7 +8,8 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -23,11 +24,19 @@ MOST_TRIES = 1500
 SECONDS = 90.0
 WIDEST = 1 << 16
 NUMBER = re.compile(r"\d+")
-OF_AXES = re.compile(r"number of dimensions|not enough values to unpack|too many values to unpack")
+OF_AXES = re.compile(
+    r"number of dimensions|(not enough|too many) values to unpack|\b[1-6]D\b|Dimension out of range"
+)
 WANTS_FLOATS = re.compile(
     r"must be either a floating point|Got: Long|(found|got|and) (torch\.)?(Long|long int)\b"
 )
 WANTS_LABELS = re.compile(r"one of the following scalar types: Long, Int|used as indices must be long")
+OF_SIZES = re.compile(
+    r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)|"
+    r"Expected size (\d+) but got size (\d+)"
+)
+SMALLEST, LARGEST = 8, 512
+"""Of inputs whose sizes are tried a whole number of times apart from each other."""
 FEW = 8
 TINY = "its outputs are of a few pixels"
 JOINED = "a sample's output depends on the other samples"
@@ -109,7 +118,8 @@ def _search(module: nn.Module, facts: Facts) -> Search:
             doubtful = doubtful or guesses
             continue
         complaint = complaint or problem
-        for more, other in (*_repairs(guesses, problem), *_of_another_kind(guesses, problem, facts)):
+        others = (*_repairs(guesses, problem), *_of_another_kind(guesses, problem, facts))
+        for more, other in (*others, *_of_another_size(guesses, problem)):
             if other not in seen:
                 seen.add(other)
                 heapq.heappush(queue, (cost + more, next(order), other))
@@ -184,6 +194,22 @@ def _of_another_kind(guesses: Guesses, problem: str, facts: Facts) -> Iterator[t
             others = [other for kind in kinds for other in list(kind_guesses(guess.name, kind, facts))[:6]]
         for other in others:
             yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])
+
+
+def _of_another_size(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one input smaller or larger by as much as what was made of two is apart."""
+    told = OF_SIZES.search(problem)
+    least, most = sorted(int(size) for size in told.groups() if size) if told else (0, 0)
+    if least < 2 or most == least or most % least or sum(bool(guess.free) for guess in guesses) < 2:
+        return
+    for cost, ratio in ((0.4, Fraction(least, most)), (0.5, Fraction(most, least))):
+        for index, guess in enumerate(guesses):
+            lengths = [guess.shape[axis] * ratio for axis in guess.free]
+            if all(length.denominator == 1 and SMALLEST <= length <= LARGEST for length in lengths):
+                changed = dict(zip(guess.free, map(int, lengths)))
+                shape = tuple(changed.get(axis, size) for axis, size in enumerate(guess.shape))
+                if changed:
+                    yield cost, (*guesses[:index], replace(guess, shape=shape), *guesses[index + 1 :])
 
 
 def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:

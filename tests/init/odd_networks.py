@@ -360,3 +360,28 @@ class Recurrent(nn.Module):
 
     def forward(self, Z: Tensor):  # noqa: N803
         return self.two(self.one(Z)[0].sigmoid())[0].sigmoid()
+
+
+class Guided(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.low, self.guide = nn.Conv2d(4, 12, 3, padding=1), nn.Conv2d(1, 12, 5, padding=2)
+        self.up, self.out = (
+            nn.ConvTranspose2d(12, 12, 6, 3, 2, output_padding=1),
+            nn.Conv2d(24, 4, 3, padding=1),
+        )
+
+    def forward(self, ms, pan):
+        ms, pan = F.interpolate(ms, scale_factor=1.0, mode="bicubic"), F.pad(pan, [0] * 4, mode="replicate")
+        return torch.sigmoid(self.out(torch.cat([self.up(self.low(ms)), self.guide(pan)], 1)))
+
+
+class GuidedFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.depth, self.colour = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(3, 8, 3, padding=1)
+        self.out = nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, image, depth):
+        wide = F.interpolate(self.depth(depth), scale_factor=4, mode="bilinear")
+        return torch.tanh(self.out(F.relu(wide + self.colour(image))))

@@ -47,6 +47,13 @@ class Guided(nn.Module):
         return large, large[:, :, 2:-2, 2:-2]
 
 
+class Hinted(nn.Module):
+    """Takes a hint of any size, which is of a quarter here."""
+
+    def forward(self, image: Any, hint: Any) -> Any:
+        return image + F.interpolate(hint, size=image.shape[2:])
+
+
 PICTURE = Guess("image", "picture", (3, 64, 64))
 
 
@@ -63,6 +70,12 @@ PICTURE = Guess("image", "picture", (3, 64, 64))
             [PICTURE, Guess("hint", "picture", (3, 16, 16))],
             {"nominal": 64, "min": 4, "multiple": 4},
             [[3, "4*H", "4*W"], [3, "4*H-4", "4*W-4"]],
+        ),
+        (
+            Hinted(),
+            [PICTURE, Guess("hint", "picture", (3, 16, 16))],
+            {"nominal": 64, "min": 4, "multiple": 4},
+            [[3, "H", "W"]],
         ),
     ],
 )

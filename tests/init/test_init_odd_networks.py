@@ -90,6 +90,21 @@ def test_inputs_and_outputs_are_found(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("Guided", {"ms": [4, "H", "W"], "pan": [1, "3*H", "3*W"], "output": [4, "3*H", "3*W"]}),
+        ("GuidedFirst", {"image": [3, "H", "W"], "depth": [1, "H/4", "W/4"], "image_out": [1, "H", "W"]}),
+    ],
+)
+def test_inputs_of_two_sizes_are_found_and_stay_tied(name: str, shapes: dict[str, list[int | str]]) -> None:
+    found = search_all(module := made(name))
+    assert found.inputs is not None
+    seen = examine(module, found.inputs)
+    assert seen.shapes == shapes
+    assert set(seen.sizes) == {"H", "W"}
+
+
 def test_what_is_odd_is_said() -> None:
     notes, sizes, shapes = {}, {}, {}
     for name in ("Style", "UNet", "Vocoder", "Classes", "BigLike"):
