@@ -52,8 +52,6 @@ def free_sizes(module: nn.Module, inputs: Sequence[Guess], taken: Sequence[Path]
         if any(size % step for size in nominal.values()):
             continue
         if any(axis.times * step % axis.over for axis in parts):
-            axis.times * step % axis.over for axis in parts
-        ):
             continue
         with suppress(Exception):
             found = _told(module, inputs, axes, taken, nominal, step)

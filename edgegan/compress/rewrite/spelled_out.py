@@ -18,8 +18,8 @@ from edgegan.compress.rewrite.projected_lstm import plain_lstm
 def spell_out(graph: GraphModule) -> bool:
     """Replace such operators; return whether there were any. The graph then has to be traced anew.
 
-    `fold` becomes a sum of shifted blocks, an adaptive maximum one over windows, an Einsum of one tensor a
-    permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, and a projected LSTM a plain one.
+    `fold` becomes a sum of shifted blocks, an adaptive maximum one over windows, an Einsum of one tensor
+    a permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, a projected LSTM a plain one.
     """
     found = [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
     graph.graph.eliminate_dead_code()
