@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgegan.compress.psnr import DRAWN, mean_psnr_db, psnr_db, psnr_of, sure_psnr_of
+from edgegan.compress.psnr import (
+    DRAWN,
+    mean_psnr_db,
+    mean_psnr_of,
+    psnr_db,
+    psnr_of,
+    sure_psnr_of,
+    surely_behind_db,
+)
 from edgegan.runtime.contract import Contract, Input, Output
 
 WIDE = Output("wide", (2,), range=(-1.0, 1.0), layout="")
@@ -56,3 +64,24 @@ def test_what_is_sure_is_less_than_what_is_seen_by_how_much_samples_differ() -> 
     for alike in (torch.full((8,), 1e-4), torch.tensor([1e-4])):
         assert sure_psnr_of([alike]) == pytest.approx(40, abs=1e-3)
     assert sure_psnr_of([torch.zeros(4)]) == pytest.approx(200)
+
+
+def test_outputs_of_one_number_are_not_behind_by_chance() -> None:
+    torch.manual_seed(0)
+    given, others = torch.randn(2, 1000, 32, dtype=torch.float64).mul(0.01).square()
+    seen = sum(mean_psnr_of([b]) - mean_psnr_of([a]) > 0.5 for a, b in zip(given, others))
+    sure = sum(surely_behind_db([a], [b]) > 0.5 for a, b in zip(given, others))
+    assert seen > 300
+    assert sure < 60
+
+
+def test_what_is_farther_on_each_sample_is_surely_behind() -> None:
+    torch.manual_seed(0)
+    true = lognormal(1.0, 32)
+    far = true * 10**0.1 * lognormal(0.05, 32) * torch.e**9
+    assert surely_behind_db([far], [true]) == pytest.approx(1, abs=0.15)
+    assert surely_behind_db([true / 10, far], [true, true]) == pytest.approx(1, abs=0.15)
+    assert surely_behind_db([far[:1]], [true[:1]]) == pytest.approx(
+        mean_psnr_of([true[:1]]) - mean_psnr_of([far[:1]])
+    )
+    assert surely_behind_db([true], [true]) == 0

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
-from edgegan.compress.psnr import mean_psnr_of, squared_errors
+from edgegan.compress.psnr import squared_errors, surely_behind_db
 from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.quantize.prepare.layers import COMPUTE
@@ -211,9 +211,9 @@ def one_step(
         compute it: `within_one_step` of the file's; `jittered_within_one_step` of the same graph's with the
         last bits of its norms and the like changed, below 1 where a file cannot give 1; and
         `graph_within_one_step` of the graph's in torch's own float32 sums. `settled`: whether the file has to
-        give 1, since no norm or the like stands before a rounding. `behind_db`: by how much the
-        file's outputs are farther from the student's than those of the graph in integers, in dB of PSNR as
-        the mean over samples.
+        give 1, since no norm or the like stands before a rounding. `behind_db`: by how much at the least,
+        with 95% confidence, the file's outputs are farther from the student's than those of the graph in
+        integers, in dB of PSNR as the mean over samples.
     """
     size = memory.samples(DOUBLES * memory.live_bytes(graph))
     near: dict[str, list[list[Tensor]]] = {"": [], "jittered_": [], "graph_": []}
@@ -234,9 +234,8 @@ def one_step(
         f"{name}within_one_step": round(min(float(torch.cat(of).mean()) for of in zip(*parts)), 6)
         for name, parts in near.items()
     }
-    decibels = {name: mean_psnr_of([torch.cat(of) for of in zip(*parts)]) for name, parts in errors.items()}
-    behind = round(decibels["exact"] - decibels["file"], 2)
-    return {**shares, "settled": AsInteger(graph).settled, "behind_db": behind}
+    behind = surely_behind_db(*([torch.cat(of) for of in zip(*errors[name])] for name in ("file", "exact")))
+    return {**shares, "settled": AsInteger(graph).settled, "behind_db": round(behind, 2)}
 
 
 def _near(actual: Sequence[Tensor], exact: Sequence[Tensor], contract: Contract) -> list[Tensor]:
