@@ -35,6 +35,7 @@ def to_half(
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     _name_nodes(copied.graph)
+    _type_zeros(copied.graph)
     blocked = sorted(_with_readers({*kept, *overflowing(copied, contract)}, copied.graph))
     half = convert_float_to_float16(
         copied,
@@ -121,6 +122,14 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{index}"
         taken.add(node.name)
+
+
+def _type_zeros(graph: onnx.GraphProto) -> None:
+    """Write what ConstantOfShape fills with: the zeros that it has by itself stay float32 when converted."""
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            zero = helper.make_tensor("value", TensorProto.FLOAT, [1], [0.0])
+            node.attribute.append(helper.make_attribute("value", zero))
 
 
 def _largest(model: onnx.ModelProto, contract: Contract) -> dict[str, float]:

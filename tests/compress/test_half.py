@@ -120,3 +120,37 @@ def test_the_float32_proof_tells_rounding_from_error() -> None:
     assert stage._fault("fp32", {**far, "rounding": 1e-4}) is None
     assert "differs from the student" in (stage._fault("fp32", {**far, "rounding": 1e-6}) or "")
     assert exporting.LARGEST_FP32_DIFFERENCE == 1e-4
+
+
+class Steps(nn.Module):
+    """A recurrent cell from a state of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, given = x.new_zeros(x.shape[0], 8), []
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+            given.append(self.out(state))
+        return torch.stack(given, 1)
+
+
+def test_zeros_have_a_type_that_any_converter_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxruntime.transformers import float16
+
+    torch.manual_seed(0)
+    contract = Contract((Input("x", (3, 6)),), (Output("y", (3, 3), layout=""),))
+    model, seen = to_onnx(Steps().eval().requires_grad_(False), contract), []
+
+    def convert(given: onnx.ModelProto, **how: object) -> onnx.ModelProto:
+        seen.extend(node for node in given.graph.node if node.op_type == "ConstantOfShape")
+        return converted(given, **how)
+
+    converted = float16.convert_float_to_float16
+    monkeypatch.setattr(float16, "convert_float_to_float16", convert)
+    half = to_half(model, contract)
+    onnx.checker.check_model(half, full_check=True)
+    assert [node.attribute[0].name for node in seen] == ["value"]
+    assert in_float32(half) == []
