@@ -35,6 +35,8 @@ OF_SIZES = re.compile(
     r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)|"
     r"Expected size (\d+) but got size (\d+)"
 )
+OF_PLACES = re.compile(r"(.*_)?(seg(ment.*)?|segmap|semantics?|parsing|layout|(heat|pose|label)_?maps?)")
+"""Names of maps of as many places as the picture beside them has."""
 SMALLEST, LARGEST = 8, 512
 """Of inputs whose sizes are tried a whole number of times apart from each other."""
 FEW = 8
@@ -113,7 +115,8 @@ def _search(module: nn.Module, facts: Facts) -> Search:
         tried += 1
         problem = fault(module, guesses)
         if problem is None:
-            return Search(guesses, tried)
+            wide = _as_pictures(guesses)
+            return Search(wide if wide != guesses and fault(module, wide) is None else guesses, tried)
         if problem in DOUBTS:
             doubtful = doubtful or guesses
             continue
@@ -194,6 +197,23 @@ def _of_another_kind(guesses: Guesses, problem: str, facts: Facts) -> Iterator[t
             others = [other for kind in kinds for other in list(kind_guesses(guess.name, kind, facts))[:6]]
         for other in others:
             yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])
+
+
+def _as_pictures(guesses: Guesses) -> Guesses:
+    """Return the guesses with small maps, which a network may stretch, as large as the picture beside them:
+    those of few channels, and those that tell something of each place by their names.
+    """
+    sizes = {guess.shape[1:] for guess in guesses if guess.kind == "picture"}
+    if len(sizes) != 1:
+        return guesses
+    size = sizes.pop()
+    return tuple(
+        replace(guess, kind="picture", shape=(guess.shape[0], *size))
+        if guess.kind == "map"
+        and ((guess.shape[0] <= 4 and guess.shape[-1] > 1) or OF_PLACES.fullmatch(guess.name.lower()))
+        else guess
+        for guess in guesses
+    )
 
 
 def _of_another_size(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:

@@ -94,10 +94,13 @@ def test_inputs_and_outputs_are_found(name: str) -> None:
     ("name", "shapes"),
     [
         ("Guided", {"ms": [4, "H", "W"], "pan": [1, "3*H", "3*W"], "output": [4, "3*H", "3*W"]}),
+        ("Stretching", {"image": [3, "H", "W"], "seg": [7, "H", "W"], "image_out": [3, "H", "W"]}),
         ("GuidedFirst", {"image": [3, "H", "W"], "depth": [1, "H/4", "W/4"], "image_out": [1, "H", "W"]}),
     ],
 )
-def test_inputs_of_two_sizes_are_found_and_stay_tied(name: str, shapes: dict[str, list[int | str]]) -> None:
+def test_inputs_of_one_or_two_sizes_are_found_and_stay_tied(
+    name: str, shapes: dict[str, list[int | str]]
+) -> None:
     found = search_all(module := made(name))
     assert found.inputs is not None
     seen = examine(module, found.inputs)
