@@ -37,7 +37,7 @@ MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
     (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|sid|spk.*|"
      r"speaker.*|.*_id|(.*_)?(onehot|one_hot)",
      {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
-    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
+    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
      r"img.*|image.*)",
      {"picture": 0, "volume": 1.5, "vector": 2.5}),
     (r"mels?|spec.*|.*mel|audio|wave?s?|wav|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),

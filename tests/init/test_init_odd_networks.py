@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from inspect import Parameter
 from typing import Any
 
 import odd_networks
@@ -14,6 +15,7 @@ from edgegan.errors import CheckpointError, ModelError
 from edgegan.init.construct import construct
 from edgegan.init.examine import examine
 from edgegan.init.find_out import search_all
+from edgegan.init.inputs import Facts, options
 from edgegan.init.ranges import output_range
 from edgegan.init.search import search
 
@@ -88,6 +90,12 @@ def test_inputs_and_outputs_are_found(name: str) -> None:
         assert proven == (wanted is not None and name != "Inpaint")
         assert wanted is None or entry.data["range"] == wanted
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_pictures_of_several_bands_are_known_by_their_names() -> None:
+    names = ("ms", "pan", "hr")
+    kinds = [options(Parameter(name, Parameter.POSITIONAL_ONLY), Facts(nn.Linear(9, 9))) for name in names]
+    assert {found[0].guess.kind for found in kinds} == {"picture"}
 
 
 @pytest.mark.parametrize(
