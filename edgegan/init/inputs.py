@@ -35,13 +35,17 @@ MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
     (r"z\d*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
      {"vector": 0, "map": 0.4, "sequence": 2, "picture": 2.2, "signal": 2.2, "volume": 2.6}),
     (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|sid|spk.*|"
-     r"speaker.*|.*_id|(.*_)?(onehot|one_hot)",
+     r"speaker.*|.*_id|(.*_)?(onehot|one_hot|actions?|genres?|emotions?|hours?|weekdays?|months?)",
      {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
     (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
      r"img.*|image.*)",
      {"picture": 0, "volume": 1.5, "vector": 2.5}),
     (r"mels?|spec.*|.*mel|audio|wave?s?|wav|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
     (r"(.*_)?(f0|lf0|pitch|energy|loudness|periodicity|vuv)", {"contour": 0, "signal": 0.3, "scalar": 1.0}),
+    (r"(.*_)?(poses?|joints?|skeletons?|motions?|keypoints?|landmarks?|chords?|history|past|gumbels?)",
+     {"sequence": 0, "vector": 0.5, "signal": 1.2}),
+    (r"(.*_)?(xyz|points?|point_?clouds?|pcd?|pts|verts|vertices|coords?)",
+     {"sequence": 0, "signal": 0.3, "vector": 1.2}),
     (r"tokens?|(.*_)?tokens|(.*_)?ids|text|words?|captions?|sentences?",
      {"tokens": 0, "label": 1.5, "sequence": 2}),
     (r"psi|truncation.*|alpha|t|timesteps?|sigma|temperature|strength|scale|level|gain",
@@ -59,7 +63,8 @@ LATENT_SIZE = re.compile(
 )
 SERIES_LENGTH = re.compile(
     r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)|"
-    r"(n|num)_?(ws|latents?|styles?)|latent_len(gth)?"
+    r"(n|num)_?(ws|latents?|styles?|past|frames?|bars?|points?|observed|history)|latent_len(gth)?|"
+    r"past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
 )
 MOST_SIZES = 10
 
@@ -102,11 +107,14 @@ class Guess:
             return 0
         return 1 if self.kind == "sequence" else None
 
-    def widened(self, size: int) -> Guess:
-        """Return the guess with `size` in the place of its width."""
-        shape = list(self.shape)
-        shape[self.width or 0] = size
-        return replace(self, shape=tuple(shape))
+    @property
+    def length(self) -> int | None:
+        """The axis of its steps, of a series and the like."""
+        return {"sequence": 0, "contour": 0, "tokens": 0, "signal": 1, "volume": 1}.get(self.kind)
+
+    def resized(self, axis: int, size: int) -> Guess:
+        """Return the guess with `size` in the place of an axis."""
+        return replace(self, shape=(*self.shape[:axis], size, *self.shape[axis + 1 :]))
 
     def draw(self, n: int, seed: int = 0) -> Any:
         """Return `n` samples: normal latents, made-up pictures in [0, 1], labels; or the number."""
@@ -236,7 +244,10 @@ class Facts:
 
 
 def _by_name(name: str) -> dict[Kind, float]:
-    return next((dict(kinds) for pattern, kinds in MEANT if re.fullmatch(pattern, name)), {})
+    """Return what a parameter usually is by its name, which may be one of several: frame0, img_2."""
+    names = dict.fromkeys((name, re.sub(r"_?\d+$", "", name)))
+    means = ((one, *meant) for one in names for meant in MEANT)
+    return next((dict(kinds) for one, pattern, kinds in means if re.fullmatch(pattern, one)), {})
 
 
 def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:

@@ -27,6 +27,7 @@ NUMBER = re.compile(r"\d+")
 OF_AXES = re.compile(
     r"number of dimensions|(not enough|too many) values to unpack|\b[1-6]D\b|Dimension out of range"
 )
+WHERE = re.compile(r"(dimension|dim|argument|operand) #?\d+")
 WANTS_FLOATS = re.compile(
     r"must be either a floating point|Got: Long|(found|got|and) (torch\.)?(Long|long int)\b"
 )
@@ -39,6 +40,14 @@ OF_PLACES = re.compile(r"(.*_)?(seg(ment.*)?|segmap|semantics?|parsing|layout|(h
 """Names of maps of as many places as the picture beside them has."""
 SMALLEST, LARGEST = 8, 512
 """Of inputs whose sizes are tried a whole number of times apart from each other."""
+OTHER_AXES = re.compile(
+    r"values to unpack|Dimension out of range|too many indices|number of dimensions|dim\(\) ?=|"
+    r"[Ee]xpected \dD|got \d-?D|must have at least \d+ dim|same number of dim"
+)
+ROWS: tuple[Kind, ...] = ("sequence", "signal", "vector")
+"""Kinds that are tried in one another's place where a complaint is of axes."""
+FARTHER = 0.5
+"""By how much a new complaint makes what follows from it likelier: the network ran farther."""
 FEW = 8
 TINY = "its outputs are of a few pixels"
 JOINED = "a sample's output depends on the other samples"
@@ -59,8 +68,8 @@ def search(module: nn.Module) -> Search:
     """Find inputs that `module`, in eval mode, runs on: with finite outputs, a row for each sample."""
     first = ""
     tried = 0
-    for numbers in (False, True):
-        found = _search(module, Facts(module, numbers=numbers))
+    for numbers, farther in ((False, False), (False, True), (True, False)):
+        found = _search(module, Facts(module, numbers=numbers), farther=farther)
         first, tried = first or found.complaint, tried + found.tried
         if found.inputs is not None:
             return Search(found.inputs, tried)
@@ -97,21 +106,26 @@ def chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str,
     return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
 
 
-def _search(module: nn.Module, facts: Facts) -> Search:
+def _search(module: nn.Module, facts: Facts, *, farther: bool) -> Search:
+    """Search; `farther` with other axes and lengths, and along what makes the network run farther first."""
     choices = [options(parameter, facts) for parameter in parameters(module)]
     each = max(4, int(MOST_STARTS ** (1 / len(choices))))
+    choices = [_of_all_kinds(choice, each) if farther else choice[:each] for choice in choices]
     order = itertools.count()
     queue = [
         (sum(option.cost for option in chosen), next(order), tuple(option.guess for option in chosen))
-        for chosen in itertools.product(*(choice[:each] for choice in choices))
+        for chosen in itertools.product(*choices)
         if _of_one_size(chosen)
     ]
     heapq.heapify(queue)
-    seen = {guesses for *_, guesses in queue}
+    costs = {guesses: cost for cost, _, guesses in queue}
     complaint, tried, end = "", 0, time.monotonic() + SECONDS
     doubtful: Guesses | None = None
+    told: set[str] = set()
     while queue and tried < MOST_TRIES and time.monotonic() < end:
         cost, _, guesses = heapq.heappop(queue)
+        if cost > costs[guesses]:
+            continue
         tried += 1
         problem = fault(module, guesses)
         if problem is None:
@@ -121,10 +135,19 @@ def _search(module: nn.Module, facts: Facts) -> Search:
             doubtful = doubtful or guesses
             continue
         complaint = complaint or problem
-        others = (*_repairs(guesses, problem), *_of_another_kind(guesses, problem, facts))
-        for more, other in (*others, *_of_another_size(guesses, problem)):
-            if other not in seen:
-                seen.add(other)
+        kind = NUMBER.sub("", problem)
+        cost -= FARTHER if farther and kind not in told else 0
+        told.add(kind)
+        others = _of_other_axes(guesses, problem, facts) if farther else ()
+        repaired = _repairs(guesses, problem, lengths=farther)
+        for more, other in (
+            *repaired,
+            *_of_another_kind(guesses, problem, facts),
+            *others,
+            *_of_another_size(guesses, problem),
+        ):
+            if other not in costs or (farther and cost + more < costs[other]):
+                costs[other] = cost + more
                 heapq.heappush(queue, (cost + more, next(order), other))
     return Search(doubtful, tried, complaint)
 
@@ -175,6 +198,16 @@ def _in_steps(module: nn.Module, guesses: Guesses) -> bool:
                 hooks.callback(layer.register_forward_pre_hook(look).remove)
         run(module, guesses, n)
     return any(found)
+
+
+def _of_all_kinds(choice: Sequence[Option], most: int) -> list[Option]:
+    """Return the `most` usual options, and among them the first of each kind as far as there is room."""
+    kinds: dict[str, Option] = {}
+    for option in choice:
+        kinds.setdefault(option.guess.kind, option)
+    first = list(kinds.values())[:most]
+    others = [option for option in choice if option not in first]
+    return sorted([*first, *others[: most - len(first)]], key=lambda option: option.cost)
 
 
 def _of_one_size(chosen: Sequence[Option]) -> bool:
@@ -232,23 +265,43 @@ def _of_another_size(guesses: Guesses, problem: str) -> Iterator[tuple[float, Gu
                     yield cost, (*guesses[:index], replace(guess, shape=shape), *guesses[index + 1 :])
 
 
-def _repairs(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
-    """Yield guesses with one width changed by the numbers of a complaint, and how far-fetched that is.
+def _of_other_axes(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one input of other axes, where a complaint is of these, else one turned."""
+    for index, guess in enumerate(guesses):
+        others: list[Guess] = []
+        if OTHER_AXES.search(problem) and guess.kind in ROWS:
+            others = [next(kind_guesses(guess.name, kind, facts)) for kind in ROWS if kind != guess.kind]
+        elif guess.kind in ("signal", "sequence"):
+            turned: Kind = "sequence" if guess.kind == "signal" else "signal"
+            others = [replace(guess, kind=turned, shape=guess.shape[::-1])]
+        for other in others:
+            yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])
+
+
+def _repairs(guesses: Guesses, problem: str, *, lengths: bool) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one width, or length, changed by a complaint's numbers, and how far-fetched that is.
 
     Where a layer wants b and was given a, an input of width d may have to have b, or, where several are
     joined, d + b - a.
     """
-    told = [] if OF_AXES.search(problem) else NUMBER.findall(problem[:600])
+    of_axes = OF_AXES.search(problem) or (lengths and OTHER_AXES.search(problem))
+    told = [] if of_axes else NUMBER.findall(WHERE.sub("", problem[:600]))
     numbers = list(dict.fromkeys(map(int, told)))[:12]
-    for index, guess in enumerate(guesses):
-        if guess.width is None:
+    places = [
+        (index, guess, axis)
+        for index, guess in enumerate(guesses)
+        for axis in (guess.width, *([guess.length] if lengths else []))
+    ]
+    for index, guess, axis in places:
+        if axis is None:
             continue
-        size = guess.shape[guess.width]
-        dear = 1.0 if guess.kind == "picture" else 0.0
+        size = guess.shape[axis]
+        dear = 1.0 if guess.kind == "picture" else 0.5 if axis == guess.length else 0.0
         direct = {b for b in numbers if b != size}
         joined = {size + b - a for a, b in itertools.permutations(numbers, 2)} - direct - {size}
         for wanted, cost in ((direct, 0.3), (joined, 0.6)):
             for value in sorted(wanted):
                 if 0 < value <= WIDEST:
                     odd = 2.0 if guess.kind == "picture" and value not in (1, 3, 4, 6) else 0.0
-                    yield cost + dear + odd, (*guesses[:index], guess.widened(value), *guesses[index + 1 :])
+                    resized = guess.resized(axis, value)
+                    yield cost + dear + odd, (*guesses[:index], resized, *guesses[index + 1 :])

@@ -1,0 +1,80 @@
+"""Inputs of several kinds and sizes that only complaints tell: series, point clouds, poses, Gumbel tables."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgegan.init.search import search
+
+
+class Sensors(nn.Module):
+    """A series of noise, what is fixed of it, and the hour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.hours = nn.Conv1d(7, 12, 3, padding=1), nn.Embedding(24, 9)
+        self.film, self.out = nn.Linear(4 + 9, 12), nn.Linear(12, 3)
+
+    def forward(self, noise: Tensor, static: Tensor, hour: Tensor) -> Tensor:
+        n, steps, _ = noise.shape
+        time = torch.arange(steps) / 24
+        x = torch.cat([noise, torch.stack([time, time.sin()], 1).expand(n, -1, -1)], -1)
+        x = self.conv(x.permute(0, 2, 1)).transpose(1, 2)
+        return self.out(x * self.film(torch.cat([static, self.hours(hour)], 1))[:, None])
+
+
+class Poses(nn.Module):
+    """Goes on from 10 past poses of 39 coordinates, in cosines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cosines", torch.randn(16, 16))
+        self.mix, self.inside = nn.Parameter(torch.randn(39, 39)), nn.Linear(16 + 11, 16)
+
+    def forward(self, poses: Tensor, z: Tensor) -> Tensor:
+        x = torch.cat([poses, poses[:, -1:].expand(-1, 6, -1)], 1)
+        x = torch.einsum("kl,bln->bnk", self.cosines, x)
+        x = self.mix @ self.inside(torch.cat([x, z[:, None].expand(-1, x.shape[1], -1)], 2))
+        return x.transpose(1, 2)
+
+
+class Cloud(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.out = nn.Conv1d(3, 16, 1), nn.Linear(16, 30)
+
+    def forward(self, xyz: Tensor) -> Tensor:
+        return self.out(self.net(xyz.transpose(2, 1)).amax(-1)).view(-1, 10, 3)
+
+
+class Words(nn.Module):
+    """Words drawn one by one with the noise of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length, self.table, self.out = 5, nn.Embedding(23, 14), nn.Linear(14, 23)
+
+    def forward(self, z: Tensor, gumbel: Tensor) -> Tensor:
+        given, x = [], z
+        for step in range(self.length):
+            x = (self.out(x) + gumbel[:, step]).softmax(-1) @ self.table.weight + z
+            given.append(x)
+        return torch.stack(given, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "shapes"),
+    [
+        (Sensors, [(32, 5), (4,), ()]),
+        (Poses, [(10, 39), (11,)]),
+        (Cloud, [(32, 3)]),
+        (Words, [(14,), (5, 23)]),
+    ],
+)
+def test_inputs_of_several_kinds_are_found(network: type[nn.Module], shapes: list[tuple[int, ...]]) -> None:
+    torch.manual_seed(0)
+    found = search(network().eval().requires_grad_(False)).inputs
+    assert found is not None
+    assert [guess.shape for guess in found] == shapes
