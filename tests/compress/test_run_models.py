@@ -44,10 +44,8 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
 
 def resized(teacher: nn.Module, width: int) -> nn.Module:
     student = copy.deepcopy(teacher)
-    structure.resize(
-        student,
-        {"first.weight": [width, 8], "first.bias": [width], "last.weight": [432, width], "last.bias": [432]},
-    )
+    narrow = {"first.weight": [width, 8], "first.bias": [width], "last.weight": [432, width]}
+    structure.resize(student, {**structure.shapes(student), **narrow})
     return student
 
 
