@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgegan.compress.example_inputs import example
-from edgegan.compress.free_axes import dynamic_shapes, traceable, trials
+from edgegan.compress.free_axes import dynamic_shapes, traceable, trials, written
 from edgegan.compress.rewrite.batched import without_batched_groups
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
@@ -61,6 +61,8 @@ TRACED_BATCH = 2
 """The size that the free batch axis stands for in a graph's shapes."""
 SAMPLES = 4
 TOLERANCE = 1e-4
+FAR = 0.01
+"""By that share of the largest value, no rounding moves outputs."""
 
 
 Rewrite = Callable[[GraphModule, Contract], list[Change]]
@@ -130,8 +132,15 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     operators that they have.
 
     Raises:
-        ModelError: the module cannot be traced.
+        ModelError: the module cannot be traced, or what it makes of free sizes is fixed once it is.
     """
+    graph = _traced(module, contract)
+    if not isinstance(module, GraphModule):
+        _check_sizes(module, graph, contract)
+    return graph
+
+
+def _traced(module: nn.Module, contract: Contract) -> GraphModule:
     try:
         with torch.no_grad(), free_lengths(module), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
@@ -167,13 +176,46 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
     assert isinstance(traced, GraphModule)
     without_mutations(traced)
     if without_batched_groups(traced) or without_complex(traced) or spell_out(traced):
-        return trace(traced, contract)
+        return _traced(traced, contract)
     tell_sizes_by_inputs(traced)
     for node in list(traced.graph.nodes):
         if node.target in DROPOUTS and not argument(node, 2, "train"):
             replace(node, node.args[0])
     traced.recompile()
     return traced
+
+
+def _check_sizes(module: nn.Module, graph: GraphModule, contract: Contract) -> None:
+    """Raise `ModelError` where the graph at other sizes than its own is far from the module.
+
+    Some operators take a number that follows from a size, as adaptive pooling does, for a fixed one.
+    """
+    eager = _frozen_copy(module)
+    for sizes in trials(contract, smallest=False):
+        inputs = example(contract.at(sizes), 1, seed=0)
+        try:
+            expected = outputs(eager, inputs)
+        except Exception:
+            continue  # lint names the sizes at which a module does not run
+        try:
+            near = _are_near(expected, outputs(graph, inputs))
+        except Exception:
+            near = False
+        if not near and _are_near(expected, outputs(eager, inputs)):
+            raise ModelError(
+                "the module cannot be traced: a number that follows from its sizes is fixed once it is, and "
+                f"at {written(sizes)} the outputs are others",
+                where=type(module).__name__,
+                next="write the contract's sizes as numbers; or pool and resize by factors, not to sizes",
+            )
+
+
+def _are_near(expected: tuple[Tensor, ...], actual: tuple[Tensor, ...]) -> bool:
+    return all(
+        one.shape == other.shape
+        and torch.allclose(one, other, rtol=0, atol=FAR * float(one.abs().max()), equal_nan=True)
+        for one, other in zip(expected, actual, strict=True)
+    )
 
 
 def outputs(module: Callable[..., Any], samples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

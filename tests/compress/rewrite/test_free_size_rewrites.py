@@ -15,6 +15,7 @@ from edgegan.compress.export import REWRITES
 from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES
 from edgegan.compress.rewrite import rewrite, trace
 from edgegan.compress.rewrite.graph import Rewrite, aten
+from edgegan.errors import ModelError
 from edgegan.runtime.contract import Contract
 
 UNIFORM = {"kind": "uniform", "low": 0, "high": 1}
@@ -201,3 +202,22 @@ class Viewed(nn.Module):
 def test_what_a_transposed_convolution_gives_may_be_viewed(free: bool) -> None:
     _, changes = rewrite(Viewed().eval().requires_grad_(False), contract(2, free), INT8_REWRITES)
     assert [change.rewrite for change in changes] == ["conv_transpose_to_shuffle"]
+
+
+class Pooled(nn.Module):
+    """Looks at a share of each size, which a trace takes for a fixed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        few = F.adaptive_max_pool2d(x, (x.shape[2] // 4, x.shape[3] // 4))
+        return x + F.interpolate(self.last(few), size=x.shape[2:])
+
+
+def test_a_size_that_is_fixed_once_it_is_traced_is_no_free_one() -> None:
+    module = Pooled().eval().requires_grad_(False)
+    assert trace(module, contract(2, False))
+    with pytest.raises(ModelError, match="fixed once it is"):
+        trace(module, contract(2, True))
