@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -56,6 +56,14 @@ class Player:
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
+
+
+def slower_players(players: Mapping[str, Player], *, won: bool) -> tuple[dict[str, Player], str]:
+    """Return the players at a quarter of their rates, all but the generator where it has lost; and say so."""
+    slowed = {
+        name: player if won and name == "generator" else player.slower() for name, player in players.items()
+    }
+    return slowed, "a quarter of the discriminator's rate" if won else "a quarter of both rates"
 
 
 def _on_device(

@@ -20,7 +20,7 @@ from edgegan.learning.ema import Ema
 from edgegan.learning.losses.adversarial import LOSSES
 from edgegan.learning.losses.regularizers import one_centered, zero_centered
 from edgegan.learning.monitor import Vitals, spread
-from edgegan.learning.player import Player
+from edgegan.learning.player import Player, slower_players
 from edgegan.learning.schedules import hold_and_fall
 from edgegan.learning.stored import as_output
 from edgegan.learning.taps import outputs_of
@@ -211,11 +211,8 @@ class AdversarialTraining:
 
     def soften(self, *, won: bool) -> str:
         """Quarter both rates, or the discriminator's alone."""
-        self._players = {
-            name: player if won and name == "generator" else player.slower()
-            for name, player in self._players.items()
-        }
-        return "a quarter of the discriminator's rate" if won else "a quarter of both rates"
+        self._players, how = slower_players(self._players, won=won)
+        return how
 
     def advice(self, loss: str) -> str:
         """Say which learning rates to lower."""
