@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from edgegan.train.run import train_teacher
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's, which reports what it runs to its maker
+# torch's huge pages: paging large tensors in takes longer than computing them
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "edgegan.compress.distill": ("Distill", "DistillSettings"),

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 import edgegan
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PUBLIC = """
 BenchRecord Bundle BundleError Candidate CheckpointError Comparison Context Contract DataError
 Distill DistillSettings EdgeganError EngineFallback Export ExportSettings Finding Follower Generator
@@ -62,3 +64,19 @@ def test_what_a_device_imports_is_light(statement: str) -> None:
 def test_the_base_install_takes_no_pydantic() -> None:
     needed = {re.split(r"[^A-Za-z0-9-]", need)[0] for need in metadata.requires("typer") or []}
     assert "pydantic" not in needed
+
+
+TOUCHED = """
+import resource, edgegan, torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(64 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not HUGE_PAGES.is_file(), reason="this system has no huge pages on request")
+def test_large_tensors_lie_in_huge_pages() -> None:
+    if "[never]" in HUGE_PAGES.read_text():
+        pytest.skip("huge pages are switched off here")
+    faults = subprocess.run([sys.executable, "-c", TOUCHED], capture_output=True, text=True, check=True)
+    assert int(faults.stdout) < 2**28 / 4096 / 4
