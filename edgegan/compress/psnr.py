@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from scipy import stats
 from torch import Tensor
@@ -15,7 +16,10 @@ EQUAL = 1e-20
 BROKEN_DB = {"fp16": 40.0, "int8": 15.0}
 """Under these a file is broken, not coarse: float16 has 11 significant bits, and published generators reach
 22 dB and more in INT8."""
-CONFIDENCE = 0.95
+BEHIND_DB = 0.5
+"""By no more than this may a file be farther from the student than its graph is: other last bits, or float16
+between the layers, move values, but not farther away on the whole."""
+CONFIDENCE, CLEAR = 0.95, 0.99
 DRAWN = 32
 """Of so many other samples, taken as one, is said what their PSNR is with that confidence."""
 
@@ -70,19 +74,19 @@ def mean_psnr_of(errors: Sequence[Tensor]) -> float:
     return min(_decibels((of + LEAST_ERROR).log().mean().exp()) for of in errors)
 
 
-def surely_behind_db(errors: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Return by how much `mean_psnr_of(errors)` is under that of `others` at the least, with 95% confidence.
+def behind_db(errors: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[float, float]:
+    """Return by how much `mean_psnr_of(errors)` is under that of `others`, and how far it may be off.
 
-    Both are of the same samples, and by Student's distribution of the differences of the worst output's: an
-    output of one number is as near by chance as it is far.
+    Both are of the same samples. The margin is that of 99% by Student's distribution of the differences of
+    the worst output's: an output of one number is as near by chance as it is far. Infinite of one sample.
     """
     behind = mean_psnr_of(others) - mean_psnr_of(errors)
     worst = min(range(len(errors)), key=lambda index: mean_psnr_of(errors[index : index + 1]))
     count = len(errors[worst])
     if count < 2:
-        return behind
+        return behind, inf
     differences = 10 * ((errors[worst] + LEAST_ERROR) / (others[worst] + LEAST_ERROR)).log10()
-    return behind - float(stats.t.ppf(CONFIDENCE, count - 1) * differences.std() / count**0.5)
+    return behind, float(stats.t.ppf(CLEAR, count - 1) * differences.std() / count**0.5)
 
 
 def _decibels(error: Tensor) -> float:

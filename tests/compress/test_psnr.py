@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from edgegan.compress.psnr import (
+    BEHIND_DB,
     DRAWN,
+    behind_db,
     mean_psnr_db,
-    mean_psnr_of,
     psnr_db,
     psnr_of,
     sure_psnr_of,
-    surely_behind_db,
 )
 from edgegan.runtime.contract import Contract, Input, Output
 
@@ -66,22 +66,21 @@ def test_what_is_sure_is_less_than_what_is_seen_by_how_much_samples_differ() -> 
     assert sure_psnr_of([torch.zeros(4)]) == pytest.approx(200)
 
 
-def test_outputs_of_one_number_are_not_behind_by_chance() -> None:
+def test_how_far_behind_by_chance_is_within_the_margin() -> None:
     torch.manual_seed(0)
     given, others = torch.randn(2, 1000, 32, dtype=torch.float64).mul(0.01).square()
-    seen = sum(mean_psnr_of([b]) - mean_psnr_of([a]) > 0.5 for a, b in zip(given, others))
-    sure = sum(surely_behind_db([a], [b]) > 0.5 for a, b in zip(given, others))
-    assert seen > 300
-    assert sure < 60
+    found = [behind_db([a], [b]) for a, b in zip(given, others)]
+    assert sum(behind > BEHIND_DB for behind, _ in found) > 300
+    assert sum(behind > margin for behind, margin in found) < 25
 
 
-def test_what_is_farther_on_each_sample_is_surely_behind() -> None:
+def test_what_is_farther_on_each_sample_is_behind_by_that_much() -> None:
     torch.manual_seed(0)
     true = lognormal(1.0, 32)
     far = true * 10**0.1 * lognormal(0.05, 32) * torch.e**9
-    assert surely_behind_db([far], [true]) == pytest.approx(1, abs=0.15)
-    assert surely_behind_db([true / 10, far], [true, true]) == pytest.approx(1, abs=0.15)
-    assert surely_behind_db([far[:1]], [true[:1]]) == pytest.approx(
-        mean_psnr_of([true[:1]]) - mean_psnr_of([far[:1]])
-    )
-    assert surely_behind_db([true], [true]) == 0
+    for errors, others in (([far], [true]), ([true / 10, far], [true, true])):
+        behind, margin = behind_db(errors, others)
+        assert behind == pytest.approx(1, abs=0.1)
+        assert margin < 0.15
+    assert behind_db([far[:1]], [true[:1]])[1] == torch.inf
+    assert behind_db([true], [true]) == (0, 0)

@@ -124,11 +124,11 @@ class Work:
         changed = {"target": target.name, "file": path.name, "calibrator": winner.calibrator, **assigned}
         artifact = target.int8_artifact(path)
         ours = artifact.optimized_by(USUAL_ENGINE)
-        student, contract = self.candidate.student, self.candidate.contract
+        student, contract, effort = self.candidate.student, self.candidate.contract, self.effort
         proof = {
             **figures(found := self.prove(artifact)),
             "sure_psnr_db": round(found.sure_psnr_db, 2),
-            **one_step(artifact, quantized, student, contract, samples=self.effort.exact),
+            **one_step(artifact, quantized, student, contract, samples=effort.exact, most=effort.exact_most),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path, {spec.name: spec.shape for spec in contract.inputs}),
             "trials": [trial.to_dict() for trial in self.trials],

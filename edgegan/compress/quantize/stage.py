@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from edgegan.compress.distill import Distill
 from edgegan.compress.lint.finding import together
-from edgegan.compress.psnr import BROKEN_DB
+from edgegan.compress.psnr import BEHIND_DB, BROKEN_DB
 from edgegan.compress.quantize.settings import QuantizeSettings
 from edgegan.compress.rewrite import (
     batch_norm_to_affine,
@@ -48,9 +48,6 @@ that takes its place handles four times the bytes."""
 ONE_STEP_SHARE = 0.999
 """A file has to give that share of its graph's outputs within one step, where both round the same numbers.
 Behind a norm they do not: its sums differ in their last bits, by more the more they sum up."""
-BEHIND_DB = 0.5
-"""By no more than this may any file surely be farther from the student than its graph is: other last bits, or
-float16 between the layers, move values, but not farther away on the whole."""
 
 
 class Quantize(Stage):
@@ -143,8 +140,8 @@ class Quantize(Stage):
                 )
             if not proof["saturates"] and proof["behind_db"] > BEHIND_DB:
                 raise ProofError(
-                    f"the outputs are {proof['behind_db']} dB or more farther from the student's than its "
-                    f"graph's (at most {BEHIND_DB})",
+                    f"the outputs are {proof['behind_db']} dB farther from the student's than its graph's "
+                    f"(at most {BEHIND_DB})",
                     where=where,
                     next=_report(layers),
                 )

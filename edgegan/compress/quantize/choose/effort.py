@@ -13,6 +13,8 @@ WHOLE = 2.5e9
 """Work of one sample up to which all is tried that can be: minutes on two cores."""
 PROVED_WORK = WHOLE / 4
 """The same for the samples that files are proved on, which are four times as many."""
+UNCLEAR_WORK = WHOLE / 32
+"""The same for those that it may take until it is clear whether a file is behind its graph."""
 ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
@@ -37,6 +39,8 @@ class Effort:
     """On which a file is held to its graph in integers."""
     proving: int = 256
     """On which a file is held to its budget."""
+    exact_most: int = 4096
+    """On which a file is held to its graph where fewer do not make it clear."""
 
     @classmethod
     def of(cls, graph: GraphModule, calibration: int) -> Effort:
@@ -52,8 +56,9 @@ class Effort:
             return min(most, kept, max(LEAST, round(share * most)))
 
         proving = count(256, min(1.0, PROVED_WORK / max(1, work)))
+        exact_most = count(4096, min(1.0, UNCLEAR_WORK / max(1, work)))
         calibration = max(LEAST, min(calibration, kept, max(16, count(calibration))))
-        return cls(calibration, count(64), count(32), proving)
+        return cls(calibration, count(64), count(32), proving, exact_most)
 
     def seconds(self, each: float, *, starts: int, trials: int, files: int, layers: int) -> float:
         """Return about how long the work takes.
@@ -74,5 +79,9 @@ class Effort:
         return min(self.judging, max(LEAST, self.judging * SWEEP // max(1, layers)))
 
     def bounded(self, calibration: int) -> dict[str, Any]:
-        """Return what to record: the counts, where any is smaller than for a light network."""
-        return {} if self == Effort(calibration) else {"bounded": asdict(self)}
+        """Return what to record: the counts, where any is smaller than for a light network.
+
+        But for `exact_most`, which few networks come near.
+        """
+        light = Effort(calibration, exact_most=self.exact_most)
+        return {} if self == light else {"bounded": asdict(self)}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
-from edgegan.compress.psnr import squared_errors, surely_behind_db
+from edgegan.compress.psnr import BEHIND_DB, behind_db, squared_errors
 from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.quantize.prepare.layers import COMPUTE
@@ -30,7 +30,7 @@ from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.registry import open_artifact
 
 INT32 = 2**31
-SAMPLES = 32
+SAMPLES, MOST = 32, 4096
 SEED = 0xB17
 DOUBLES = 4
 """What a pass in float64 takes, relative to one in float32, with the convolutions' patches."""
@@ -196,6 +196,7 @@ def one_step(
     contract: Contract,
     *,
     samples: int = SAMPLES,
+    most: int = MOST,
 ) -> dict[str, Any]:
     """Compare a file's outputs on ONNX Runtime with those of the Q/DQ graph that it was written from.
 
@@ -205,21 +206,25 @@ def one_step(
         student: what was quantized.
         contract: samples are drawn from it.
         samples: how many to compare.
+        most: as many are compared where it is not clear of fewer whether the file is behind by `BEHIND_DB`;
+            no more than differ where inputs are stored.
 
     Returns:
         Shares (0..1) of output values within one step, 1/255 of the output's range, of the graph as integers
         compute it: `within_one_step` of the file's; `jittered_within_one_step` of the same graph's with the
         last bits of its norms and the like changed, below 1 where a file cannot give 1; and
         `graph_within_one_step` of the graph's in torch's own float32 sums. `settled`: whether the file has to
-        give 1, since no norm or the like stands before a rounding. `behind_db`: by how much at the least,
-        with 95% confidence, the file's outputs are farther from the student's than those of the graph in
-        integers, in dB of PSNR as the mean over samples.
+        give 1, since no norm or the like stands before a rounding. `behind_db`: by how much the
+        file's outputs are farther from the student's than those of the graph in integers, in dB of PSNR as
+        the mean over samples.
     """
-    size = memory.samples(DOUBLES * memory.live_bytes(graph))
+    size = min(samples, memory.samples(DOUBLES * memory.live_bytes(graph)))
+    most = max(samples, min(most, contract.distinct() or most))
     near: dict[str, list[list[Tensor]]] = {"": [], "jittered_": [], "graph_": []}
-    errors: dict[str, list[list[Tensor]]] = {"exact": [], "file": []}
+    errors: dict[str, list[list[Tensor]]] = {"file": [], "exact": []}
+    seen, enough = 0, samples
     with open_artifact(file, threads=1) as engine:
-        for arrays in contract.batches(samples, 0, size):
+        for arrays in contract.batches(most, 0, size):
             inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in contract.inputs)
             actual = engine(arrays)
             exact, true = outputs(AsInteger(graph).run, inputs), outputs(student, inputs)
@@ -230,12 +235,23 @@ def one_step(
             near["graph_"].append(_near(outputs(graph, inputs), exact, contract))
             errors["exact"].append(squared_errors(exact, true, contract))
             errors["file"].append(squared_errors(given, true, contract))
+            seen += len(inputs[0])
+            if seen >= enough:
+                behind, margin = behind_db(*map(_joined, errors.values()))
+                if abs(behind - BEHIND_DB) > margin:
+                    break
+                enough *= 2
     shares = {
-        f"{name}within_one_step": round(min(float(torch.cat(of).mean()) for of in zip(*parts)), 6)
+        f"{name}within_one_step": round(min(float(of.mean()) for of in _joined(parts)), 6)
         for name, parts in near.items()
     }
-    behind = surely_behind_db(*([torch.cat(of) for of in zip(*errors[name])] for name in ("file", "exact")))
+    behind, _ = behind_db(*map(_joined, errors.values()))
     return {**shares, "settled": AsInteger(graph).settled, "behind_db": round(behind, 2)}
+
+
+def _joined(batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Return what batches hold of each output as one tensor."""
+    return [torch.cat(parts) for parts in zip(*batches)]
 
 
 def _near(actual: Sequence[Tensor], exact: Sequence[Tensor], contract: Contract) -> list[Tensor]:

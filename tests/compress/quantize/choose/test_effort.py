@@ -24,6 +24,7 @@ def test_a_light_network_gets_all_and_a_heavy_one_fewer() -> None:
     light, heavy = Effort.of(graph_of(16), 256), Effort.of(graph_of(1024), 256)
     assert light == Effort(256, 64, 32, 256)
     assert light.bounded(256) == {}
+    assert heavy.exact <= heavy.exact_most <= 4 * heavy.exact < light.exact_most
     assert 4 <= heavy.proving < light.proving
     assert 4 <= heavy.exact < heavy.judging <= heavy.calibration < 32
     assert heavy.bounded(256)["bounded"]["calibration"] == heavy.calibration

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from torch.fx import GraphModule
 from edgegan.compress import onnx_graph
 from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
+from edgegan.compress.psnr import BEHIND_DB
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.rewrite import rewrite
@@ -25,6 +27,7 @@ from edgegan.target import Target
 
 with quiet():
     from edgegan.compress.quantize.choose import candidates
+    from edgegan.compress.quantize.deploy import integer_reference
     from edgegan.compress.quantize.deploy.int8_coverage import saturates
     from edgegan.compress.quantize.deploy.integer_reference import AsInteger, one_step
     from edgegan.compress.quantize.deploy.node_names import name_layers
@@ -57,18 +60,20 @@ class Residual(nn.Module):
         return torch.tanh(self.last(nn.functional.pixel_shuffle(torch.relu(self.third(x)), 2)))
 
 
-def lowered(module: nn.Module, target: str, path: Path) -> GraphModule:
-    """Write the module's INT8 file; return the graph behind it."""
+def lowered(module: nn.Module, target: str, path: Path | None, contract: Contract = CONTRACT) -> GraphModule:
+    """Return the module's quantized graph; write its INT8 file, if it is to have one."""
     goal = Target.read(target)
     assert goal.int8 is not None
-    graph, _ = rewrite(module.eval(), CONTRACT, REWRITES)
-    samples = candidates.Samples.of(graph, CONTRACT, 16, 0)
+    graph, _ = rewrite(module.eval(), contract, REWRITES)
+    samples = candidates.Samples.of(graph, contract, 16, 0)
     layers = candidates.choose_layers(graph, ())
     start = candidates.starts(graph, samples, False)[0]
     quantized = candidates.lower(start, layers, goal.int8, "mse")
-    model = to_onnx(quantized, CONTRACT)
+    if path is None:
+        return quantized
+    model = to_onnx(quantized, contract)
     name_layers(model, quantized, list(layer_names(graph).values()))
-    onnx_graph.save(deploy(model, goal, CONTRACT), path)
+    onnx_graph.save(deploy(model, goal, contract), path)
     return quantized
 
 
@@ -101,3 +106,35 @@ def test_jitter_tells_where_the_last_bits_of_norms_decide(tmp_path: Path) -> Non
         assert shares["settled"] is not norm
     assert changed[False] == 0
     assert 0 < changed[True] < 0.5
+
+
+class Errors(nullcontext):
+    """An engine in whose file's place errors are drawn from those of the graph, times a factor."""
+
+    def __init__(self, student: nn.Module, graph: GraphModule, contract: Contract, factor: float) -> None:
+        super().__init__(self)
+        self.student, self.factor, self.seen = student, factor, 0
+        inputs = example(contract, 4096, 1)
+        self.errors = (AsInteger(graph).run(*inputs) - student(*inputs)).detach()
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        z = torch.from_numpy(arrays["z"])
+        self.seen += len(z)
+        drawn = self.errors[torch.randint(len(self.errors), (len(z),))]
+        return {"y": (self.student(z) + self.factor * drawn).detach().numpy()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("far_db", "behind"), [(0.0, False), (1.5, True)])
+def test_outputs_of_one_number_are_compared_until_it_is_clear_whether_they_are_behind(
+    far_db: float, behind: bool, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(seed)
+    contract = Contract((Input("z", (8,)),), (Output("y", (1,), layout=""),))
+    module = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()).requires_grad_(False)
+    graph = lowered(module, "x64-cpu", None, contract)
+    engine = Errors(module, graph, contract, 10 ** (far_db / 20))
+    monkeypatch.setattr(integer_reference, "open_artifact", lambda file, threads: engine)
+    shares = one_step(Artifact("int8", "model.onnx"), graph, module, contract)
+    assert (shares["behind_db"] > BEHIND_DB) is behind
+    assert 32 <= engine.seen <= 4096
