@@ -37,11 +37,6 @@ def entry(run: Path) -> tuple[str, dict[str, Any]]:
         raise SystemExit(f"{run} has no figures of quality")
     key, column = metric
     rows = {row.name: _plain(row, key) for row in read.figures.rows if row.name in (FULL, INT8)}
-    own = recipe.quality.own_metrics if recipe.quality else ()
-    if any(name.endswith(f":{column.metric}") for name in own):  # those of ours look at outputs alone
-        (file,) = (row.file for row in read.figures.rows if row.name == FULL)
-        same = (_plain(row, key)["figure"] for row in read.figures.rows if row.file == file)
-        rows[FULL]["figure"] = next(filter(None, same), None)  # on an engine that the first row has not
     return recipe.name, {
         "network": recipe.model.callable,
         "figure": title(column),

@@ -32,14 +32,14 @@ def test_composed_bars_are_in_harmony_and_wrong_notes_are_heard(of_recipe: Impor
     harmony = sys.modules["harmony"].harmony
     assert set(np.unique(rolls)) == {0, 1, 2, 3}
     assert len(np.unique(rolls, axis=0)) == 40
-    assert harmony(rolls, None).tolist() == [1.0] * 40
+    assert harmony(rolls).tolist() == [1.0] * 40
     silent, wrong = rolls.copy(), rolls.copy()
     silent[:, :12] = 0
-    assert harmony(silent, None).max() == 0
+    assert harmony(silent).max() == 0
     for roll in wrong:
         bass = np.flatnonzero(roll[:, 0] == 1)[0]
         roll[bass + 13, 0] = 2  # a semitone above the root
-    assert harmony(wrong, None).tolist() == [7 / 8] * 40
+    assert harmony(wrong).tolist() == [7 / 8] * 40
 
 
 GOOD = (
@@ -69,7 +69,7 @@ def test_sentences_are_told_from_what_is_none(of_recipe: Importing) -> None:
     def judged(sentences: tuple[str, ...]) -> list[float]:
         words = [sentence.split() for sentence in sentences]
         padded = [[*each, *["_"] * (grammar.LENGTH - len(each))] for each in words]
-        return grammar.grammatical(np.array([[grammar.IDS[w] for w in row] for row in padded]), None).tolist()
+        return grammar.grammatical(np.array([[grammar.IDS[w] for w in row] for row in padded])).tolist()
 
     assert judged(GOOD) == [1] * len(GOOD)
     assert judged(BAD) == [0] * len(BAD)
@@ -91,5 +91,5 @@ def test_animated_digits_move_evenly_and_jumps_are_seen(of_recipe: Importing) ->
     assert np.allclose(mass, 12 * 4 * 255, rtol=0.01)  # it never leaves the field
     unevenness = of_recipe("moving-digits", "motion").unevenness
     frames = clips.transpose(0, 1, 3, 4, 2)
-    assert unevenness(frames, None).max() < 0.05
-    assert unevenness(frames[:, [0, 7, 1, 6, 2, 5, 3, 4]], None).mean() > 2
+    assert unevenness(frames).max() < 0.05
+    assert unevenness(frames[:, [0, 7, 1, 6, 2, 5, 3, 4]]).mean() > 2

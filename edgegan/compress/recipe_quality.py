@@ -84,11 +84,11 @@ class RecipeQuality:
         self, file: Artifact | Path, metric: Metric, samples: int, *, full: Path | None = None
     ) -> float:
         """Return a figure of a file; see `FileQuality`."""
-        paired = metric.spec.needs == "pair"
-        extractor, reference = (None, None) if paired else self._reference
-        asked = columns(self.contract, samples, reference=not paired, names=[metric])
+        needs = metric.spec.needs
+        extractor, reference = self._reference if needs == "reference" else (None, None)
+        asked = columns(self.contract, samples, reference=reference is not None, names=[metric])
         outputs = self._collect(file, samples, extractor)
-        others = self._full(full, samples) if paired and full else None
+        others = self._full(full, samples) if needs == "pair" and full else None
         scores = score(outputs, others, reference, asked)
         for name, reason in scores.failed.items():
             raise DataError(

@@ -90,7 +90,7 @@ def own_metric(spelled: str, folder: Path) -> Metric:
         raise ModelError(
             f"{spelled} is no function that a file in the recipe's folder defines",
             where=str(folder / source),
-            next="name one that takes the outputs and the full model's, as my_metrics.py:iou",
+            next="name one that takes the outputs, or those and the full model's, as my_metrics.py:iou",
         )
     return of_function(function, name, hashlib.sha256((folder / source).read_bytes()).hexdigest()[:16])
 

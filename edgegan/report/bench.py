@@ -45,10 +45,10 @@ def bench_table(record: BenchRecord) -> Table:
 
 
 def _metrics(record: BenchRecord) -> list[str]:
-    """Return the most telling metric against reference data, and the one against FP32; the record has all."""
+    """Return the most telling metric against reference data, of outputs alone, and against FP32."""
     told = [key for key in record.metrics if any(key in (*row.measured, *row.failed) for row in record.rows)]
     first = {record.metrics[key].get("needs"): key for key in reversed(told)}
-    return [first[need] for need in ("reference", "pair") if need in first]
+    return [first[need] for need in ("reference", "outputs", "pair") if need in first]
 
 
 def _cells(row: BenchRow, keys: Iterable[str], notes: dict[str, int]) -> Iterable[Text]:

@@ -98,7 +98,7 @@ class MetricColumn:
     title: str
     better: Literal["higher", "lower"]
     needs: str = "pair"
-    """"pair", the full model's outputs, or "reference", features of real ones."""
+    """"pair", the full model's outputs, "reference", features of real ones, or "outputs", nothing beside."""
     unit: str = ""
     scale: float = 1.0
     """What figures are multiplied by to be shown in the unit."""

@@ -69,7 +69,7 @@ class MetricTestCase:
         clean = rng.uniform(low, high, (n, *output.shape)).astype(np.float32)
         noisy = (clean + noise * (high - low) * rng.standard_normal(clean.shape)).astype(np.float32)
         outputs, full = (output.modality.encode(each, output) for each in (noisy, clean))
-        if metric.spec.needs == "pair":
+        if metric.spec.needs != "reference":
             return Given(output, outputs, full)
         real = rng.standard_normal((self.samples, WIDTH)).astype(np.float32)
         features = rng.standard_normal(real.shape).astype(np.float32) + np.float32(30 * noise)
@@ -91,7 +91,7 @@ class MetricTestCase:
         assert parsed(spec.name) == (spec.name, None), "a number at the end of a figure's name is of samples"
         assert spec.title
         assert spec.better in ("higher", "lower")
-        assert spec.needs in ("pair", "reference")
+        assert spec.needs in ("outputs", "pair", "reference")
         assert math.isfinite(spec.scale)
         assert spec.scale > 0
         known = plugins.names(registry.GROUP, registry.OWN)
@@ -114,13 +114,15 @@ class MetricTestCase:
                 np.testing.assert_array_equal(array, kept)
 
     def test_the_order_of_the_samples_is_none_of_its_business(self, metric: Metric, output: Output) -> None:
-        if metric.spec.needs != "pair":
+        if metric.spec.needs == "reference":
             return  # one may look at subsets
         given = self.given(metric, output, 0.1)
         turned = dataclasses.replace(given, outputs=given.outputs[::-1], full=_reversed(given.full))
         assert self.value(metric, turned) == pytest.approx(self.value(metric, given), rel=1e-6, abs=1e-9)
 
     def test_it_refuses_what_it_cannot_measure(self, metric: Metric, output: Output) -> None:
+        if metric.spec.needs == "outputs":
+            return  # it lacks nothing
         given = self.given(metric, output, 0.1)
         without = dataclasses.replace(given, full=None, features=None, reference=None)
         with pytest.raises(DataError):

@@ -11,7 +11,7 @@ JUMP_UP, JUMP_ACROSS = 3, 4
 """Tiles that a jump reaches, upwards and sideways."""
 
 
-def playable(outputs, full):
+def playable(outputs):
     """Return for each level (N, 16, 16) of tiles 1 where it can be played, else 0."""
     return np.array([float(is_playable(level)) for level in outputs])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def unevenness(outputs, full):
+def unevenness(outputs):
     """Return for each clip (N, frames, height, width, 1) the mean change of its centre's velocity, in pixels.
 
     The centre is of mass. What moves straight and evenly has 0, but for the rounding to whole pixels.

@@ -10,7 +10,7 @@ REST, BASS, CHORD, MELODY = range(4)
 TRIADS = ((0, 4, 7), (0, 3, 7))
 
 
-def harmony(outputs, full):
+def harmony(outputs):
     """Return for each roll (N, 32, 32) the share of its eight beats that are in harmony."""
     return np.array(
         [np.mean([is_harmonic(roll[:, beat]) for beat in range(0, STEPS, 4)]) for roll in outputs]

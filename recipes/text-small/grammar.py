@@ -39,7 +39,7 @@ def sentence(rng: np.random.Generator) -> list[str]:
             return words
 
 
-def grammatical(outputs, full):
+def grammatical(outputs):
     """Return for each sentence (N, 12) of ids 1 where it is well made, else 0."""
     return np.array([float(is_grammatical([WORDS[number] for number in ids])) for ids in outputs])
 

@@ -14,6 +14,7 @@ from edgegan.measure import outputs as measured
 from edgegan.measure.features import Reference
 from edgegan.measure.metrics import columns
 from edgegan.measure.metrics.fid import Statistics, fid
+from edgegan.measure.metrics.own import of_function
 from edgegan.measure.metrics.psnr import psnr
 from edgegan.measure.metrics.registry import suffix
 from edgegan.measure.outputs import collect
@@ -93,6 +94,16 @@ def test_the_full_model_is_not_paired_with_itself(tmp_path: Path) -> None:
     scores = score(outputs, None, None, columns(IMAGES, 8, reference=False))
     assert scores.figures == {}
     assert scores.failed == {}
+
+
+def test_the_full_model_has_its_own_figure_by_a_metric_of_outputs_alone(tmp_path: Path) -> None:
+    outputs = collect(model(tmp_path / "a.onnx", IMAGES, 0.5), IMAGES, samples=8, seed=1)
+    brightness = of_function(lambda images: images.mean((1, 2, 3)), "brightness")
+    asked = columns(IMAGES, 8, reference=False, names=["psnr_db", brightness])
+    scores = score(outputs, None, None, asked)
+    assert scores.failed == {}
+    assert list(scores.figures) == ["brightness"]
+    assert scores.figures["brightness"]["value"] == pytest.approx(outputs.kept["image"].mean())
 
 
 def test_other_outputs_are_paired_as_floats_of_their_range(tmp_path: Path) -> None:

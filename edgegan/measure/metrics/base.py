@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgegan.measure.features import Reference
 
 Better = Literal["higher", "lower"]
-Need = Literal["pair", "reference"]
+Need = Literal["outputs", "pair", "reference"]
 
 _AT_ONCE = 32 << 20
 """Values of one batch of a paired metric, which are float64 while it works."""
@@ -36,7 +36,8 @@ class MetricSpec:
     modalities: tuple[str, ...]
     """The kinds of outputs that it fits, all where it names none; and those whose modality names it."""
     needs: Need = "pair"
-    """The full model's outputs from equal inputs ("pair"), or features of real ones ("reference")."""
+    """Beside the outputs: nothing ("outputs"), the full model's from equal inputs ("pair"), or features of
+    real ones ("reference")."""
     unit: str = ""
     scale: float = 1.0
     """What figures are multiplied by to be shown in the unit: 100 for a share in percent."""

@@ -83,7 +83,7 @@ def suffix(samples: int) -> str:
 
 def figure_name(metric: Metric, samples: int) -> str:
     """Return what a metric's figure of so many samples is called."""
-    return metric.spec.name if metric.spec.needs == "pair" else f"{metric.spec.name}_{suffix(samples)}"
+    return metric.spec.name if metric.spec.needs != "reference" else f"{metric.spec.name}_{suffix(samples)}"
 
 
 def parsed(figure: str) -> tuple[str, int | None]:
@@ -127,7 +127,7 @@ def columns(
         Column((f"{output.name}." if several else "") + figure_name(metric, samples), metric, output)
         for output in contract.outputs
         for metric in wanted[output.name]
-        if fits(metric, output) and (metric.spec.needs == "pair" or (reference and output == features))
+        if fits(metric, output) and (metric.spec.needs != "reference" or (reference and output == features))
     ]
     for metric in chosen or ():
         if not any(column.metric == metric for column in found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import metadata
 from typing import Any
 
@@ -43,6 +44,12 @@ def value(name: str, given: Given) -> float:
 
 class TestOurs(MetricTestCase):
     metrics = tuple(OWN.values())
+
+
+class TestOfOutputsAlone(MetricTestCase):
+    metrics = (of_function(lambda outputs: np.abs(outputs).max((1, 2)), "loudest"),)
+    outputs = (OUTPUTS["series"],)
+    noises = (0.3, 0.02, 0.0)
 
 
 def test_ratios_are_those_of_torchmetrics() -> None:
@@ -193,7 +200,7 @@ def test_a_function_of_ones_own() -> None:
     assert figure.value == pytest.approx(np.abs(given.outputs - given.full).max(axis=1).mean())
     assert of_function(lambda outputs, full: 0.5, "half").measure(given) == 0.5
     for bad, what in (
-        (lambda outputs: 1, "TypeError"),
+        (lambda outputs, full: outputs.nothing, "AttributeError"),
         (lambda outputs, full: np.zeros(3), r"\(3,\) for 6 samples"),
         (lambda outputs, full: float("nan"), "gave nan"),
         (lambda outputs, full: "good", "ValueError"),
@@ -203,6 +210,18 @@ def test_a_function_of_ones_own() -> None:
     worst.better = "more"  # pyright: ignore[reportFunctionMemberAccess]
     with pytest.raises(InputError, match="'higher' or 'lower'"):
         of_function(worst, "worst")
+
+
+def test_a_function_of_outputs_alone_needs_no_full_model() -> None:
+    metric, given = of_function(lambda outputs: outputs.max(axis=1), "peak"), pair("tensor")
+    assert metric.spec.needs == "outputs"
+    figure = metric.measure(dataclasses.replace(given, full=None))
+    assert isinstance(figure, Interval)
+    assert figure.value == pytest.approx(given.outputs.max(axis=1).mean())
+    contract = Contract(Z, (OUTPUTS["tensor"],))
+    (column,) = columns(contract, 2000, reference=False, names=[metric])
+    assert column.name == "peak"
+    assert of_function(lambda outputs, full=None: 1.0, "either").spec.needs == "pair"
 
 
 def test_a_package_adds_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
