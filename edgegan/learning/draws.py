@@ -28,6 +28,7 @@ class Stream(IntEnum):
     DATA = 6
     PENALTY = 7
     LABELLED = 8
+    VARY = 9
 
 
 def derive(seed: int, stream: Stream, step: int) -> int:

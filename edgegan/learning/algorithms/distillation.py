@@ -25,6 +25,7 @@ from edgegan.learning.monitor import Vitals
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import warm_up_and_fall
 from edgegan.learning.taps import Tap, find_taps, outputs_of, recording
+from edgegan.learning.variation import NUMBERS, stored_pictures, vary
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 
@@ -75,6 +76,12 @@ class Distillation:
         self.ema = Ema(self.student, settings.ema)
         self.part = part_of(settings.batch, fabric)
         self.labels = [i for i, spec in enumerate(contract.inputs) if spec.dtype == "int64"]
+        if settings.vary and not stored_pictures(contract.inputs):
+            raise StageError(
+                "there is nothing to vary: no stored input has the axes (channels, height, width)",
+                where=name,
+                next=f"set {name}.vary to false in the recipe",
+            )
         self.paired = with_targets(contract) if settings.targets else contract
         self.targeted = [spec.name for spec in self.paired.inputs[len(contract.inputs) :]]
         example = self._draw(Stream.CALIBRATE, 0)
@@ -125,14 +132,15 @@ class Distillation:
 
     def batch(self, step: int) -> Batch:
         """Draw the inputs and the critic's augmentation, and both for each earlier update of the critic."""
-        seed, count = derive(self.seed, Stream.TRAIN, step), len(self.contract.inputs)
-        drawn = draw(self.paired, self.settings.batch, seed, part=self.part)
+        count = len(self.contract.inputs)
+        drawn = self._rows(self.paired, Stream.TRAIN, step)
         batch = {"inputs": drawn[:count], "targets": drawn[count:]}
         if self.critic:
             updates = self.settings.discriminator_steps
             for index in range(updates - 1) if self.settings.adversarial else ():
-                batch[f"inputs {index}"] = self._draw(Stream.DISCRIMINATOR, step * updates + index, self.part)
-                batch[f"augment {index}"] = self._augmentation(step * updates + index)
+                number = step * updates + index
+                batch[f"inputs {index}"] = self._rows(self.contract, Stream.DISCRIMINATOR, number)
+                batch[f"augment {index}"] = self._augmentation(number)
             batch["augment"] = self._augmentation((step + 1) * updates - 1)
         return batch
 
@@ -209,12 +217,21 @@ class Distillation:
         value = getattr(self.settings, key)
         return f"set {self.name}.{key} in the recipe lower than {value}, then run the command again"
 
-    def _draw(self, stream: Stream, step: int, part: slice | None = None) -> tuple[Tensor, ...]:
-        """Draw a whole batch of inputs on the device, or the rows of `part` on the CPU."""
-        count, seed = self.settings.batch, derive(self.seed, stream, step)
-        if part is None:
-            return draw(self.contract, count, seed, device=self.fabric.device)
-        return draw(self.contract, count, seed, part=part)
+    def _draw(self, stream: Stream, step: int) -> tuple[Tensor, ...]:
+        """Draw a whole batch of inputs on the device."""
+        seed = derive(self.seed, stream, step)
+        return draw(self.contract, self.settings.batch, seed, device=self.fabric.device)
+
+    def _rows(self, contract: Contract, stream: Stream, step: int) -> tuple[Tensor, ...]:
+        """Draw this process's rows of a batch to learn from, on the CPU."""
+        seed = derive(self.seed, stream, step)
+        rows = list(draw(contract, self.settings.batch, seed, part=self.part))
+        places = stored_pictures(contract.inputs) if self.settings.vary else []
+        if places:
+            numbers = augmentation(self.settings.batch, derive(seed, Stream.VARY, 0), self.part, NUMBERS)
+            for place, varied in zip(places, vary([rows[place] for place in places], numbers)):
+                rows[place] = varied
+        return tuple(rows)
 
     def _augmentation(self, index: int) -> tuple[Tensor, ...]:
         if not self.settings.augment or len(self.contract.outputs[0].shape) != 3:

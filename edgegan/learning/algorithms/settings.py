@@ -148,6 +148,9 @@ class DistillationSettings(Data):
     augment: bool = True
     """Whether the discriminator sees its images through DiffAugment (Zhao et al. 2020, arXiv:2006.10738);
     outputs of other axes than (channels, height, width) it sees as they are."""
+    vary: bool = False
+    """Whether stored pictures are shifted around their edges, and half of them mirrored, each time that they
+    are drawn; all of one sample alike. Of few, a student otherwise learns the teacher's outputs by heart."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the running average of the student's weights, which is the result; lower at the start."""
     precision: Precision = "auto"

@@ -1,4 +1,4 @@
-"""Distillation with real targets, which lie beside stored inputs."""
+"""Distillation of stored inputs: with real targets, which lie beside them, and of few that are varied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import nn
 
 from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.stage import Candidate, Context
-from edgegan.errors import InputError
+from edgegan.errors import InputError, StageError
+from edgegan.learning import devices
+from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.draws import draw, with_targets
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.runtime.modality import Tensor
@@ -59,3 +61,38 @@ def test_targets_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
     stage = Distill(DistillSettings(steps=2, batch=4, targets=1))
     with pytest.raises(InputError, match="arrays named other, y"):
         stage.run(candidate(tmp_path, targets=False), Context(tmp_path, 0))
+
+
+def few_pictures(folder: Path) -> Candidate:
+    """A teacher that passes pictures on, of which four are stored, and their negatives as targets."""
+    x = np.random.default_rng(0).random((4, 1, 8, 8), dtype=np.float32)
+    np.savez(folder / "x.npz", x=x, y=-x)  # pyright: ignore[reportArgumentType]
+    stored = Input("x", (1, 8, 8), sample=Sample("stored", low=-1, file="x.npz"))
+    contract = Contract((stored,), (Output("y", (1, 8, 8)),)).with_stored(folder)
+    return Candidate(nn.Conv2d(1, 1, 1).eval(), nn.Conv2d(1, 1, 1).eval(), contract)
+
+
+def batches(candidate: Candidate, count: int, **settings: object) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What is learnt from: inputs and targets."""
+    given = DistillSettings.model_validate({"steps": count, "batch": 4, "targets": 1, **settings})
+    parts = candidate.student, candidate.teacher, None, candidate.contract, given, devices.launch("fp32")
+    algorithm = Distillation(*parts, seed=0)
+    drawn = [algorithm.batch(step) for step in range(count)]
+    return [(batch["inputs"][0], batch["targets"][0]) for batch in drawn]
+
+
+def test_few_pictures_are_never_twice_the_same_and_their_targets_go_with_them(tmp_path: Path) -> None:
+    few = few_pictures(tmp_path)
+    for vary, distinct in ((False, 4), (True, 40)):
+        drawn = batches(few, 10, vary=vary)
+        pictures = {tuple(x.flatten().tolist()) for inputs, _ in drawn for x in inputs}
+        assert abs(len(pictures) - distinct) <= 4 * vary
+        assert all(torch.equal(targets, -inputs) for inputs, targets in drawn)
+    again, once = batches(few, 2, vary=True), batches(few, 2, vary=True)
+    assert all(torch.equal(*pair) for pair in zip(again[1], once[1]))
+
+
+def test_what_has_no_pictures_cannot_be_varied(tmp_path: Path) -> None:
+    stage = Distill(DistillSettings(steps=2, batch=4, vary=True))
+    with pytest.raises(StageError, match="nothing to vary"):
+        stage.run(candidate(tmp_path), Context(tmp_path, 0))
