@@ -18,7 +18,7 @@ Importing = Callable[[str, str], ModuleType]
 def of_recipe(monkeypatch: pytest.MonkeyPatch) -> Importing:
     def importing(recipe: str, module: str) -> ModuleType:
         monkeypatch.syspath_prepend(Path(__file__).parents[1] / "recipes" / recipe)
-        for name in ("compose", "harmony", "grammar", "animate", "motion"):
+        for name in ("accelerometer", "compose", "harmony", "grammar", "animate", "motion"):
             monkeypatch.delitem(sys.modules, name, raising=False)
         return import_module(module)
 
@@ -93,3 +93,14 @@ def test_animated_digits_move_evenly_and_jumps_are_seen(of_recipe: Importing) ->
     frames = clips.transpose(0, 1, 3, 4, 2)
     assert unevenness(frames).max() < 0.05
     assert unevenness(frames[:, [0, 7, 1, 6, 2, 5, 3, 4]]).mean() > 2
+
+
+def test_spectra_of_composed_series_are_near_and_those_without_noise_are_not(of_recipe: Importing) -> None:
+    accelerometer = of_recipe("series-sensors", "accelerometer")
+    rng = np.random.default_rng(3)
+    series = np.stack([accelerometer.compose(rng) for _ in range(2000)])
+    assert series.shape == (2000, 3, 128)
+    assert np.abs(series).max() <= 1
+    assert accelerometer.spectral_distance(series) < 0.3
+    smooth = (series[..., :-1] + series[..., 1:]) / 2
+    assert accelerometer.spectral_distance(np.pad(smooth, ((0, 0), (0, 0), (0, 1)), "edge")) > 2
