@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.example_inputs import example, tensors
+from edgegan.compress.example_inputs import at_once, example, tensors
 from edgegan.compress.free_axes import trials, written
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.psnr import psnr_of, sure_psnr_of
@@ -83,14 +83,16 @@ def agreement(
 ) -> dict[str, Any]:
     """Compare a file on ONNX Runtime with its module, on contract samples in batches of the given sizes.
 
-    Where an output is uint8 in the file, the module's is encoded in the same way.
+    Batches are smaller where samples are large. Where an output is uint8 in the file, the module's is encoded
+    in the same way.
 
     Returns:
         `max_difference`: the largest difference, as a share of the output's range; `psnr_db`: the peak
         signal-to-noise ratio over all values, with the range as peak (equal outputs count as 200 dB);
         `finite`; `batches`. Several outputs count as one: the worst of each figure.
     """
-    return figures(compare(file, module, contract, (contract.sample(batch, seed) for batch in batches)))
+    inputs = (contract.sample(at_once(contract, batch), seed) for batch in batches)
+    return figures(compare(file, module, contract, inputs))
 
 
 def figures(found: Comparison) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def rounding(module: nn.Module, contract: Contract, *, batch: int = 8, seed: int
 
     0 where it does not run in float64.
     """
-    samples = example(contract, batch, seed)
+    samples = example(contract, at_once(contract, batch), seed)
     precise = precise_outputs(module, samples)
     if precise is None:
         return 0.0
