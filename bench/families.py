@@ -25,6 +25,8 @@ from edgegan.run.folder import read_run
 BENCH = Path(__file__).parent
 KEPT, PAGE = BENCH / "families.json", BENCH / "families.md"
 FULL, INT8 = "full", "int8"
+FEWER, WITHIN, NEAR = 4, 0.1, 35
+"""The goal: times fewer MACs, and how much worse than the full model's a figure may be, or dB of PSNR."""
 TITLE = "| recipe | network | MACs | after | file | INT8 file | figure | full model | INT8 |"
 RULE = "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |"
 
@@ -41,7 +43,6 @@ def entry(run: Path) -> tuple[str, dict[str, Any]]:
         "network": recipe.model.callable,
         "figure": title(column),
         "better": column.better,
-        "paired": column.needs == "pair",
         "command": read.run.shell_command,
         "samples": read.figures.protocol.samples,
         **rows,
@@ -64,6 +65,8 @@ def markdown(kept: Mapping[str, Any]) -> str:
         for name in recipes
         if name in kept
     ]
+    met = [name for name in recipes if name in kept and meets_goal(kept[name])]
+    short = [name for name in recipes if name in kept and name not in met]
     left = ["", f"Not in the table yet: {', '.join(missing)}."] if missing else []
     return "\n".join(
         [
@@ -75,12 +78,31 @@ def markdown(kept: Mapping[str, Any]) -> str:
             *left,
             "",
             "Figures are of the files that ship; brackets hold 95% intervals, arrows say what is better. "
-            "Where outputs are compared with the full model's, it has no figure of its own. Made by",
+            "Where outputs are compared with the full model's, it has no figure of its own.",
+            "",
+            f"The goal is {FEWER} times fewer MACs and a figure at most {WITHIN:.0%} worse than the full "
+            f"model's or, where it has none, {NEAR} dB. {len(met)} of {len(kept)} meet it"
+            + (f"; {', '.join(short)} not." if short else "."),
+            "",
+            "Made by",
             "",
             *made,
             "",
         ]
     )
+
+
+def meets_goal(said: Mapping[str, Any]) -> bool:
+    """Return whether what is kept of a run meets the goal that the page tells."""
+    full, int8 = said[FULL], said[INT8]
+    figure, least = int8["figure"][0], full["figure"]
+    if least is None:
+        held = said["figure"] == "PSNR, dB" and figure >= NEAR
+    elif said["better"] == "higher":
+        held = figure >= (1 - WITHIN) * least[0]
+    else:
+        held = figure <= (1 + WITHIN) * least[0]
+    return held and full["macs"] >= FEWER * int8["macs"]
 
 
 def _line(name: str, said: Mapping[str, Any]) -> str:

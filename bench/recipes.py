@@ -2,8 +2,8 @@
 
     edgegan compress recipes/NAME --out runs/NAME && python bench/recipes.py runs/NAME
 
-writes the table between the marks `figures` of recipes/NAME/README.md, without latencies, and samples.png:
-the full model's samples above those of its INT8 file.
+writes the table between the marks `figures` of recipes/NAME/README.md, without latencies and doubts of them,
+and samples.png: the full model's samples above those of its INT8 file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def write(run: Path) -> None:
     recipe = Recipe.read(run)
     read, folder = read_run(run), ROOT / "recipes" / recipe.name
     protocol = read.figures.protocol
-    measured = tuple(row for row in read.figures.rows if not row.unmeasured)
+    measured = tuple(replace(row, warnings=()) for row in read.figures.rows if not row.unmeasured)
     figures = replace(read.figures, rows=measured, protocol=replace(protocol, noise=None))
     features = f", features {protocol.features}, reference {protocol.reference}" if protocol.features else ""
     made = f"`{read.run.shell_command}`: {protocol.samples:,} samples of seed {protocol.seed}{features}."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,15 +21,51 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["full", "full-8x"])
 def test_a_long_profile_goes_on_from_the_stages_that_are_kept(profile: str, tmp_path: Path) -> None:
-    restored: dict[str, bool] = {}
+    found: dict[str, bool] = {}
 
     class Remember(Follower):
-        def begin(self, step: str, index: int, count: int, was_restored: bool):
-            restored[step] = was_restored
-            return super().begin(step, index, count, was_restored)
+        def begin(self, step: str, index: int, count: int, restored: bool):
+            found[step] = restored
+            return super().begin(step, index, count, restored)
 
     with held(tmp_path, "run"), atomic_folder(tmp_path / "stages") as stages:
         shutil.copytree(ROOT / "bench" / f"cifar10-{profile}", stages, dirs_exist_ok=True)
     recipe = ROOT / "recipes" / "cifar10"
     compress_generator(recipe, profile=profile, out=tmp_path, until="distill", follower=Remember())
-    assert {stage: restored[stage] for stage in ("prune", "distill")} == {"prune": True, "distill": True}
+    assert {stage: found[stage] for stage in ("prune", "distill")} == {"prune": True, "distill": True}
+
+
+@pytest.fixture
+def families(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    monkeypatch.delitem(sys.modules, "families", raising=False)
+    return import_module("families")
+
+
+def said(better: str, title: str, full: float | None, int8: float, fewer: float = 5) -> dict[str, Any]:
+    """What is kept of a run: `fewer` times fewer MACs, and both figures."""
+    figures = {"full": full and [full] * 3, "int8": [int8] * 3}
+    macs = {"full": 1000 * fewer, "int8": 1000}
+    rows = {name: {"macs": macs[name], "figure": figures[name]} for name in macs}
+    return {"better": better, "figure": title, **rows}
+
+
+def test_the_page_of_the_recipes_networks_is_that_of_what_is_kept(families: Any) -> None:
+    assert families.PAGE.read_text() == families.markdown(json.loads(families.KEPT.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("run", "met"),
+    [
+        (said("lower", "FID-10k", 1.0, 1.09), True),
+        (said("lower", "FID-10k", 1.0, 1.11), False),
+        (said("higher", "Playable", 1.0, 0.91), True),
+        (said("higher", "Playable", 1.0, 0.89), False),
+        (said("higher", "PSNR, dB", None, 35.1), True),
+        (said("higher", "PSNR, dB", None, 34.9), False),
+        (said("lower", "Distance, dB", None, 40.0), False),
+        (said("lower", "FID-10k", 1.0, 1.0, fewer=3.9), False),
+    ],
+)
+def test_the_goal_of_the_recipes_networks(families: Any, run: dict[str, Any], met: bool) -> None:
+    assert families.meets_goal(run) is met
