@@ -45,7 +45,8 @@ def draw(
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, ...]:
     """Draw `n` inputs from `seed` and return the rows of `part`, in the contract's order, on `device`."""
-    # Seeds of 63 random bits were never in each other's way, so students stay what they are.
+    # By the first version of streams, so that students stay what they are: seeds of 63 random bits are never
+    # in each other's way, as small ones were.
     arrays = replace(contract, streams=1).sample(n, seed)
     return tuple(to_device(torch.from_numpy(arrays[spec.name][part]), device) for spec in contract.inputs)
 

@@ -23,8 +23,6 @@ from edgegan.learning.monitor import STEPS, Monitor
 CHECKPOINT_SECONDS, CHECKPOINT_STEPS = 20.0, 1000
 """Between two checkpoints, whichever is over first."""
 LOG_EVERY = 50
-FEWEST_COLUMNS = 5
-"""Of the window of losses, in checkpoints too."""
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -72,9 +70,9 @@ class Loop:
         self.keep, self.observe = keep, observe
         self.monitor, self._watches = monitor, fabric.world_size == 1 and steps >= 2 * STEPS
         self._look_every = math.ceil(STEPS / log_every) * log_every
-        columns = max(FEWEST_COLUMNS, len(algorithm.losses))
         self._window = nn.Module()
-        self._window.register_buffer("losses", torch.zeros(log_every, columns, device=fabric.device))
+        window = torch.zeros(log_every, len(algorithm.losses), device=fabric.device)
+        self._window.register_buffer("losses", window)
         self._captured = (
             Captured(
                 self._work,
@@ -141,7 +139,7 @@ class Loop:
             losses = self._work(on_device(batch, self.fabric.device))
         else:
             losses = self._captured(batch, phase)
-        self._window.get_buffer("losses")[step % self.log_every, : len(losses)] = losses
+        self._window.get_buffer("losses")[step % self.log_every] = losses
 
     def _work(self, batch: Batch) -> Tensor:
         """Update the players and the average; return the losses, in the order of their names."""
@@ -201,7 +199,7 @@ class Loop:
     def _losses(self, done: int) -> Tensor:
         """Return the losses since the last row of the log, (steps, names)."""
         count = (done - 1) % self.log_every + 1
-        return self._window.get_buffer("losses")[:count, : len(self.algorithm.losses)]
+        return self._window.get_buffer("losses")[:count]
 
     def _check(self, losses: Tensor, done: int) -> None:
         for row, step in zip(losses.tolist(), range(done - len(losses), done)):

@@ -128,13 +128,15 @@ class Monitor:
             for _ in range(count):
                 self.algorithm.soften(won=bool(won))
         if done == 0:
+            self.end()  # states of a run that was broken off, and is not gone on with
             self._collapsed()
             self._keep(0)
 
     def look(self, done: int, losses: Mapping[str, float]) -> int | None:
         """Look at the run after `done` steps, with the means of its last `losses`.
 
-        Returns the step to which the run was taken back, or None; after `MOST` times it is left alone.
+        Returns the step to which the run was taken back, or None; after `MOST` times it is left alone, as it
+        is where no state is kept: a run that an edgegan began which did not watch it.
         """
         if not self.active:
             return None
@@ -147,7 +149,7 @@ class Monitor:
         self.memory.streak += 1
         if math.isfinite(sum(losses.values())) and int(self.memory.streak) < PATIENCE:
             return None
-        return self._take_back(done, what, won=other is None)
+        return self._take_back(done, what, won=other is None) if self._states() else None
 
     @property
     def active(self) -> bool:

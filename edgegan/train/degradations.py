@@ -41,7 +41,7 @@ class Downscale(Degradation):
     """Pictures a `factor` smaller, by the anti-aliased bicubic filter of Pillow; the baseline is bicubic."""
 
     kind: Literal["downscale"]
-    factor: int = Field(4, ge=2, le=16)
+    factor: int = Field(default=4, ge=2, le=16)
 
     def inputs(self, pictures: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the small pictures (N, C, H / factor, W / factor)."""
@@ -89,7 +89,7 @@ class Noise(Degradation):
     """Pictures with normal noise of a `deviation`, as a share of the range; the baseline leaves it there."""
 
     kind: Literal["noise"]
-    deviation: float = Field(0.1, gt=0, le=1)
+    deviation: float = Field(default=0.1, gt=0, le=1)
 
     def draw(self, rng: np.random.Generator, count: int, shape: Shape) -> tuple[NDArray[Any], ...]:
         """Draw the noise."""
@@ -108,7 +108,7 @@ class Hole(Degradation):
     """
 
     kind: Literal["hole"]
-    size: float = Field(0.5, ge=0.25, le=0.9)
+    size: float = Field(default=0.5, ge=0.25, le=0.9)
 
     def draw(self, rng: np.random.Generator, count: int, shape: Shape) -> tuple[NDArray[Any], ...]:
         """Draw place and sides."""

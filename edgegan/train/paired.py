@@ -22,7 +22,7 @@ from edgegan.measure.metrics import Metric, columns
 from edgegan.measure.outputs import Outputs
 from edgegan.measure.scores import score
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.grid import image_grid, write_png
+from edgegan.runtime.grid import image_grid
 from edgegan.runtime.modality import Audio, Image
 from edgegan.train.data import read_images, read_tiles
 from edgegan.train.pairs import Mel, PicturePairs, SoundPairs
@@ -102,7 +102,7 @@ class PairedTeacherTraining(Training):
         self.algorithm.finish()
         outputs, targets, baselines = self._judged()
         if sampled:
-            self._show(step, (baselines, outputs, targets))
+            self._show_beside(step, (baselines, outputs, targets))
         if not scored:
             return {}
         plain = self._figures(baselines, targets)
@@ -131,16 +131,14 @@ class PairedTeacherTraining(Training):
         }
         return {key: float(value) for key, value in values.items()}
 
-    def _show(self, step: int, columns: Sequence[NDArray]) -> None:
+    def _show_beside(self, step: int, columns: Sequence[NDArray]) -> None:
         """Write the first samples side by side: what there is without a network, the output, the target."""
         modality = self.output.modality
         shown = [modality.preview(each[: _SHOWN // len(columns)], self.output) for each in columns]
-        grid = image_grid(np.stack(shown, 1).reshape(-1, *shown[0].shape[1:]), len(columns) * 2)
-        folder = self.folder / "samples"
-        write_png(folder / f"{step:07d}.png", grid)
-        self.log.board.add_image("samples", grid, step, dataformats="HWC")
+        self._show(step, image_grid(np.stack(shown, 1).reshape(-1, *shown[0].shape[1:]), len(columns) * 2))
         if modality.plays:
-            modality.write(folder / f"{step:07d}{modality.plays}", columns[1][:1], self.output)
+            file = self.folder / "samples" / f"{step:07d}{modality.plays}"
+            modality.write(file, columns[1][:1], self.output)
 
     def _write(self) -> None:
         super()._write()

@@ -26,9 +26,9 @@ class Mel(Data):
     """Sounds from their logarithmic mel spectrograms, of transforms of `size` samples, `hop` apart."""
 
     kind: Literal["mel"]
-    size: int = Field(1024, ge=16)
-    hop: int = Field(256, ge=4)
-    quietest: float = Field(0.3, gt=0, le=1)
+    size: int = Field(default=1024, ge=16)
+    hop: int = Field(default=256, ge=4)
+    quietest: float = Field(default=0.3, gt=0, le=1)
     """What sounds that are learnt from are multiplied by, at the least; at most by 1."""
 
 

@@ -56,6 +56,7 @@ class TrainSettings(GanSettings, RunSettings):
 
 
 def _kind(pairs: Any) -> Any:
+    """Return what tells pairs apart; pydantic does so by a name alone only of fields without validators."""
     return pairs.get("kind") if isinstance(pairs, Mapping) else getattr(pairs, "kind", None)
 
 
@@ -69,7 +70,11 @@ class PairedTrainSettings(PairedSettings, RunSettings):
         | Annotated[Noise, Tag("noise")]
         | Annotated[Hole, Tag("hole")]
         | Annotated[Mel, Tag("mel")],
-        Discriminator(_kind),
+        Discriminator(
+            _kind,
+            custom_error_type="kind",
+            custom_error_message="its `kind` must be downscale, grey, edges, noise, hole or mel",
+        ),
     ]
     """What inputs are made of the data, which are the targets."""
     mirror: bool = True
@@ -108,7 +113,7 @@ class UnpairedTrainSettings(UnpairedSettings, RunSettings):
     unpaired: Kinds
     mirror: bool = True
     """Mirror half of the pictures."""
-    enlarge: float = Field(1.125, ge=1, le=4)
+    enlarge: float = Field(default=1.125, ge=1, le=4)
     """How much larger than the contract's pictures are made, before they are cut to its size at random."""
     held_out: PositiveInt = 64
     """Pictures to turn that are never learnt from, at most a tenth of them."""

@@ -20,7 +20,7 @@ from edgegan.learning.algorithms.semi_supervised import SemiSupervisedTraining
 from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.metrics.fid import Statistics, fid
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.grid import image_grid, write_png
+from edgegan.runtime.grid import image_grid
 from edgegan.runtime.modality import Image
 from edgegan.train.samples import Samples
 from edgegan.train.settings import TrainSettings
@@ -99,9 +99,7 @@ class TeacherTraining(Training):
             self.algorithm.finish()
         if sampled:
             shown = self.output.modality.preview(next(self.samples(64, seed=0)), self.output)
-            grid = image_grid(shown, 8)
-            write_png(self.folder / "samples" / f"{step:07d}.png", grid)
-            self.log.board.add_image("samples", grid, step, dataformats="HWC")
+            self._show(step, image_grid(shown, 8))
         if scored and self.scorer:
             images = np.concatenate(list(self.samples(self.settings.score_samples, seed=1)))
             return {self.score_names[0]: self.scorer(images)}

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from edgegan.learning import devices
 from edgegan.learning.checkpoint import Checkpoint
 from edgegan.learning.loop import Loop
 from edgegan.learning.monitor import Monitor, Trouble, Watched
+from edgegan.runtime.grid import write_png
 from edgegan.train.board import BoardLog
 from edgegan.train.settings import RunSettings
 
@@ -95,6 +98,11 @@ class Training:
     def _networks(self) -> Mapping[str, nn.Module]:
         """Return what is kept at the end, by name."""
         raise NotImplementedError
+
+    def _show(self, step: int, grid: NDArray[np.uint8]) -> None:
+        """Write samples of a step as a picture (H, W, 3), and show it on the board."""
+        write_png(self.folder / "samples" / f"{step:07d}.png", grid)
+        self.log.board.add_image("samples", grid, step, dataformats="HWC")
 
     def _due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self._settings.steps

@@ -16,9 +16,10 @@ from edgegan.errors import DataError
 from edgegan.learning import devices
 from edgegan.learning.algorithms.unpaired import UnpairedTraining
 from edgegan.learning.draws import Stream, derive
+from edgegan.learning.stored import as_output
 from edgegan.learning.taps import outputs_of
-from edgegan.runtime.contract import Contract
-from edgegan.runtime.grid import image_grid, write_png
+from edgegan.runtime.contract import Contract, Output
+from edgegan.runtime.grid import image_grid
 from edgegan.runtime.modality import Image
 from edgegan.train.data import read_images
 from edgegan.train.paired import HELD_OUT, INPUTS, write_rows
@@ -56,10 +57,10 @@ class Cuts:
 
 
 class PicturesOfTwoKinds:
-    """Cuts that a generator takes, and others of the kind that it is to give, from `low` to `high`."""
+    """Cuts that a generator takes, and others of the kind of its `output`, both in that one's range."""
 
-    def __init__(self, inputs: Cuts, outputs: Cuts, low: float, high: float) -> None:
-        self.kinds, self.low, self.high = (inputs, outputs), low, high
+    def __init__(self, inputs: Cuts, outputs: Cuts, output: Output) -> None:
+        self.kinds, self.output = (inputs, outputs), output
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[NDArray[Any], ...]:
         """Draw `count` of each kind."""
@@ -69,10 +70,7 @@ class PicturesOfTwoKinds:
         """Return both kinds (N, C, H, W) as floats."""
         half = len(drawn) // 2
         inputs, outputs = self.kinds[0].make(drawn[:half]), self.kinds[1].make(drawn[half:])
-        return self._floats(inputs), self._floats(outputs)
-
-    def _floats(self, levels: Tensor) -> Tensor:
-        return levels.float() / 255 * (self.high - self.low) + self.low
+        return as_output(inputs, self.output), as_output(outputs, self.output)
 
 
 class UnpairedTeacherTraining(Training):
@@ -121,7 +119,7 @@ class UnpairedTeacherTraining(Training):
             generator,
             discriminator,
             contract,
-            PicturesOfTwoKinds(inputs, outputs, *self.output.range),
+            PicturesOfTwoKinds(inputs, outputs, self.output),
             settings,
             fabric,
             seed,
@@ -136,14 +134,11 @@ class UnpairedTeacherTraining(Training):
         """Write pictures held out beside what becomes of them, when that is due."""
         if self._due(step, self.settings.sample_every):
             module = self.algorithm.finish()
-            low, high = self.output.range
             shown = self.held_out[:_SHOWN]
-            taken = torch.from_numpy(shown).to(self.fabric.device).float() / 255 * (high - low) + low
+            taken = as_output(torch.from_numpy(shown).to(self.fabric.device), self.output)
             given = outputs_of(module(taken))[0].float().cpu().numpy()
             pair = shown.transpose(0, 2, 3, 1), self.output.modality.encode(given, self.output)
-            grid = image_grid(np.stack(pair, 1).reshape(-1, *pair[0].shape[1:]), 8)
-            write_png(self.folder / "samples" / f"{step:07d}.png", grid)
-            self.log.board.add_image("samples", grid, step, dataformats="HWC")
+            self._show(step, image_grid(np.stack(pair, 1).reshape(-1, *pair[0].shape[1:]), 8))
         return {}
 
     def _write(self) -> None:

@@ -16,7 +16,7 @@ from edgegan.learning import loop, monitor
 from edgegan.learning.algorithm import Batch, Update
 from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.algorithms.settings import DistillationSettings
-from edgegan.learning.checkpoint import Holder
+from edgegan.learning.checkpoint import Holder, save_state
 from edgegan.learning.devices import launch
 from edgegan.learning.monitor import Monitor, Trouble, Vitals, spread
 from edgegan.learning.player import Player
@@ -199,6 +199,33 @@ def test_a_run_is_taken_back_five_times_and_then_left_alone(told: tuple[Told, Mo
     for step in range(1, 9):
         watching.look(step, {"loss": float("inf")})
     assert algorithm.mild == monitor.MOST == 5
+
+
+def test_states_of_a_run_that_was_begun_anew_are_not_gone_back_to(tmp_path: Path) -> None:
+    algorithm = Told()
+    algorithm.learn()
+    with torch.no_grad():
+        algorithm.network.weight.fill_(-1)
+    save_state(tmp_path / "well-00000040.safetensors", algorithm.parts(), 40)
+    watching = Monitor(algorithm, tmp_path)
+    watching.begin(0)
+    for step, loss in ((20, 1.0), (60, 1.0), (80, float("nan"))):
+        with torch.no_grad():
+            algorithm.network.weight.fill_(step)
+        back = watching.look(step, {"loss": loss})
+    assert back == 20
+    assert float(algorithm.network.weight.detach().max()) == 20
+
+
+def test_a_run_that_no_state_was_kept_of_is_left_alone(tmp_path: Path) -> None:
+    algorithm = Told()
+    algorithm.learn()
+    watching = Monitor(algorithm, tmp_path)
+    watching.begin(20)
+    assert watching.look(40, {"loss": float("nan")}) is None
+    assert watching.troubles == []
+    assert watching.look(60, {"loss": 1.0}) is None
+    assert watching.look(80, {"loss": float("nan")}) == 60
 
 
 def test_spread_is_that_of_nearest_neighbours() -> None:

@@ -108,7 +108,8 @@ def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "named"),
     [
-        ({"pairs": {"kind": "blur"}}, "train.pairs"),
+        ({"pairs": {"kind": "blur"}}, "train.pairs: its `kind` must be downscale, grey"),
+        ({"pairs": {"factor": 2}}, "train.pairs: its `kind` must be downscale, grey"),
         ({"pairs": {"kind": "noise", "deviation": 0}}, "train.pairs.noise.deviation"),
         ({"pairs": {"kind": "grey"}, "output": 0}, "nothing to learn from"),
         ({"pairs": {"kind": "grey"}, "perceptual": 1}, "set adversarial"),

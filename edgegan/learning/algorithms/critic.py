@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from lightning_fabric import Fabric
@@ -44,7 +43,7 @@ class Critic:
     def loss(self, real: Tensor, fake: Tensor, labels: Sequence[Tensor], augment: Augment) -> Tensor:
         """Return its loss of samples (N, ...), to be minimized by itself."""
         self.module.requires_grad_(True)
-        with self._arithmetic(), cached():
+        with self.fabric.autocast(), cached():
             scores = [self.module(augment(images), *labels).float() for images in (real, fake.detach())]
         return self.losses.discriminator(*scores)
 
@@ -53,7 +52,7 @@ class Critic:
     ) -> tuple[Tensor, Tensor]:
         """Return the generator's loss and its perceptual loss (0 where none is asked for)."""
         self.module.requires_grad_(False)
-        with self._arithmetic(), cached():
+        with self.fabric.autocast(), cached():
             with recording(self.module, self.taps) as ours:
                 scores = self.module(augment(fake), *labels).float()
             others, theirs = scores, dict[str, Tensor]()
@@ -62,6 +61,3 @@ class Critic:
                     others = self.module(augment(real), *labels).float()
         adversarial = self.losses.generator(others, scores)
         return adversarial, perceptual(ours, theirs) if self.taps else torch.zeros_like(adversarial)
-
-    def _arithmetic(self) -> AbstractContextManager[None]:
-        return self.fabric.autocast()

@@ -134,7 +134,7 @@ class AdversarialTraining:
             real, labels = self._real(*batch[f"real {index}"])
             with torch.no_grad():
                 fake = self._generate(inputs)
-            both = [*labels], self._labels(inputs)
+            both = labels, self._labels(inputs)
             loss = self._discriminator_loss(
                 real, fake, both, batch[f"augment {index}"], batch[f"mix {index}"]
             )

@@ -25,6 +25,7 @@ class SemiSupervisedTraining(AdversarialTraining):
 
     The discriminator has a method `classify` that gives logits (N, classes), and its score is their
     log-sum-exp, as in `edgegan.models.semi_supervised`. In each step it learns one batch's classes first.
+
     Raises:
         DataError: a class has too few samples for its share of the labels, or the discriminator no classes.
     """

@@ -18,13 +18,13 @@ class GanSettings(Data):
     batch: PositiveInt = 128
     loss: adversarial.Name = "hinge"
     """What the two players minimize."""
-    penalty: float | None = Field(None, ge=0)
+    penalty: float | None = Field(default=None, ge=0)
     """Weight of the discriminator's gradient penalty: WGAN-GP's own for `wgan-gp` (by default 10), R1 and R2
     for `relativistic` (by default 0.1), R1 for the others (by default none)."""
     penalty_every: PositiveInt = 1
     """Steps from one gradient penalty to the next, which weighs as many times more (Karras et al. 2020,
     arXiv:1912.04958)."""
-    smoothing: float = Field(0.0, ge=0, lt=1)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
     """What is taken from the target 1 of real samples (one-sided label smoothing: Salimans et al. 2016,
     arXiv:1606.03498), of `bce` alone."""
     discriminator_steps: PositiveInt = 2
@@ -33,7 +33,7 @@ class GanSettings(Data):
     discriminator_rate: PositiveFloat = 4e-4
     """Adam's learning rates, on two time scales (Heusel 2017, arXiv:1706.08500); both fall
     linearly to 0 over the last half."""
-    ema: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
     augment: bool | Literal["adaptive"] = True
     """DiffAugment (Zhao 2020) on real and generated images: all of them, or `adaptive`, a share that grows
@@ -66,19 +66,19 @@ class PairedSettings(Data):
     """Adam's rate for the discriminator, at its highest."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
-    output: float = Field(1.0, ge=0)
+    output: float = Field(default=1.0, ge=0)
     """Weight of the L1 distance to the target, in units of half the output's range."""
-    mel: float = Field(0.0, ge=0)
+    mel: float = Field(default=0.0, ge=0)
     """Weight of the distance of logarithmic mel spectrograms, of sound."""
-    stft: float = Field(0.0, ge=0)
+    stft: float = Field(default=0.0, ge=0)
     """Weight of the distance in spectrograms of several resolutions, of sound."""
-    adversarial: float = Field(0.0, ge=0)
+    adversarial: float = Field(default=0.0, ge=0)
     """Weight of the loss against a discriminator of outputs and targets."""
     loss: Literal["hinge", "bce", "lsgan", "relativistic"] = "lsgan"
     """What generator and discriminator minimize."""
-    perceptual: float = Field(0.0, ge=0)
+    perceptual: float = Field(default=0.0, ge=0)
     """Weight of the L1 distance between the discriminator's features of output and target."""
-    ema: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
 
     @model_validator(mode="after")
@@ -104,11 +104,11 @@ class UnpairedSettings(Data):
     """How both rates fall to 0, after a linear rise over the first 2% of the steps."""
     loss: Literal["hinge", "bce", "lsgan", "relativistic"] = "lsgan"
     """What generators and discriminators minimize; its weight is 1."""
-    cycle: float = Field(10.0, ge=0)
+    cycle: float = Field(default=10.0, ge=0)
     """Weight of the L1 distance between pictures and what comes back, in units of half the range."""
-    identity: float = Field(5.0, ge=0)
+    identity: float = Field(default=5.0, ge=0)
     """Weight of the L1 distance between pictures and what the generator of their own kind makes of them."""
-    ema: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
 
 
@@ -116,8 +116,8 @@ class DistillationSettings(Data):
     """Settings of a distillation; a weight of 0 turns its loss off.
 
     The losses have no units and can be compared: `output` and `targets` are relative to half the output's
-    range, `features`
-    to the variance of the teacher's features, `perceptual` to the size of the discriminator's.
+    range, `features` to the variance of the teacher's features, `perceptual` to the size of the
+    discriminator's.
     """
 
     steps: int = Field(default=20_000, ge=1)
