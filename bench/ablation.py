@@ -24,6 +24,7 @@ from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.candidates import Samples, Start, Trial
+from edgegan.compress.quantize.choose.quantized_layers import choose_layers
 from edgegan.compress.quantize.improve.bias_correction import Reconstruction, reconstructions
 from edgegan.compress.quantize.plan import AUTOMATIC
 from edgegan.compress.quantize.prepare.quiet import quiet
@@ -66,7 +67,7 @@ def figures(subject: Subject, _folder: Path) -> dict[str, Any]:
     int8 = Target.read(TARGET).int8
     assert int8 is not None
     graph, _ = rewrite(subject.module, subject.calibrating, REWRITES)
-    layers = candidates.choose_layers(graph, ())
+    layers = choose_layers(graph, ())
     samples = Samples.of(graph, subject.calibrating, CALIBRATION, seed=0)
     inputs = example(subject.judging, JUDGING, JUDGING_SEED)
     unseen = replace(samples, judging=inputs, expected=outputs(graph, inputs), contract=subject.judging)

@@ -107,9 +107,6 @@ def go_through(subject: Subject, data: Path, folder: Path) -> dict[str, Any]:
         contract=candidate.contract,
         models=candidate.artifacts,
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     return {
         "sizes": {size.name: size.to_dict() for size in candidate.contract.sizes},

@@ -179,9 +179,6 @@ def _runtime(candidate: Candidate, folder: Path) -> dict[str, Any]:
         contract=contract,
         models=candidate.artifacts,
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     steps = 0.0
     with Generator.load(folder / "bundle", precision="fp32", engine="onnxruntime") as generator:

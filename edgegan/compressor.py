@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -64,6 +65,8 @@ class Run:
     figures: Figures | None = None
     bundle: Path | None = None
     report: Path | None = None
+    following: str | None = None
+    """The command that goes on where this one was told to stop."""
 
 
 class Follower:
@@ -137,7 +140,9 @@ def compress_generator(
     apart = [read.folder, *(path for _, path in read.files())]
     with held(folder, "run", apart=apart) if is_first_process() else nullcontext() as holder:
         job = Job(read, Path(folder), follower or Follower(), until, len(stages), holder)
-        return job.run(stages, _command(recipe, read, words))
+        run = job.run(stages, _command(recipe, read, words))
+    left = [word for word in words if word[0] != "--until"]
+    return replace(run, following=shlex.join(_command(recipe, read, left))) if until else run
 
 
 def default_folder(recipe: Recipe) -> Path:

@@ -56,9 +56,6 @@ def bundle_of(folder: Path, module: nn.Module, contract: Contract, *, uint8_outp
         contract=contract,
         models={"fp32": folder / "model.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     return made.folder
 

@@ -56,6 +56,7 @@ def compress(
         "bundle": str(run.bundle) if run.bundle else None,
         "report": str(run.report) if run.report else None,
         "figures": run.figures.to_dict() if run.figures else None,
+        "next": run.following,
     }
     if json:
         say_json(result)
@@ -64,6 +65,6 @@ def compress(
         from edgegan.report.table import rows_table
 
         console.print(rows_table(run.figures))
-    for name in ("run", "bundle", "report"):
+    for name in ("run", "bundle", "report", "next"):
         if result[name]:
             console.print(f"{name}: {result[name]}", soft_wrap=True)

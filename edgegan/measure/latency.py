@@ -232,7 +232,9 @@ def noise(latencies: Iterable[Mapping[str, Any]]) -> str | None:
     }
     told = [sign for sign, holds in signs.items() if holds]
     where = "Measured on a busy machine" if busy else "Measured while times drifted"
-    return f"{where}: {', '.join(told)}. Trust the speed-ups, not the ms." if told else None
+    held = any(speedup["low"] < speedup["high"] for of in measured if (speedup := of["speedup"]))
+    trust = "Trust the speed-ups, not the ms" if held else f"To trust the ms, {ADVICE}"
+    return f"{where}: {', '.join(told)}. {trust}." if told else None
 
 
 def _check(

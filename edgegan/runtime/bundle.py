@@ -178,9 +178,9 @@ def write_bundle(
     contract: Contract,
     models: Mapping[str, Path] | Sequence[Artifact],
     default: str | Default,
-    lineage: list[dict[str, Any]],
-    figures: dict[str, Any],
-    extra_files: Mapping[str, Path],
+    lineage: Sequence[dict[str, Any]] = (),
+    figures: Mapping[str, Any] = {},
+    extra_files: Mapping[str, Path] = {},
 ) -> Bundle:
     """Write a bundle in one step: after a crash there is the one that was at `folder` before, or the new one.
 

@@ -88,9 +88,6 @@ def _equal(candidate: Candidate, folder: Path) -> None:
         contract=candidate.contract,
         models=candidate.artifacts,
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     with Generator.load(folder / "bundle", engine="onnxruntime") as generator, torch.no_grad():
         given = generator.outputs(3, seed=5)

@@ -36,9 +36,6 @@ def bundle(tmp_path: Path) -> Bundle:
         contract=Contract(inputs, (Output("image", (3, 2, 4)),)),
         models={"fp32": MODELS / "labelled.onnx", "uint8": MODELS / "labelled.uint8.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 

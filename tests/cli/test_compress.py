@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -244,9 +245,13 @@ def test_a_file_of_the_users_in_a_run_is_found_before_the_work(
     assert "done before" not in printed.out
 
 
-def test_a_run_begun_elsewhere_is_finished_here(finished: Path, tmp_path: Path) -> None:
+def test_a_run_begun_elsewhere_is_finished_here(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(finished.parent / "small"), "--out", str(tmp_path / "there")]
     with pytest.raises(SystemExit):
-        compress(finished.parent / "small", "--out", tmp_path / "there", "--until", "distill")
+        compress(*words, "--until", "distill")
+    assert capsys.readouterr().out.endswith(f"next: {shlex.join(['edgegan', 'compress', *words])}\n")
     assert not (tmp_path / "there" / "figures.json").exists()
     shutil.move(tmp_path / "there", tmp_path / "here")
     shutil.copytree(finished.parent / "small", tmp_path / "copy")

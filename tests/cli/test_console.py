@@ -46,7 +46,6 @@ def bundle(tmp_path: Path) -> Path:
         default="fp32",
         lineage=[{"stage": f"prune{EVIL}", "settings": {f"a{EVIL}": f"b{EVIL}"}}],
         figures={"protocol": {}, "rows": [row]},
-        extra_files={},
     ).folder
 
 

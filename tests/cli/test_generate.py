@@ -31,9 +31,6 @@ def bundle_of(folder: Path, model: str, *outputs: Output) -> Bundle:
         contract=Contract(INPUTS, outputs),
         models={"fp32": MODELS / f"{model}.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 
@@ -99,9 +96,6 @@ def test_inputs_that_the_bundle_holds_are_drawn(tmp_path: Path) -> None:
         contract=Contract(inputs, (IMAGE,)).with_stored(tmp_path),
         models={"fp32": MODELS / "labelled.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     run(made.folder, "--n", 4, "--label", 3, "--out", tmp_path / "images.npy")
     with Generator.load(made.folder) as generator:

@@ -64,9 +64,6 @@ def negative(tmp_path: Path, contract: Contract, height: int | str, width: int |
         contract=contract,
         models={"fp32": tmp_path / "negative.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     ).folder
 
 

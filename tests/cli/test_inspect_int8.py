@@ -55,9 +55,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         contract=CONTRACT,
         models=after.files,
         default="int8",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 
@@ -113,9 +110,6 @@ def test_a_bundle_without_int8_is_refused(bundle: Bundle, tmp_path: Path) -> Non
         contract=CONTRACT,
         models={"fp32": bundle.folder / "model.int8.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     result = run(plain.folder, "--int8")
     assert isinstance(result.exception, InputError)

@@ -1,5 +1,8 @@
 """What lint finds by exporting the model once, before anything is trained."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -71,3 +74,13 @@ def test_a_network_without_layers_for_int8_is_found_before_any_training() -> Non
     assert found.what == "the model cannot be quantized"
     assert "no layer is left to quantize" in found.why
     assert "quantize" in found.next
+
+
+def test_what_lint_asks_of_int8_imports_no_quantizer() -> None:
+    code = (
+        "import sys, edgegan.compress.lint, edgegan.compress.quantize.stage\n"
+        "from edgegan.compress.quantize.choose import quantized_layers\n"
+        "print({'torchao', 'neural_compressor'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -43,9 +43,6 @@ def bundle(tmp_path: Path, generator_file: Files, contract: Contract) -> Bundle:
         contract=contract,
         models={name: generator_file(name, width=width) for name, width in names.items()},
         default="int8",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 

@@ -172,7 +172,6 @@ def bundle(folder: Path) -> None:
         default="fp32",
         lineage=[asdict(RECORDS[name]) for name in ("01-prune", "03-quantize")],
         figures=make_figures().to_dict(),
-        extra_files={},
     )
     (folder / "z.npz").unlink()
 

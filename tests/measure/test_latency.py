@@ -283,6 +283,15 @@ def test_a_busy_machine_is_told_in_one_sentence(
     assert (sentence or "") in (told or "")
 
 
+@pytest.mark.parametrize(("names", "trust"), [("ab", "Trust the speed-ups"), ("a", "To trust the ms, close")])
+def test_speedups_are_to_be_trusted_only_where_there_are_any(
+    names: str, trust: str, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imposter(monkeypatch, times("[2.0, 2.0, 2.0, 3.5] * 20"))
+    measured = measure_latency(dict.fromkeys(names, tmp_path), contract, baseline="a")
+    assert trust in (module.noise(latency.to_dict() for latency in measured.values()) or "")
+
+
 def test_interrupted_calls_are_left_out_and_counted(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

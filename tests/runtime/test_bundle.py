@@ -46,9 +46,6 @@ def test_a_bundle_of_an_earlier_version_opens_and_is_kept_as_one_of_today(
         contract=contract,
         models={**files, "mine": models / "labelled.uint8.onnx"},
         default="int8",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     entry = EngineEntry("a.plan", "fp32", "0" * 64, "tensorrt", "10.3.0", "Orin", "8.7", (1, 1, 16))
     made = made.add_engines({entry: b"plan"})

@@ -24,9 +24,6 @@ def write(models: Path, contract: Contract) -> Callable[[Path, str], Bundle]:
             contract=contract,
             models={"fp32": models / "labelled.onnx"},
             default="fp32",
-            lineage=[],
-            figures={},
-            extra_files={},
         )
 
     return write

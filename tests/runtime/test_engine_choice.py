@@ -30,9 +30,6 @@ def both(tmp_path: Path, models: Path, contract: Contract) -> Bundle:
         contract=contract,
         models={"int8-tensorrt": models / "labelled.uint8.onnx", "fp32": models / "labelled.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 
@@ -132,9 +129,6 @@ def test_a_file_for_another_engine_is_run_where_it_is_named_only(
         contract=contract,
         models=[only],
         default=only.name,
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     with pytest.raises(InputError, match=r"no model for onnxruntime, only int8-tensorrt \(for tensorrt\)"):
         Generator.load(bundle.folder)

@@ -188,9 +188,6 @@ def test_several_outputs_come_by_name(tmp_path: Path, models: Path, contract: Co
         contract=both,
         models={"fp32": models / "two_outputs.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     with Generator.load(bundle.folder) as generator:
         outputs = generator(n=2, seed=3)
@@ -269,9 +266,6 @@ def test_a_bundle_whose_model_does_not_fit(tmp_path: Path, models: Path, contrac
         contract=contract,
         models={"fp32": models / "fixed_batch.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     with pytest.raises(ModelError, match="free batch axis") as caught:
         Generator.load(bundle.folder)

@@ -290,9 +290,6 @@ def stored_bundle(tmp_path: Path, models: Path) -> Bundle:
         contract=LABELLED.with_stored(recipe),
         models={"fp32": models / "labelled.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
     shutil.rmtree(recipe)
     return made
@@ -354,7 +351,5 @@ def test_an_extra_file_does_not_take_their_name(tmp_path: Path, models: Path) ->
             contract=LABELLED.with_stored(tmp_path),
             models={"fp32": models / "labelled.onnx"},
             default="fp32",
-            lineage=[],
-            figures={},
             extra_files={FILE: tmp_path / FILE},
         )

@@ -32,7 +32,7 @@ TENSORRT_LACKS = re.compile(
 
 def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | None) -> Iterator[Finding]:
     """Find what cannot be traced, exported or run, and operators that a target's engine lacks."""
-    from edgegan.compress.quantize.choose.candidates import choose_layers
+    from edgegan.compress.quantize.choose.quantized_layers import choose_layers
     from edgegan.compress.quantize.settings import QuantizeSettings
     from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES  # which has findings of its own
 

@@ -18,13 +18,14 @@ from edgegan.compress.export import to_onnx
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB
-from edgegan.compress.quantize.choose.candidates import Improvement, Layers, Trial
+from edgegan.compress.quantize.choose.candidates import Improvement, Trial
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
 from edgegan.compress.quantize.choose.file_proof import FileProof
 from edgegan.compress.quantize.choose.float_layers import ROUNDS, Switched, ladder
 from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
 from edgegan.compress.quantize.choose.mixed_precision import assign, unmet
+from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
 from edgegan.compress.quantize.choose.sensitivity import sweep, to_dicts
 from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels, saturates
 from edgegan.compress.quantize.deploy.integer_reference import one_step
@@ -62,7 +63,7 @@ class Work:
     ) -> None:
         self.candidate, self.context, self.settings = candidate, context, settings
         modules = [name for name, _ in candidate.student.named_modules() if name]
-        self.layers = candidates.choose_layers(graph, settings.skip, modules)
+        self.layers = choose_layers(graph, settings.skip, modules)
         self.effort = effort = Effort.of(graph, settings.samples)
         counts = effort.calibration, context.seed, effort.judging, effort.proving
         self.samples = candidates.Samples.of(graph, candidate.contract, *counts)

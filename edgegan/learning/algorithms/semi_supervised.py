@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgegan.errors import DataError
 from edgegan.learning.algorithm import Batch, Update
 from edgegan.learning.algorithms.gan import AdversarialTraining
-from edgegan.learning.algorithms.settings import GanSettings
 from edgegan.learning.draws import Stream, derive
-from edgegan.runtime.contract import Contract
 
 
 class SemiSupervisedTraining(AdversarialTraining):
-    """SGAN (Odena 2016, arXiv:1606.01583): `settings.labelled` samples come with labels.
+    """SGAN (Odena 2016, arXiv:1606.01583): `settings.labelled` samples come with labels; else as its base.
 
     The discriminator has a method `classify` that gives logits (N, classes), and its score is their
     log-sum-exp, as in `edgegan.models.semi_supervised`. In each step it learns one batch's classes first.
@@ -32,19 +28,9 @@ class SemiSupervisedTraining(AdversarialTraining):
 
     losses: tuple[str, ...] = ("loss_classes", "loss_discriminator", "loss_generator")
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        contract: Contract,
-        real: Tensor,
-        labels: Tensor,
-        settings: GanSettings,
-        fabric: Fabric,
-        seed: int,
-    ) -> None:
-        super().__init__(generator, discriminator, contract, real, labels, settings, fabric, seed)
-        assert settings.labelled is not None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        assert self.settings.labelled is not None
         if not hasattr(self.discriminator, "classify"):
             raise DataError(
                 "the discriminator gives no classes: it has no method `classify`",
@@ -52,7 +38,7 @@ class SemiSupervisedTraining(AdversarialTraining):
                 next="take edgegan.models.semi_supervised:Discriminator, or one of its kind",
             )
         classes = self.targets.cpu().numpy()
-        self.labelled = torch.from_numpy(labelled(classes, settings.labelled, seed))
+        self.labelled = torch.from_numpy(labelled(classes, self.settings.labelled, self.seed))
 
     def batch(self, step: int) -> Batch:
         """Draw which of the labelled samples are shown, beside all else."""

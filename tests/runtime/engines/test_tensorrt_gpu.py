@@ -109,9 +109,6 @@ def bundle(tmp_path: Path) -> Bundle:
         contract=CONTRACT,
         models={"fp32": tmp_path / "fp32.onnx"},
         default="fp32",
-        lineage=[],
-        figures={},
-        extra_files={},
     )
 
 

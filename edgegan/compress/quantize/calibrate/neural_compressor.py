@@ -16,6 +16,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from edgegan.compress.quantize.prepare.layers import layer_macs
+from edgegan.compress.quantize.prepare.pt2e import convert_pt2e, prepare_pt2e
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.errors import MissingDependency
@@ -75,16 +76,12 @@ def quantize(graph: GraphModule, annotator: Int8Quantizer, calibrate: Calibrate)
 
 def prepare(graph: GraphModule, annotator: Int8Quantizer) -> GraphModule:
     """Return `graph` with `Levels` where tensors are to be rounded; `graph` itself is used up."""
-    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
-
     with quiet():
         return prepare_pt2e(graph, annotator)
 
 
 def convert(prepared: GraphModule) -> GraphModule:
     """Return a prepared graph in Q/DQ form, with weights stored as int8; `prepared` itself is used up."""
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
-
     with quiet():
         return convert_pt2e(prepared, fold_quantize=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -18,42 +18,26 @@ from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors, sure_ps
 from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, Statistics, observe
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, quantize
+from edgegan.compress.quantize.choose.quantized_layers import Layers
 from edgegan.compress.quantize.deploy.integer_reference import round_biases
 from edgegan.compress.quantize.improve.equalize import center_channels, equalize_channels
 from edgegan.compress.quantize.prepare import memory
-from edgegan.compress.quantize.prepare.layers import last_layers, layer_macs
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs
-from edgegan.errors import ProofError, StageError
+from edgegan.errors import ProofError
 from edgegan.runtime.contract import Arrays, Contract
 from edgegan.target import Int8
 
 BATCH = 32
 SEED = 0x5EED
 JUDGING_SAMPLES = 64
-CHEAP_SHARE = 0.1
-"""A last convolution with at most this share of the MACs stays in float."""
-
 HEADROOM = (1.0, 1.1, 1.25, 1.5)
 """To be tried. A few samples in a thousand reach farther than any that calibrates, and a cut value costs them
 10 to 20 dB; coarser steps cost all others 1 to 2."""
 
 Improvement = Callable[[GraphModule, GraphModule, Batches], object]
 """Makes a prepared graph, whose levels are set, better: (prepared, float graph, calibration batches)."""
-
-
-@dataclass(frozen=True)
-class Layers:
-    """Which layers to quantize. `macs` names all of them, in the order in which they run."""
-
-    macs: dict[str, int]
-    skip: tuple[str, ...]
-    float_outputs: tuple[str, ...]
-
-    def without(self, layers: Sequence[str]) -> Layers:
-        """Return the same with `layers` in float too."""
-        return replace(self, skip=tuple(sorted({*self.skip, *layers})))
 
 
 @dataclass(frozen=True)
@@ -213,44 +197,6 @@ class Trial:
 
 Rank = Callable[[Trial], float]
 """How good a trial is: more is better."""
-
-
-def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[str] = ()) -> Layers:
-    """Decide which layers to quantize.
-
-    A last convolution stays in float where it is cheap, and a last linear layer gives a float output.
-
-    Args:
-        graph: in float.
-        skip: names of layers, or of modules that hold some, to leave in float.
-        modules: the names that there are beside those of layers that can be quantized: what they name is in
-            float anyhow.
-
-    Raises:
-        StageError: `skip` names a layer that is not there, or no layer is left.
-    """
-    macs = layer_macs(graph)
-    asked = {layer for layer in macs for name in skip if f"{layer}.".startswith(f"{name}.")}
-    unknown = sorted(
-        {name for name in skip if not any(f"{of}.".startswith(f"{name}.") for of in (*macs, *modules))}
-    )
-    if unknown:
-        raise StageError(
-            f"there is no layer {', '.join(unknown)} to skip",
-            where="quantize: skip",
-            next=f"choose from: {', '.join(macs)}",
-        )
-    last = {name: linear for name, linear in last_layers(graph).items() if name in macs}
-    cheap = [name for name in last if not last[name] and macs[name] <= CHEAP_SHARE * sum(macs.values())]
-    skipped = sorted({*asked, *cheap})
-    if not set(macs) - set(skipped):
-        raise StageError(
-            "no layer is left to quantize",
-            where=f"quantize: {', '.join(macs) or 'no convolution or Linear with weights of its own'}",
-            next="leave the stage `quantize` out of the recipe" + (", or shorten `skip`" if asked else ""),
-        )
-    float_outputs = [name for name, linear in last.items() if linear and name not in skipped]
-    return Layers(macs, tuple(skipped), tuple(float_outputs))
 
 
 def starts(graph: GraphModule, samples: Samples, equalize: bool | Literal["auto"]) -> list[Start]:

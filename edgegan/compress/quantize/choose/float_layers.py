@@ -10,8 +10,9 @@ from torch.fx import GraphModule
 from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
 from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, prepare
 from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget
-from edgegan.compress.quantize.choose.candidates import Layers, Samples
+from edgegan.compress.quantize.choose.candidates import Samples
 from edgegan.compress.quantize.choose.layer_times import LayerTimes
+from edgegan.compress.quantize.choose.quantized_layers import Layers
 from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite.graph import argument

@@ -11,8 +11,9 @@ from torch.fx import GraphModule
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import tune
 from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget
-from edgegan.compress.quantize.choose.candidates import Improvement, Layers, Start, calibration
+from edgegan.compress.quantize.choose.candidates import Improvement, Start, calibration
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
+from edgegan.compress.quantize.choose.quantized_layers import Layers
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.errors import StageError
 from edgegan.target import Int8

@@ -10,8 +10,9 @@ from typing import Any
 from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import prepare
-from edgegan.compress.quantize.choose.candidates import Layers, Start, calibration, lower
+from edgegan.compress.quantize.choose.candidates import Start, calibration, lower
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
+from edgegan.compress.quantize.choose.quantized_layers import Layers
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e import FakeQuantizeBase
+
+from edgegan.compress.quantize.prepare.pt2e import FakeQuantizeBase
 
 aten = torch.ops.aten
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import torch
 from torch.fx import GraphModule, Node
-from torchao.quantization.pt2e.quantizer import (
+
+from edgegan.compress.quantize.prepare.fake_quantize import Levels
+from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
+from edgegan.compress.quantize.prepare.pt2e import (
     QuantizationAnnotation,
     QuantizationSpec,
     QuantizationSpecBase,
     Quantizer,
     SharedQuantizationSpec,
 )
-
-from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
 from edgegan.compress.rewrite.graph import argument, aten, shape
 from edgegan.target import Int8
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator
 from edgegan.compress.quantize.choose.file_proof import FileProof
+from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
 from edgegan.compress.quantize.choose.sensitivity import Sensitivity, sweep, to_dicts
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.rewrite import rewrite
@@ -47,7 +48,7 @@ def int8() -> Int8:
 
 
 @pytest.fixture(scope="module")
-def judged() -> tuple[candidates.Start, candidates.Layers, FileEvaluator]:
+def judged() -> tuple[candidates.Start, Layers, FileEvaluator]:
     module = Wild().eval().requires_grad_(False)
     graph, _ = rewrite(module, CONTRACT, [])
     samples = candidates.Samples.of(graph, CONTRACT, 32, 0)
@@ -56,11 +57,11 @@ def judged() -> tuple[candidates.Start, candidates.Layers, FileEvaluator]:
     candidate = Candidate(module, module, CONTRACT)
     proof = FileProof(module, CONTRACT, samples.proving)
     judge = FileEvaluator(candidate, samples, Target.read("x64-cpu"), lambda graph, path: None, proof)
-    return start, candidates.choose_layers(graph, ["last"]), judge
+    return start, choose_layers(graph, ["last"]), judge
 
 
 def test_each_layer_is_alone_in_int8(
-    judged: tuple[candidates.Start, candidates.Layers, FileEvaluator], int8: Int8
+    judged: tuple[candidates.Start, Layers, FileEvaluator], int8: Int8
 ) -> None:
     start, layers, judge = judged
     seen: list[None] = []

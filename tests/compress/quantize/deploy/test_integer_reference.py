@@ -27,6 +27,7 @@ from edgegan.target import Target
 
 with quiet():
     from edgegan.compress.quantize.choose import candidates
+    from edgegan.compress.quantize.choose.quantized_layers import choose_layers
     from edgegan.compress.quantize.deploy import integer_reference
     from edgegan.compress.quantize.deploy.int8_coverage import saturates
     from edgegan.compress.quantize.deploy.integer_reference import AsInteger, one_step
@@ -66,7 +67,7 @@ def lowered(module: nn.Module, target: str, path: Path | None, contract: Contrac
     assert goal.int8 is not None
     graph, _ = rewrite(module.eval(), contract, REWRITES)
     samples = candidates.Samples.of(graph, contract, 16, 0)
-    layers = candidates.choose_layers(graph, ())
+    layers = choose_layers(graph, ())
     start = candidates.starts(graph, samples, False)[0]
     quantized = candidates.lower(start, layers, goal.int8, "mse")
     if path is None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from edgegan.compress.export import to_onnx
-from edgegan.compress.quantize.choose.candidates import Samples, choose_layers, lower, starts
+from edgegan.compress.quantize.choose.candidates import Samples, lower, starts
+from edgegan.compress.quantize.choose.quantized_layers import choose_layers
 from edgegan.compress.quantize.deploy.int8_coverage import kernels
 from edgegan.compress.quantize.deploy.node_names import name_layers
 from edgegan.compress.quantize.deploy.onnx_passes import deploy

@@ -33,6 +33,7 @@ with quiet():
     from edgegan.compress.quantize.calibrate.calibration import Calibration, quantizers
     from edgegan.compress.quantize.calibrate.neural_compressor import Int8Quantizer, prepare
     from edgegan.compress.quantize.choose import candidates
+    from edgegan.compress.quantize.choose.quantized_layers import choose_layers
     from edgegan.compress.quantize.deploy.integer_reference import AsInteger, one_step, round_biases
     from edgegan.compress.quantize.improve.qat import FakeQuantized, Training, to_levels
     from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
@@ -74,7 +75,7 @@ class Harsh:
         graph, _ = rewrite(candidate.student, CONTRACT, REWRITES)
         self.samples = candidates.Samples.of(graph, CONTRACT, 64, 0)
         self.start = candidates.starts(graph, self.samples, False)[0]
-        self.layers = candidates.choose_layers(graph, ())
+        self.layers = choose_layers(graph, ())
 
     def lower(self, *training: Training) -> GraphModule:
         return candidates.lower(self.start, self.layers, self.int8, "mse", self.samples.batches, training)
