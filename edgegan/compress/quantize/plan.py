@@ -22,9 +22,9 @@ from edgegan.compress.quantize.choose.candidates import Improvement, Trial
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
 from edgegan.compress.quantize.choose.file_proof import FileProof
-from edgegan.compress.quantize.choose.float_layers import ROUNDS, Switched, ladder
+from edgegan.compress.quantize.choose.float_layers import MARGINS, ROUNDS, Switched, fewer, ladder
 from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
-from edgegan.compress.quantize.choose.mixed_precision import assign, unmet
+from edgegan.compress.quantize.choose.mixed_precision import Assignment, assign, unmet
 from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
 from edgegan.compress.quantize.choose.sensitivity import sweep, to_dicts
 from edgegan.compress.quantize.deploy.int8_coverage import annotated, kernels, saturates
@@ -85,6 +85,7 @@ class Work:
         self.headroom = candidates.HEADROOM if widened else ()
         left = len(self.layers.macs) - len(self.layers.skip)
         self.swept = ROUNDS * (left + 1) + 2 + left * settings.sensitivity
+        self.swept += self.in_db * (2 * left + len(MARGINS))
         asked = settings.sensitivity or bool(self.budget.limits)
         self.swept *= asked
         each = 1 + self.swept + (settings.distill.steps if settings.distill else 0)
@@ -206,13 +207,7 @@ class Work:
                 return self.layers, {}, measured, None
             found = assign(*common, [()], budget, judge, self._progress, improvements)
             if not found.met:
-                times = self._times(target, found.graph, judge)
-                measured["layer_times" if times.measured else "layer_times_estimated"] = times.to_dicts()
-                rungs = self._rungs(int8, calibrator, improvements, times, found.trials[0][PSNR_DB])
-                if rungs:
-                    higher = assign(*common, rungs, budget, judge, self._progress, improvements)
-                    best = max(found, higher, key=lambda of: max(trial["score"] for trial in of.trials))
-                    found = replace(best, trials=[*found.trials, *higher.trials])
+                found = self._mixed(target, found, judge, calibrator, improvements, measured)
                 if settings.quality and not found.met:
                     raise unmet(budget, found)
         measured["quality_trials"] = found.trials
@@ -220,21 +215,44 @@ class Work:
         decided = {"precisions": found.precisions, "budget": {**budget.to_dict(), "met": found.met}}
         return found.layers, decided, measured, found.graph
 
-    def _rungs(
+    def _mixed(
         self,
-        int8: Int8,
+        target: Target,
+        found: Assignment,
+        judge: FileEvaluator,
         calibrator: Calibrator,
         improvements: Sequence[Improvement],
-        times: LayerTimes,
-        reached: float,
-    ) -> list[list[str]]:
-        """Return which layers to try in float, more and more of them."""
+        measured: dict[str, Any],
+    ) -> Assignment:
+        """Return the best of what was `found` with all in INT8, and of mixes with layers in float."""
+        int8, budget = target.int8, self.budget
+        assert int8 is not None
+        times = self._times(target, found.graph, judge)
+        measured["layer_times" if times.measured else "layer_times_estimated"] = times.to_dicts()
         few = self.samples.few(self.effort.sweeping(len(self.layers.macs)))
         improve = candidates.calibration(self.start, int8, calibrator, self.samples.batches, improvements)
-        switched = Switched(self.start.graph, self.layers, int8, improve)
-        asked = self.settings.quality is not None
-        given = switched, few, self.budget, times
-        return ladder(*given, reached=reached, asked=asked, progress=self._progress)
+        look = Switched(self.start.graph, self.layers, int8, improve), few
+        common = self.start, self.layers, int8, calibrator
+
+        def tried(rungs: list[list[str]], before: Sequence[str] = ()) -> Assignment:
+            return assign(*common, rungs, budget, judge, self._progress, improvements, before)
+
+        reached, asked = found.trials[0][PSNR_DB], self.settings.quality is not None
+        rungs = ladder(*look, budget, times, reached=reached, asked=asked, progress=self._progress)
+        if not rungs:
+            return found
+        higher = tried(rungs)
+        best = max(found, higher, key=lambda of: max(trial["score"] for trial in of.trials))
+        found = replace(best, trials=[*found.trials, *higher.trials])
+        if not (found.met and self.in_db):
+            return found
+        chosen = [layer for layer in self.layers.macs if layer in {*found.layers.skip} - {*self.layers.skip}]
+        spare = found.trials[-1][PSNR_DB] - budget.to_dict()[PSNR_DB]
+        parts = fewer(*look, chosen, times, spare_db=spare, progress=self._progress)
+        if not parts:
+            return found
+        lower = tried(parts, chosen)
+        return replace(lower if lower.met else found, trials=[*found.trials, *lower.trials])
 
     def _times(self, target: Target, quantized: GraphModule, judge: FileEvaluator) -> LayerTimes:
         """Return what each layer takes in INT8, and in float."""

@@ -60,7 +60,7 @@ class Quantize(Stage):
     """
 
     name: ClassVar[str] = "quantize"
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
 
     def __init__(self, settings: QuantizeSettings | None = None) -> None:
         self.settings = settings or QuantizeSettings()

@@ -21,7 +21,7 @@ from edgegan.target import Int8
 ROUNDS = 6
 """How often each layer is looked at; fewer where the budget is met before."""
 MARGINS = (1.0, 0.7, 0.4)
-"""Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
+"""Shares of the error that a budget allows, or of the dB that are spare, to be tried in turn."""
 MOST_LOST = 0.75
 """Of the time that INT8 saves, what may go for a budget that nobody asked for."""
 
@@ -86,7 +86,7 @@ def ladder(
     names = list(switched.around)
 
     def error(in_float: Collection[str]) -> float:
-        return float(10 ** (-samples.psnr_db(switched.switch(in_float)) / 10))
+        return _error(switched, samples, in_float)
 
     def gains(chosen: Sequence[str], now: float) -> dict[str, float]:
         found = {}
@@ -127,6 +127,53 @@ def ladder(
         gained = gains(chosen, now)
     everything = sorted(names, key=lambda layer: (layer not in chosen, -times.lost(layer)))[:-1]
     return [*rungs, *([everything] if asked and len(everything) > len(chosen) else [])]
+
+
+def fewer(
+    switched: Switched,
+    samples: Samples,
+    chosen: Sequence[str],
+    times: LayerTimes,
+    *,
+    spare_db: float,
+    progress: Callable[[], object] = lambda: None,
+) -> list[list[str]]:
+    """Return parts of a set that met the budget, which may meet it too; those with the fewest layers first.
+
+    Rungs of a ladder lie apart, and what a layer brings beside others is known only when all are there. So
+    layers go back to INT8, those first that save the most time for the error that they bring, as long as the
+    error grows by no more than what is spare.
+
+    Args:
+        switched: with all improvements.
+        samples: to look at.
+        chosen: the layers in float that met the budget.
+        times: what each layer takes.
+        spare_db: by how much they are over it, as measured.
+        progress: called after each look at a layer, twice for each.
+    """
+    now = _error(switched, samples, chosen)
+    saved: dict[str, float] = {}
+    for layer in chosen:
+        more = _error(switched, samples, [name for name in chosen if name != layer]) - now
+        saved[layer] = times.lost(layer) / max(more, 1e-6 * now)
+        progress()
+    allowed = [now * 10 ** (margin * spare_db / 10) for margin in MARGINS]
+    kept, found = list(chosen), {most: list(chosen) for most in allowed}
+    for layer in sorted(chosen, key=saved.__getitem__, reverse=True):
+        left = [name for name in kept if name != layer]
+        grown = _error(switched, samples, left)
+        progress()
+        if left and grown <= allowed[0]:
+            kept = left
+            found.update({most: kept for most in allowed if grown <= most})
+    parts = {tuple(part): part for part in found.values() if len(part) < len(chosen)}
+    return sorted(parts.values(), key=len)
+
+
+def _error(switched: Switched, samples: Samples, in_float: Collection[str]) -> float:
+    """Return the mean square error of the outputs, as a share of their range squared."""
+    return float(10 ** (-samples.psnr_db(switched.switch(in_float)) / 10))
 
 
 def cheapest(gained: dict[str, float], wanted: float, cost: Callable[[str], float]) -> list[str]:

@@ -25,8 +25,8 @@ class Assignment:
 
     layers: Layers
     trials: list[dict[str, Any]]
-    """`layer`: those that went to float on top of the trials before; what was measured; and `score`, 1 where
-    the budget was met."""
+    """`layer`: those that went to float on top of the trials before, and `back` those that came back to INT8;
+    what was measured; and `score`, 1 where the budget was met."""
     met: bool
     graph: GraphModule
     """In Q/DQ form."""
@@ -47,8 +47,9 @@ def assign(
     judge: FileEvaluator,
     progress: Callable[[], object] = lambda: None,
     improvements: Sequence[Improvement] = (),
+    before: Sequence[str] = (),
 ) -> Assignment:
-    """Take layers out of INT8, one rung's after another, until the budget is met.
+    """Leave the layers of one rung after another in float, until the budget is met; `before`, those were.
 
     PSNR is what other samples will reach (see `sure_psnr_of`), of the graph, which is quick: only what passes
     is written as a file, and judged as such on samples that chose nothing. The budget holds for both. Where
@@ -67,14 +68,13 @@ def assign(
     annotators = [Int8Quantizer(int8, rung.skip, rung.float_outputs) for rung in tried]
     calibrate = calibration(start, int8, calibrator, judge.samples.batches, improvements)
     scores = tune(start.graph, annotators, calibrate, score)
-    added = [[layer for layer in rung if layer not in before] for before, rung in zip([[], *rungs], rungs)]
     trials = [
         {
-            "layer": ", ".join(names) or "none",
+            **_moved(last, rung),
             **{name: round(value, 4) for name, value in figures.items()},
             "score": round(of, 6),
         }
-        for names, figures, of in zip(added, measured, scores)
+        for last, rung, figures, of in zip([before, *rungs], rungs, measured, scores)
     ]
     best = max(range(len(scores)), key=scores.__getitem__)
     return Assignment(tried[best], trials, scores[best] >= 1, graphs[best])
@@ -83,7 +83,7 @@ def assign(
 def unmet(budget: Budget, found: Assignment) -> StageError:
     """Return the error that says that a budget was not met, and how near it was."""
     best = max(found.trials, key=lambda trial: trial["score"])
-    reached = {name: value for name, value in best.items() if name not in ("layer", "score")}
+    reached = {name: value for name, value in best.items() if name not in ("layer", "back", "score")}
     kept = sum(of == "float" for of in found.precisions.values())
     return StageError(
         f"no mix of INT8 and float meets the budget {budget}: the best, with {kept} of "
@@ -91,6 +91,12 @@ def unmet(budget: Budget, found: Assignment) -> StageError:
         where="quantize: quality",
         next="allow more in `quality`, calibrate with more `samples`, or leave out the stage `quantize`",
     )
+
+
+def _moved(last: Sequence[str], rung: Sequence[str]) -> dict[str, str]:
+    back = [layer for layer in last if layer not in rung]
+    added = ", ".join(layer for layer in rung if layer not in last)
+    return {"layer": added or "none", **({"back": ", ".join(back)} if back else {})}
 
 
 def _measure(graph: GraphModule, budget: Budget, judge: FileEvaluator) -> dict[str, float]:

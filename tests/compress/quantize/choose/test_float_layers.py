@@ -13,7 +13,7 @@ from torch import nn
 
 from edgegan.compress.export import export_onnx
 from edgegan.compress.quantize.choose.budget import Budget
-from edgegan.compress.quantize.choose.float_layers import cheapest, ladder
+from edgegan.compress.quantize.choose.float_layers import cheapest, fewer, ladder
 from edgegan.compress.quantize.choose.layer_times import estimated, profile, runs_here
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.target import Target
@@ -97,3 +97,37 @@ def test_where_the_best_layer_costs_more_than_may_be_lost_others_are_tried() -> 
     times = estimated({"dear": 10**9, "cheap": 10**6, "third": 10**6}, dict.fromkeys(Graphs.around, 10))
     assert ladder(graphs, graphs, BUDGET, times, reached=35.2, asked=False) == [["cheap"]]
     assert "dear" in ladder(graphs, graphs, BUDGET, times, reached=35.2, asked=True)[0]
+
+
+class Weighed:
+    """Layers whose errors add up, with something left where all are in float."""
+
+    def __init__(self, **errors: float) -> None:
+        self.around, self.errors, self.looks = errors, errors, 0
+
+    def switch(self, in_float: Collection[str]) -> float:
+        self.looks += 1
+        return 1e-5 + sum(error for layer, error in self.errors.items() if layer not in in_float)
+
+    def psnr_db(self, error: float) -> float:
+        return -10 * log10(error)
+
+
+def test_what_a_budget_does_not_need_goes_back_to_int8() -> None:
+    graphs: Any = Weighed(rough=5e-4, dear=2e-5, cheap=2e-5, light=1e-7)
+    names = [*graphs.around]
+    times = estimated(dict(zip(names, (10**6, 10**9, 10**6, 10**6))), dict.fromkeys(names, 10))
+    parts = fewer(graphs, graphs, names, times, spare_db=6.5)
+    assert parts[0] == ["rough", "cheap"], "the dear one, and the one that costs nothing"
+    assert all({"rough"} <= {*part} < {*names} for part in parts)
+    assert [len(part) for part in parts] == sorted({len(part) for part in parts})
+    assert graphs.looks == 2 * len(names) + 1
+
+
+@pytest.mark.parametrize(("chosen", "spare_db"), [(["rough"], 30.0), (["rough", "dear"], 0.0)])
+def test_one_layer_stays_and_where_nothing_is_spare_nothing_goes_back(
+    chosen: list[str], spare_db: float
+) -> None:
+    graphs: Any = Weighed(rough=5e-4, dear=2e-5)
+    times = estimated(dict.fromkeys(graphs.around, 10**6), dict.fromkeys(graphs.around, 10))
+    assert fewer(graphs, graphs, chosen, times, spare_db=spare_db) == []

@@ -18,6 +18,9 @@ from edgegan.measure.metrics.fid import Statistics
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract, Input, Output
 
+with quiet():
+    from edgegan.compress.quantize import plan
+
 CALIBRATION_ALONE = {
     "calibrator": "mse",
     "equalize": False,
@@ -124,6 +127,23 @@ def test_the_worst_layer_alone_stays_in_float(tmp_path: Path) -> None:
     assert trials[1]["psnr_db"] <= proof["psnr_db"] + 0.01
 
 
+def test_layers_that_the_budget_does_not_need_go_back_to_int8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "ladder", lambda *given, **named: [["first", "rough", "third"]])
+    asked = run(tmp_path / "a").lineage[-1].proof["int8"]["sure_psnr_db"] + 3
+    record = run(tmp_path / "b", quality={"psnr_db": asked}).lineage[-1]
+    proof, trials = record.proof["int8"], record.proof["int8"]["quality_trials"]
+    assert proof["float_layers"] == ["rough"]
+    assert proof["sure_psnr_db"] >= round(asked, 2)
+    assert [(trial["layer"], trial.get("back")) for trial in trials] == [
+        ("none", None),
+        ("first, rough, third", None),
+        ("none", "first, third"),
+    ]
+    assert [trial["score"] == 1 for trial in trials] == [False, True, True]
+
+
 def test_a_skipped_layer_between_int8_layers_computes_in_float(tmp_path: Path) -> None:
     proof = run(tmp_path, skip=["rough"]).lineage[-1].proof["int8"]
     assert proof["float_layers"] == ["rough"]
@@ -228,7 +248,9 @@ def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(shared: Pa
     assert proof["psnr_db"] >= 42
     assert proof["trials"][0]["psnr_db"] < 40
     assert 1 <= len(in_float) < len(precisions) / 2
-    added = {layer for trial in trials for layer in trial["layer"].split(", ")}
-    assert in_float == added - {"none"} == set(proof["float_layers"])
-    assert [trial["score"] == 1 for trial in trials] == [*([False] * (len(trials) - 1)), True]
+    moved = set[str]()
+    for trial in trials:
+        moved = (moved | {*trial["layer"].split(", ")}) - {"none", *trial.get("back", "").split(", ")}
+    assert in_float == moved == set(proof["float_layers"])
+    assert trials[0]["score"] < 1 == trials[-1]["score"]
     assert proof["int8_macs_share"] > 0.5
