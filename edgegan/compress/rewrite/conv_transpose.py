@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import TRANSPOSED
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_kernels import dilated, padded, per_axis
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, replace, shape
-from edgegan.compress.rewrite.nodes import TRANSPOSED
 from edgegan.runtime.contract import Contract
 
 PLAIN = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import CONVOLUTIONS, RESHAPES, TRANSPOSED
 from edgegan.compress.rewrite.affine import Affine, affines, batch_norms
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import (
@@ -22,7 +23,6 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED
 from edgegan.runtime.contract import Contract
 
 OUTPUT_AXIS = {
@@ -30,7 +30,6 @@ OUTPUT_AXIS = {
     **dict.fromkeys(CONVOLUTIONS, 0),
     **dict.fromkeys(TRANSPOSED, 1),
 }
-RESHAPES = (aten.view.default, aten.reshape.default, aten.unflatten.int)
 
 
 def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
@@ -42,7 +41,7 @@ def fold_batch_norm(graph: GraphModule, contract: Contract) -> list[Change]:
     changes = []
     for norm in affines(graph):
         layer, repeats = norm.source, 1
-        if layer.target in RESHAPES and only_reader(layer, norm.nodes[0]):
+        if layer.target in RESHAPES.torch and only_reader(layer, norm.nodes[0]):
             before, after = shape(layer.args[0]), shape(layer)
             channels = norm.scale.numel()
             if len(before) != 2 or after[:2] != (before[0], channels):

@@ -9,16 +9,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from edgegan.compress.operators import LAYERS, RESHAPES, TRANSPOSED, UPSAMPLES
 from edgegan.compress.rewrite.affine import Affine, affines
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, UPSAMPLES, traced
+from edgegan.compress.rewrite.nodes import traced
 from edgegan.runtime.contract import Contract
 
-LAYERS = (*CONVOLUTIONS, *TRANSPOSED, aten.linear.default)
 SPATIAL = (*UPSAMPLES, aten.pad.default, aten.slice.Tensor)
 """Operators that treat each channel alike, and linearly."""
-RESHAPES = (aten.flatten.using_ints, aten.view.default, aten.reshape.default)
 ROUNDING = 1e-9
 
 
@@ -81,11 +80,11 @@ def _readers(graph: GraphModule, affine: Affine) -> list[_Reader]:
     while todo:
         node, scale, shift = todo.pop()
         for user in node.users:
-            if user.target in LAYERS and (reader := _reader(graph, user, node, scale, shift)):
+            if user.target in LAYERS.torch and (reader := _reader(graph, user, node, scale, shift)):
                 found.append(reader)
             elif user.target in SPATIAL and _is_linear(user):
                 todo.append((user, scale, _run(user, node, shift)))
-            elif user.target in RESHAPES and -1 not in shape(node)[1:]:
+            elif user.target in RESHAPES.torch and -1 not in shape(node)[1:]:
                 if shape(user) != (-1, prod(shape(node)[1:])):
                     return []
                 flat = scale.expand(1, *shape(node)[1:]).flatten(1)

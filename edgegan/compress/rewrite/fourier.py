@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from edgegan.compress.operators import REORDERS, RESHAPES
 from edgegan.compress.rewrite import short_time
 from edgegan.compress.rewrite.nodes import add_constant, argument, aten, replace
 
@@ -24,17 +25,10 @@ OF_FRAMES: dict[Any, Callable[[Any, Node], Any]] = {
 }
 LONGEST = 4096
 """Of a transform: a matrix of more would weigh more than the time it saves."""
-MOVES = (
-    *(aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int, aten.expand.default),
-    *(aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.default, aten.slice.Tensor, aten.select.int),
-    *(aten.clone.default, aten.contiguous.default, aten.cat.default, aten.stack.default, aten.flip.default),
-    *(
-        aten.flatten.using_ints,
-        aten.unflatten.int,
-        aten.neg.default,
-        aten.constant_pad_nd.default,
-        aten.roll.default,
-    ),
+LINEAR = (
+    *(*RESHAPES.torch, *REORDERS.torch, aten.squeeze.default, aten.expand.default, aten.clone.default),
+    *(aten.contiguous.default, aten.slice.Tensor, aten.select.int, aten.flip.default, aten.roll.default),
+    *(aten.cat.default, aten.stack.default, aten.constant_pad_nd.default, aten.neg.default),
 )
 """Operators that do to real and imaginary parts what they do to the whole."""
 Pair = tuple[Any, Any]
@@ -85,7 +79,7 @@ class _Writer:
             return all(1 < length <= LONGEST for _, length in _lengths(node))
         if node.target == aten.div.Tensor and isinstance(node.args[1], Node) and _is_complex(node.args[1]):
             return False
-        return node.target in MOVES or node.target in WAYS
+        return node.target in LINEAR or node.target in WAYS
 
     def write(self, node: Node) -> Any:
         """Return a pair, or the node of a real result."""
@@ -93,7 +87,7 @@ class _Writer:
             return OF_FRAMES[node.target](self, node)
         if node.target in TRANSFORMS:
             return self._transform(node)
-        if node.target in MOVES:
+        if node.target in LINEAR:
             return self._moved(node, 0), self._moved(node, 1)
         return WAYS[node.target](self, *(self._pair(one) for one in node.args))
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.rewrite.nodes import UPSAMPLES, aten, factors, shape
+from edgegan.compress.operators import UPSAMPLES
+from edgegan.compress.rewrite.nodes import aten, factors, shape
 
 RESIZES = (
     *UPSAMPLES,

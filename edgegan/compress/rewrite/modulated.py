@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import RESHAPES
 from edgegan.compress.rewrite.nodes import add_constant, argument, aten, depends_on, evaluate, shape
 
-RESHAPES = (aten.view.default, aten.reshape.default)
 POWERS = (aten.square.default, aten.pow.Tensor_Scalar)
 SUMS = (aten.sum.dim_IntList,)
 
@@ -49,7 +49,9 @@ class StaticForm:
         """Return what gives (1, N * outputs, ...) as `conv`, whose groups are samples; None elsewhere."""
         transposed = conv.target == aten.conv_transpose2d.input
         weight_node, bias = conv.args[1], argument(conv, 2, "bias")
-        if not isinstance(weight_node, Node) or weight_node.target not in RESHAPES or bias is not None:
+        if not isinstance(weight_node, Node) or weight_node.target not in RESHAPES.torch or bias is not None:
+            return None
+        if shape(weight_node)[1:] != shape(weight_node.args[0])[2:]:
             return None
         with self.graph.graph.inserting_before(conv):
             found = self._factors(weight_node.args[0])

@@ -13,30 +13,6 @@ from torch.fx.node import map_arg
 
 aten = torch.ops.aten
 
-UPSAMPLES = (
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten.upsample_nearest3d.vec,
-    aten._upsample_nearest_exact1d.vec,
-    aten._upsample_nearest_exact2d.vec,
-    aten._upsample_nearest_exact3d.vec,
-)
-"""Nearest-neighbour up-sampling."""
-CONVOLUTIONS = {
-    aten.conv1d.default: 1,
-    aten.conv2d.default: 2,
-    aten.conv3d.default: 3,
-    aten.conv1d.padding: 1,
-    aten.conv2d.padding: 2,
-    aten.conv3d.padding: 3,
-}
-"""Operator to the number of its spatial axes."""
-TRANSPOSED = {
-    aten.conv_transpose1d.default: 1,
-    aten.conv_transpose2d.input: 2,
-    aten.conv_transpose3d.input: 3,
-}
-
 
 def constant(graph: GraphModule, node: object) -> Tensor | None:
     """Return the tensor that `node` reads from the module, or None where it is computed."""

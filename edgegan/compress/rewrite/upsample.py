@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import CONVOLUTIONS, TRANSPOSED, UPSAMPLES
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.conv_kernels import Sides, dilated, padded, per_axis, zero_padding
 from edgegan.compress.rewrite.conv_transpose import END, plan_axis
@@ -21,7 +22,7 @@ from edgegan.compress.rewrite.graph import (
     replace,
     shape,
 )
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS, TRANSPOSED, UPSAMPLES, factors, traced
+from edgegan.compress.rewrite.nodes import factors, traced
 from edgegan.runtime.contract import Contract
 
 TRANSPOSED_OF = {axes: operator for operator, axes in TRANSPOSED.items()}

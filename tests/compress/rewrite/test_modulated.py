@@ -38,7 +38,8 @@ class Modulated(nn.Module):
             weight = weight.transpose(1, 2).reshape(n * inputs, outputs, 3, 3)
             x = F.conv_transpose2d(x, weight, stride=2, groups=n)
         else:
-            x = F.conv2d(x, weight.view(n * outputs, inputs, 3, 3), padding=1, groups=n)
+            merged = weight.flatten(0, 1) if self.flip else weight.view(n * outputs, inputs, 3, 3)
+            x = F.conv2d(x, merged, padding=1, groups=n)
         return x.view(n, outputs, *x.shape[2:])
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import INT8_LAYERS
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator, Histogram, weight_scales
 from edgegan.compress.quantize.calibrate.output_sensitivity import parts, squared_gradients
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
+from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.quantizer import activations, fused_relu, origin
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape, watch
 
@@ -112,7 +113,7 @@ def levels_around(prepared: GraphModule) -> dict[str, set[Levels]]:
     rounders = dict(quantizers(prepared))
     around: dict[str, set[Levels]] = {}
     for node in prepared.graph.nodes:
-        weight = argument(node, 1, "weight") if node.target in COMPUTE else None
+        weight = argument(node, 1, "weight") if node.target in INT8_LAYERS.torch else None
         if weight not in rounders:
             continue
         given = [node, *([relu] if (relu := fused_relu(node)) else [])]

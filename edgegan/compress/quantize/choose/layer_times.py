@@ -12,15 +12,16 @@ from typing import Any
 
 import onnx
 
-from edgegan.compress.quantize.deploy.int8_coverage import INT8_KERNELS, plain_name
-from edgegan.compress.quantize.deploy.onnx_macs import CALL, LAYERS, is_layer
+from edgegan.compress.operators import INT8_LAYERS, LAYERS
+from edgegan.compress.quantize.deploy.int8_coverage import plain_name
+from edgegan.compress.quantize.deploy.onnx_macs import CALL, is_layer
 from edgegan.runtime.contract import Arrays
 from edgegan.runtime.engines.layer_times import WARMUP
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from edgegan.target import Target
 
 MACHINES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-COMPUTES = (*LAYERS, *INT8_KERNELS, "FusedConv", "FusedGemm", "FusedMatMul")
+COMPUTES = (*LAYERS.onnx, *INT8_LAYERS.onnx, "FusedConv", "FusedGemm", "FusedMatMul")
 TURNS = 3
 """In which files are profiled by turns: what other work delayed in one of them counts as in the others."""
 SECONDS, RUNS = 0.4, 15

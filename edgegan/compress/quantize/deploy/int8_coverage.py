@@ -12,15 +12,9 @@ from typing import Any
 import onnx
 import onnxruntime
 
+from edgegan.compress.operators import INT8_LAYERS, MOVES
 from edgegan.compress.quantize.deploy.onnx_macs import CALL, Shapes, is_layer, node_macs
 from edgegan.runtime.cpu import cpu
-
-MOVES = (
-    *("Transpose", "Reshape", "DepthToSpace", "Gather", "Resize", "Upsample", "Pad", "Slice", "Split"),
-    *("Squeeze", "Unsqueeze", "Flatten", "Identity", "MaxPool"),
-)
-"""Operators that give 8-bit values where they take such."""
-INT8_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
 
 
 def kernels(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
@@ -36,7 +30,7 @@ def kernels(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
         without conversions.
     """
     optimized = _optimized(path)
-    names = {plain_name(node.name) for node in optimized if node.op_type in INT8_KERNELS}
+    names = {plain_name(node.name) for node in optimized if node.op_type in INT8_LAYERS.onnx}
     return {
         **_shares(onnx.load(path), names, inputs),
         "operators": _counts(optimized),
@@ -61,7 +55,7 @@ def annotated(path: Path, inputs: Shapes = {}) -> dict[str, Any]:  # noqa: B006
     """
     model = onnx.load(path)
     dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    reordered = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in MOVES}
+    reordered = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in MOVES.onnx}
 
     def quantized(value: str) -> bool:
         while value in reordered:
@@ -81,8 +75,10 @@ def _in_float(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Yield the nodes that compute or move values of more than 8 bits, but for conversions from 8 bits."""
     levels: set[str] = set()
     for node in nodes:
-        gives_levels = node.op_type in ("QuantizeLinear", *INT8_KERNELS) or node.op_type.startswith("QLinear")
-        if gives_levels or (node.op_type in MOVES and node.input[0] in levels):
+        gives_levels = node.op_type in ("QuantizeLinear", *INT8_LAYERS.onnx) or node.op_type.startswith(
+            "QLinear"
+        )
+        if gives_levels or (node.op_type in MOVES.onnx and node.input[0] in levels):
             levels.update(node.output)
         elif node.op_type not in ("DequantizeLinear", "Cast"):
             yield node

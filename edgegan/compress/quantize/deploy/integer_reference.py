@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
+from edgegan.compress.operators import INT8_LAYERS, MOVES
 from edgegan.compress.psnr import BEHIND_DB, behind_db, squared_errors
 from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.layers import COMPUTE
-from edgegan.compress.quantize.prepare.quantizer import MOVES
 from edgegan.compress.rewrite.conv_kernels import per_axis
 from edgegan.compress.rewrite.conv_transpose import PLAIN
 from edgegan.compress.rewrite.graph import argument, aten, constant, outputs, shape
@@ -68,7 +67,7 @@ ROUNDED_ALIKE = (
 def round_biases(prepared: GraphModule) -> None:
     """Round each quantized layer's bias to whole units of its input's scale times its weight's."""
     for node in prepared.graph.nodes:
-        if node.target not in COMPUTE:
+        if node.target not in INT8_LAYERS.torch:
             continue
         bias = constant(prepared, argument(node, 2, "bias"))
         scales = [_scale(prepared, argument(node, i, name)) for i, name in enumerate(("input", "weight"))]
@@ -121,8 +120,8 @@ class AsInteger(Interpreter):
         if target == decomposed.dequantize_per_channel.default:
             x, scale, _, axis = args[:4]
             return x * scale.double().view([-1 if i == axis else 1 for i in range(x.dim())])
-        if target not in (aten.relu.default, *MOVES):
-            wanted = torch.float64 if target in COMPUTE else torch.float32
+        if target not in (aten.relu.default, *MOVES.torch):
+            wanted = torch.float64 if target in INT8_LAYERS.torch else torch.float32
             args, kwargs = tree_map(lambda value: _as(wanted, value), (args, kwargs))
         if target in PLAIN.values() and not kwargs:
             return _in_strips(*args)
@@ -142,7 +141,7 @@ class AsInteger(Interpreter):
 
     def _is_settled(self, node: Node) -> bool:
         """Whether any engine gives the same values to the last bit."""
-        known = (*MOVES, *ROUNDED_ALIKE, *DEQUANTIZED)
+        known = (*MOVES.torch, *ROUNDED_ALIKE, *DEQUANTIZED)
         return node.op != "call_function" or node.target in known or self._factors(node) is not None
 
     def _jittered(self, value: Any) -> Any:
@@ -154,7 +153,7 @@ class AsInteger(Interpreter):
     def _factors(self, node: Node) -> tuple[Tensor, Tensor] | None:
         """Return the scales of input and weight, in the output's shape, of the quantized layer `node`."""
         layer = node.args[0] if node.target == aten.relu.default else node
-        if not isinstance(layer, Node) or layer.target not in COMPUTE:
+        if not isinstance(layer, Node) or layer.target not in INT8_LAYERS.torch:
             return None
         if layer.target == aten.linear.default and len(shape(layer)) != 2:
             return None

@@ -9,8 +9,8 @@ import onnx
 import torch
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import INT8_LAYERS
 from edgegan.compress.quantize.deploy.onnx_macs import CALL, GATES, is_layer, stored_weight
-from edgegan.compress.quantize.prepare.layers import COMPUTE
 from edgegan.compress.rewrite.graph import argument, aten, constant, layer_of
 
 RECURRENT = (aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input)
@@ -56,7 +56,7 @@ def name_layers(model: onnx.ModelProto, graph: GraphModule, names: Sequence[str]
 
 def _stored(graph: GraphModule, node: Node) -> str | None:
     """Return the name of a layer's weight as `graph` stores it; None where it has none, or computes it."""
-    if node.target not in COMPUTE:
+    if node.target not in INT8_LAYERS.torch:
         return None
     weight = argument(node, 1, "weight")
     if "dequantize" in str(weight.target):

@@ -11,10 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "GRU", "LSTM", "RNN")
-"""Operators that multiply and accumulate, of two operands at least; all else counts nothing."""
+from edgegan.compress.operators import LAYERS, RESHAPES
+
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
-KEPT_APART = ("DequantizeLinear", "Transpose", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze")
+KEPT_APART = ("DequantizeLinear", "Cast", "Transpose", *RESHAPES.onnx)
 """Operators between a weight as it is stored and the layer that reads it."""
 ROUNDED_TO_ZERO = 0.05
 """A larger share of zeros among a layer's weights is none of rounding's."""
@@ -59,7 +59,7 @@ def node_macs(model: onnx.ModelProto, inputs: Shapes = {}) -> dict[str, int]:  #
 
 def is_layer(node: onnx.NodeProto) -> bool:
     """Whether a node multiplies and accumulates; an Einsum of one operand moves and sums alone."""
-    return node.op_type in LAYERS and len(node.input) > 1
+    return node.op_type in LAYERS.onnx and len(node.input) > 1
 
 
 def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], weight: NDArray[np.generic] | None) -> int:

@@ -19,10 +19,9 @@ from onnx_ir.passes.common import (
 
 from edgegan.compress.half import to_half
 from edgegan.compress.onnx_graph import plain_prelu, tidy
+from edgegan.compress.operators import MOVES
 from edgegan.runtime.contract import Contract
 from edgegan.target import Target
-
-MOVES = ("Resize", "Reshape", "Transpose", "DepthToSpace", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Pad")
 
 
 def deploy(model: onnx.ModelProto, target: Target, contract: Contract) -> onnx.ModelProto:
@@ -75,12 +74,15 @@ def _move_bytes(graph: ir.Graph) -> None:
 
 
 def _moves(node: ir.Node) -> bool:
-    """Whether what a node gives is made of values that it takes: no zeros of its own, and none in between."""
+    """Whether what a node gives is made of values that it takes: no zeros of its own, and none in between.
+
+    Engines bring MaxPool to bytes themselves, and Split gives several values.
+    """
     if node.op_type == "Pad":
         return node.attributes.get_string("mode", "constant") != "constant"
     if node.op_type == "Resize":
         return node.attributes.get_string("mode", "nearest") == "nearest"
-    return node.op_type in MOVES
+    return node.op_type in MOVES.onnx and node.op_type not in ("MaxPool", "Split")
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional as F
 
+from edgegan.compress.operators import INT8_LAYERS
 from edgegan.compress.quantize.calibrate.calibration import Batches
 from edgegan.compress.quantize.calibrate.output_sensitivity import PROBES, parts, squared_gradients
 from edgegan.compress.quantize.improve.gptq import Rounding, round_weights
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
+from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.rewrite.conv_kernels import per_axis
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, shape
 
@@ -159,7 +160,7 @@ class _Layers:
 
     def _levels(self, node: Node) -> Levels | None:
         """Return the levels of a layer's weights, where they are to be rounded."""
-        weight = argument(node, 1, "weight") if node.target in COMPUTE else None
+        weight = argument(node, 1, "weight") if node.target in INT8_LAYERS.torch else None
         if weight is None or weight.op != "call_module":
             return None
         module = self.prepared.get_submodule(str(weight.target))

@@ -8,9 +8,8 @@ from math import prod
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.quantize.prepare.layers import COMPUTE
+from edgegan.compress.operators import CONVOLUTIONS, INT8_LAYERS, RESHAPES
 from edgegan.compress.rewrite.graph import argument, aten, constant, shape
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS
 
 HOMOGENEOUS = (
     aten.relu.default,
@@ -23,7 +22,6 @@ HOMOGENEOUS = (
     aten.slice.Tensor,
     aten.pad.default,
 )
-RESHAPES = (aten.reshape.default, aten.view.default, aten.unflatten.int)
 
 
 @dataclass
@@ -88,7 +86,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
     source, target = node.args[0], node.target
     if not isinstance(source, Node):
         return False
-    if target in COMPUTE:
+    if target in INT8_LAYERS.torch:
         weight = argument(node, 1, "weight")
         plain = len(weight.users) == 1 and argument(node, 6, "groups", 1) == 1
         if not plain or constant(graph, weight) is None or not _known(graph, argument(node, 2, "bias")):
@@ -111,7 +109,7 @@ def _place(graph: GraphModule, groups: Groups, node: Node) -> bool:
         groups.join(source, node, argument(node, 1, "upscale_factor") ** 2)
     elif target == aten.pixel_unshuffle.default and source in groups.parent:
         groups.join(node, source, argument(node, 1, "downscale_factor") ** 2)
-    elif target in RESHAPES and len(shape(source)) == 2:
+    elif target in RESHAPES.torch and len(shape(source)) == 2:
         groups.join(source, node, prod(shape(node)[2:]))
     elif target in (aten.add.Tensor, aten.mul.Tensor) and len(node.args) == 2 and not node.kwargs:
         return _place_arithmetic(graph, groups, node)

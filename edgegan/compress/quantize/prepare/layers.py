@@ -8,10 +8,8 @@ from math import prod
 import torch
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import INT8_LAYERS
 from edgegan.compress.rewrite.graph import TRACED_BATCH, argument, aten, constant, layer_of
-from edgegan.compress.rewrite.nodes import CONVOLUTIONS
-
-COMPUTE = (*CONVOLUTIONS, aten.linear.default)
 
 
 def layer_names(graph: GraphModule) -> dict[Node, str]:
@@ -19,7 +17,9 @@ def layer_names(graph: GraphModule) -> dict[Node, str]:
 
     The calls of a shared layer have one name. Where a module has several weights, the name tells which.
     """
-    read = {node: argument(node, 1, "weight") for node in graph.graph.nodes if node.target in COMPUTE}
+    read = {
+        node: argument(node, 1, "weight") for node in graph.graph.nodes if node.target in INT8_LAYERS.torch
+    }
     weights = {
         node: weight
         for node, weight in read.items()
@@ -55,7 +55,7 @@ def last_layers(graph: GraphModule) -> dict[str, bool]:
     for node in reversed(graph.graph.nodes):
         if node in names and node not in followed:
             last[names[node]] = node.target == aten.linear.default
-        if node.target in COMPUTE or node in followed:
+        if node.target in INT8_LAYERS.torch or node in followed:
             followed |= set(node.all_input_nodes)
     return last
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
+from edgegan.compress.operators import INT8_LAYERS, MOVES
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
-from edgegan.compress.quantize.prepare.layers import COMPUTE, layer_names
+from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.pt2e import (
     QuantizationAnnotation,
     QuantizationSpec,
@@ -19,25 +20,6 @@ from edgegan.compress.quantize.prepare.pt2e import (
 )
 from edgegan.compress.rewrite.graph import argument, aten, shape
 from edgegan.target import Int8
-
-MOVES = (
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten.upsample_nearest3d.vec,
-    aten.pixel_shuffle.default,
-    aten.pixel_unshuffle.default,
-    aten.slice.Tensor,
-    aten.reshape.default,
-    aten.view.default,
-    aten.permute.default,
-    aten.transpose.int,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.squeeze.dim,
-    aten.flatten.using_ints,
-    aten.max_pool2d.default,
-)
-"""Operators that only move values about: their output has the levels of their input."""
 
 
 @dataclass
@@ -92,7 +74,7 @@ def moves(node: Node) -> bool:
     """Whether a node only moves values about, or repeats them."""
     if node.target == aten.pad.default:
         return argument(node, 2, "mode", "constant") in ("reflect", "replicate")
-    return node.target in MOVES
+    return node.target in MOVES.torch
 
 
 def other_branch(node: Node) -> Node | None:
@@ -100,7 +82,7 @@ def other_branch(node: Node) -> Node | None:
     values = [value for value in node.args[:2] if isinstance(value, Node) and value.op == "call_function"]
     if node.target != aten.add.Tensor or len(values) != 2 or shape(values[0]) != shape(values[1]):
         return None
-    layers = [value for value in values if value.target in COMPUTE and len(value.users) == 1]
+    layers = [value for value in values if value.target in INT8_LAYERS.torch and len(value.users) == 1]
     order = list(node.graph.nodes)
     last = max(layers, key=order.index, default=None)
     return next((value for value in values if value is not last), None) if last else None
@@ -110,7 +92,7 @@ def activations(model: GraphModule) -> set[Node]:
     """Return the nodes whose values any target may want quantized."""
     found: set[Node] = set()
     for node in model.graph.nodes:
-        if node.target in COMPUTE:
+        if node.target in INT8_LAYERS.torch:
             found |= {origin(argument(node, 0, "input")), node}
             found |= {relu for relu in [fused_relu(node)] if relu}
         elif branch := other_branch(node):

@@ -16,12 +16,13 @@ from torch.fx import GraphModule
 from edgegan.compress import onnx_graph
 from edgegan.compress.example_inputs import example
 from edgegan.compress.export import to_onnx
+from edgegan.compress.operators import INT8_LAYERS
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.calibrate.calibration import Batches, Calibration, observe, quantizers
 from edgegan.compress.quantize.calibrate.neural_compressor import convert, prepare
 from edgegan.compress.quantize.improve.bias_correction import Reconstruction, float_means
 from edgegan.compress.quantize.improve.gptq import round_weights
-from edgegan.compress.quantize.prepare.quantizer import COMPUTE, Int8Quantizer
+from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.rewrite.graph import argument, constant, trace, watch
 from edgegan.compress.stage import Candidate, Context
@@ -44,7 +45,7 @@ def prepared(graph: GraphModule, batches: Batches) -> GraphModule:
 
 def parameters(graph: GraphModule) -> list[tuple[Tensor, Tensor | None]]:
     """Return weight and bias of each layer of a prepared graph."""
-    layers = [node for node in graph.graph.nodes if node.target in COMPUTE]
+    layers = [node for node in graph.graph.nodes if node.target in INT8_LAYERS.torch]
     weights = [constant(graph, argument(node, 1, "weight").args[0]) for node in layers]
     biases = [constant(graph, argument(node, 2, "bias")) for node in layers]
     return [(weight, bias) for weight, bias in zip(weights, biases) if weight is not None]
@@ -119,7 +120,7 @@ def test_any_layer_gives_less_error_at_levels_in_range(drawn: tuple[nn.Module, t
     before, after = prepared(graph, batches), prepared(graph, batches)
     Reconstruction(round_weights)(after, graph, batches)
 
-    target = next(node for node in inner.nodes if node.target in COMPUTE)
+    target = next(node for node in inner.nodes if node.target in INT8_LAYERS.torch)
     (weight, _), (nearest, _) = parameters(after)[0], parameters(before)[0]
     scale = next(levels.scale for _, levels in quantizers(after) if levels.per_channel)
     levels = weight.flatten(1) / scale[:, None]
