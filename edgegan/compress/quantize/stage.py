@@ -88,7 +88,7 @@ class Quantize(Stage):
         from edgegan.compress.quantize.plan import Work
 
         started, settings = time.monotonic(), self.settings
-        targets = _by_file(settings.targets)
+        targets = by_file(settings.targets)
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
         work = Work(candidate, context, settings, graph, len(targets))
         written, changed, proof = [], {}, {}
@@ -158,7 +158,7 @@ def _report(layers: Sequence[str]) -> str:
     return f"report the model's layers; meanwhile, under `quantize`: `skip: [{', '.join(layers[-3:])}]`"
 
 
-def _by_file(names: Sequence[str]) -> dict[str, Target]:
+def by_file(names: Sequence[str]) -> dict[str, Target]:
     """Return the targets by the precision key of the file that is written for them."""
     targets: dict[str, Target] = {}
     for name in names:

@@ -17,6 +17,7 @@ from torch import nn
 from edgegan.compress.example_inputs import example
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.plan import AUTOMATIC
+from edgegan.compress.quantize.stage import by_file
 from edgegan.compress.rewrite import Change
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, RecipeError, StageError
@@ -30,6 +31,9 @@ CONTRACT = Contract(
     (Input("z", (16,)), Input("label", (), "int64", Sample("labels", classes=4))),
     (Output("image", (3, 16, 16)),),
 )
+
+
+PLAIN = dict.fromkeys(("equalize", "gptq", "bias_correction"), False)
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +123,20 @@ def test_the_same_student_gives_the_same_bytes_quietly(
     assert logging.root.manager.disable == logging.NOTSET
 
 
-def test_each_target_gets_its_own_file_and_a_skipped_layer_stays_in_float(
-    module: nn.Module, tmp_path: Path
-) -> None:
-    targets = ["x64-cpu-vnni", "arm64-cpu", "jetson-orin-nano"]
-    after = quantized(module, CONTRACT, tmp_path, targets=targets, skip=["blocks.1.conv2"])
-    assert set(after.files) == {"int8", "int8-arm64", "int8-tensorrt"}
-    assert [after.lineage[-1].changed[key]["target"] for key in after.files] == targets
-    for key, path in after.files.items():
-        proof = proof_of(after, key)
+TARGETS = ["x64-cpu-vnni", "arm64-cpu", "jetson-orin-nano"]
+
+
+@pytest.fixture(scope="module")
+def of_targets(module: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    settings = {**PLAIN, "targets": TARGETS, "skip": ["blocks.1.conv2"]}
+    return quantized(module, CONTRACT, tmp_path_factory.mktemp("targets"), **settings)
+
+
+def test_each_target_gets_its_own_file_and_a_skipped_layer_stays_in_float(of_targets: Candidate) -> None:
+    assert set(of_targets.files) == {"int8", "int8-arm64", "int8-tensorrt"}
+    assert [of_targets.lineage[-1].changed[key]["target"] for key in of_targets.files] == TARGETS
+    for key, path in of_targets.files.items():
+        proof = proof_of(of_targets, key)
         assert proof["float_layers"] == ["blocks.1.conv2", "head"]
         # Without VNNI the sums of 8-bit weights saturate in the kernels for x64, as the record says.
         assert proof["psnr_db"] > (20 if proof["saturates"] else 30)
@@ -136,10 +145,9 @@ def test_each_target_gets_its_own_file_and_a_skipped_layer_stays_in_float(
 
 
 def test_tensorrt_gets_int8_with_zero_points_of_zero_and_half_precision_around_it(
-    module: nn.Module, tmp_path: Path
+    of_targets: Candidate,
 ) -> None:
-    after = quantized(module, CONTRACT, tmp_path, targets=["jetson-orin-nano"])
-    graph = onnx.load(after.files["int8-tensorrt"]).graph
+    graph = onnx.load(of_targets.files["int8-tensorrt"]).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -156,9 +164,9 @@ def test_targets_that_want_one_file_in_two_forms_are_refused(module: nn.Module, 
         quantized(module, CONTRACT, tmp_path, targets=["x64-cpu", "x64-cpu-vnni"])
 
 
-def test_targets_of_one_engine_share_a_file(module: nn.Module, tmp_path: Path) -> None:
-    after = quantized(module, CONTRACT, tmp_path, targets=["arm64-cpu", "raspberry-pi-5"])
-    assert set(after.files) == {"int8-arm64"}
+def test_targets_of_one_engine_share_a_file() -> None:
+    ((key, target),) = by_file(["arm64-cpu", "raspberry-pi-5"]).items()
+    assert (key, target.name) == ("int8-arm64", "arm64-cpu")
 
 
 def test_an_unknown_target_is_refused(module: nn.Module, tmp_path: Path) -> None:
@@ -167,7 +175,7 @@ def test_an_unknown_target_is_refused(module: nn.Module, tmp_path: Path) -> None
 
 
 def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
-    after = quantized(module, CONTRACT, tmp_path, calibrator="auto")
+    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": "auto"}, calibrator="auto")
     changed, proof = after.lineage[-1].changed["int8"], proof_of(after)
     trials = proof["trials"]
     ways = {(trial["equalized"], trial["calibrator"]) for trial in trials}
@@ -180,7 +188,7 @@ def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("equalize", [True, False])
 def test_channels_are_equalized_when_told(module: nn.Module, tmp_path: Path, equalize: bool) -> None:
-    after = quantized(module, CONTRACT, tmp_path, equalize=equalize)
+    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": equalize})
     rewrites = {change["rewrite"] for change in after.lineage[-1].changed["rewrites"]}
     assert ("equalize_channels" in rewrites) is equalize
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {equalize}
@@ -190,7 +198,7 @@ def test_an_equalization_that_is_not_exact_is_left_out_unless_told(
     module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgegan.compress.quantize.choose.candidates.equalize_channels", halve_a_weight)
-    after = quantized(module, CONTRACT, tmp_path, equalize="auto")
+    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": "auto"})
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {False}
     assert "halve_a_weight" in after.lineage[-1].changed["equalization_refused"]
     with pytest.raises(ProofError, match="halve_a_weight"):

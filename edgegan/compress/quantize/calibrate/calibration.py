@@ -108,8 +108,11 @@ def quantizers(prepared: GraphModule) -> list[tuple[Node, Levels]]:
     return found
 
 
-def levels_around(prepared: GraphModule) -> dict[str, set[Levels]]:
-    """Return, by layer's node, the levels of what it reads, of its weights and of what it gives."""
+def levels_around(prepared: GraphModule, *, outputs: bool) -> dict[str, set[Levels]]:
+    """Return, by layer's node, the levels that are there for its sake: of what it reads, and of its weights.
+
+    With `outputs` of what it gives as well; without, of what that is added to.
+    """
     rounders = dict(quantizers(prepared))
     around: dict[str, set[Levels]] = {}
     for node in prepared.graph.nodes:
@@ -117,6 +120,8 @@ def levels_around(prepared: GraphModule) -> dict[str, set[Levels]]:
         if weight not in rounders:
             continue
         given = [node, *([relu] if (relu := fused_relu(node)) else [])]
-        near = [argument(node, 0, "input"), weight, *(user for of in given for user in of.users)]
+        readers = [user for of in given for user in of.users]
+        added = [of for user in readers if user.target == aten.add.Tensor for of in user.all_input_nodes]
+        near = [argument(node, 0, "input"), weight, *(readers if outputs else added)]
         around[node.name] = {rounders[of] for of in near if of in rounders}
     return around

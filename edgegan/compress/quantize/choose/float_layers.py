@@ -29,7 +29,7 @@ MOST_LOST = 0.75
 class Switched:
     """A graph in INT8 of which layers can be switched to float and back, without making it anew.
 
-    A tensor stays rounded as long as any layer in INT8 reads or gives it. Weights in float are those before
+    A tensor stays rounded as long as any layer in INT8 wants it to be. Weights in float are those before
     any improvement.
     """
 
@@ -38,7 +38,7 @@ class Switched:
         held = {**dict(self.graph.named_parameters()), **dict(self.graph.named_buffers())}
         before = {name: value.detach().clone() for name, value in held.items()}
         calibrate(self.graph)
-        around = levels_around(self.graph)
+        around = levels_around(self.graph, outputs=int8.outputs)
         self.around = {layer: set() for layer in layers.macs if layer not in layers.skip}
         self.weights = {}
         for node, layer in layer_names(graph).items():
@@ -172,8 +172,8 @@ def fewer(
 
 
 def _error(switched: Switched, samples: Samples, in_float: Collection[str]) -> float:
-    """Return the mean square error of the outputs, as a share of their range squared."""
-    return float(10 ** (-samples.psnr_db(switched.switch(in_float)) / 10))
+    """Return the mean square error of other samples' outputs, as a share of their range squared."""
+    return float(10 ** (-samples.sure_psnr_db(switched.switch(in_float)) / 10))
 
 
 def cheapest(gained: dict[str, float], wanted: float, cost: Callable[[str], float]) -> list[str]:

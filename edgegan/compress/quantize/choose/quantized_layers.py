@@ -21,10 +21,12 @@ class Layers:
     macs: dict[str, int]
     skip: tuple[str, ...]
     float_outputs: tuple[str, ...]
+    """Of those in INT8, the ones that give a float output."""
 
     def without(self, layers: Sequence[str]) -> Layers:
         """Return the same with `layers` in float too."""
-        return replace(self, skip=tuple(sorted({*self.skip, *layers})))
+        outputs = tuple(layer for layer in self.float_outputs if layer not in layers)
+        return replace(self, skip=tuple(sorted({*self.skip, *layers})), float_outputs=outputs)
 
 
 def choose_layers(graph: GraphModule, skip: Sequence[str], modules: Collection[str] = ()) -> Layers:

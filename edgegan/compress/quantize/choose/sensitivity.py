@@ -67,7 +67,7 @@ def sweep(
     calibration(start, int8, calibrator)(prepared)
     around: dict[str, set[Levels]] = {layer: set() for layer in chosen}
     names = {node.name: layer for node, layer in layer_names(start.graph).items()}
-    for name, levels in levels_around(prepared).items():
+    for name, levels in levels_around(prepared, outputs=int8.outputs).items():
         around[names[name]] |= levels
     psnr, increases = {}, {}
     for layer in chosen:

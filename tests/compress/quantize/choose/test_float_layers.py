@@ -9,12 +9,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from edgegan.compress.export import export_onnx
+from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.budget import Budget
-from edgegan.compress.quantize.choose.float_layers import cheapest, fewer, ladder
+from edgegan.compress.quantize.choose.float_layers import Switched, cheapest, fewer, ladder
 from edgegan.compress.quantize.choose.layer_times import estimated, profile, runs_here
+from edgegan.compress.quantize.choose.quantized_layers import choose_layers
+from edgegan.compress.quantize.prepare.quiet import quiet
+from edgegan.compress.rewrite.graph import trace
 from edgegan.runtime.contract import Contract, Input, Output
 from edgegan.target import Target
 
@@ -74,7 +78,7 @@ def test_the_error_falls_by_as_much_as_the_file_was_over_the_budget(
         def switch(self, in_float: Collection[str]) -> int:
             return len(in_float)
 
-        def psnr_db(self, in_float: int) -> float:
+        def sure_psnr_db(self, in_float: int) -> float:
             return -10 * log10(0.3e-4 * (3 - in_float) + 1e-9)
 
     graphs: Any = Graphs()
@@ -90,7 +94,7 @@ def test_where_the_best_layer_costs_more_than_may_be_lost_others_are_tried() -> 
         def switch(self, in_float: Collection[str]) -> float:
             return 3e-4 - 2.5e-4 * ("dear" in in_float) - 0.4e-4 * ("cheap" in in_float)
 
-        def psnr_db(self, error: float) -> float:
+        def sure_psnr_db(self, error: float) -> float:
             return -10 * log10(error)
 
     graphs: Any = Graphs()
@@ -109,7 +113,7 @@ class Weighed:
         self.looks += 1
         return 1e-5 + sum(error for layer, error in self.errors.items() if layer not in in_float)
 
-    def psnr_db(self, error: float) -> float:
+    def sure_psnr_db(self, error: float) -> float:
         return -10 * log10(error)
 
 
@@ -131,3 +135,31 @@ def test_one_layer_stays_and_where_nothing_is_spare_nothing_goes_back(
     graphs: Any = Weighed(rough=5e-4, dear=2e-5)
     times = estimated(dict.fromkeys(graphs.around, 10**6), dict.fromkeys(graphs.around, 10))
     assert fewer(graphs, graphs, chosen, times, spare_db=spare_db) == []
+
+
+class Summed(nn.Module):
+    """Layers that read each other's outputs, through an activation or not, and a residual sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third, self.last = (nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.first(z)
+        return self.last(x + self.third(torch.relu(self.second(x))))
+
+
+@pytest.mark.parametrize("target", ["x64-cpu", "jetson-orin-nano"])
+def test_layers_that_are_switched_to_float_give_what_a_graph_without_them_gives(target: str) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("z", (16,)),), (Output("y", (16,), layout=""),))
+    graph, int8 = trace(Summed().eval().requires_grad_(False), contract), Target.read(target).int8
+    assert int8 is not None
+    samples = candidates.Samples.of(graph, contract, 16, 0)
+    (start,), layers = candidates.starts(graph, samples, False), choose_layers(graph, ())
+    with quiet():
+        switched = Switched(graph, layers, int8, candidates.calibration(start, int8, "mse"))
+        for in_float in ([], ["first"], ["second"], ["third"], ["first", "third"], ["second", "last"]):
+            lowered = candidates.lower(start, layers.without(in_float), int8, "mse")
+            found, expected = (samples.sure_psnr_db(of) for of in (switched.switch(in_float), lowered))
+            assert found == pytest.approx(expected, abs=0.1), in_float
