@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick_latency import shorten
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -151,8 +152,9 @@ def test_what_forward_draws_is_refused_or_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_five_lines_make_a_bundle_and_leave_the_module_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten(monkeypatch)
     module = painter().train()
     before = {key: value.clone() for key, value in module.state_dict().items()}
     photos = torch.rand(12, 3, 16, 12)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_run import smooth_images
+from made_run import make_run, smooth_images
 
 from edgegan.errors import StorageError, UserError
 from edgegan.report import write_report
@@ -53,10 +53,21 @@ def page_of(run):
     return write_report(run).read_text(encoding="utf-8")
 
 
-def test_the_page_stands_beside_the_run(run_folder):
-    path = write_report(run_folder)
-    assert path == run_folder / "report.html"
-    assert not list(run_folder.glob(".partial-*"))
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The page of a run of which nothing was changed."""
+    return write_report(make_run(tmp_path_factory.mktemp("written") / "cifar10"))
+
+
+@pytest.fixture
+def text(written):
+    return written.read_text(encoding="utf-8")
+
+
+def test_the_page_stands_beside_the_run(written):
+    assert written.name == "report.html"
+    assert (written.parent / "figures.json").is_file()
+    assert not list(written.parent.glob(".partial-*"))
 
 
 def test_a_page_of_the_users_is_not_replaced(run_folder):
@@ -66,13 +77,12 @@ def test_a_page_of_the_users_is_not_replaced(run_folder):
     assert (run_folder / "report.html").read_text() == "mine"
 
 
-def test_equal_folders_give_equal_bytes(run_folder):
-    first = write_report(run_folder).read_bytes()
-    assert write_report(run_folder).read_bytes() == first
+def test_equal_folders_give_equal_bytes(written, run_folder):
+    assert write_report(run_folder).read_bytes() == written.read_bytes()
 
 
-def test_sections_ids_and_alternative_texts(run_folder):
-    page = Page(page_of(run_folder))
+def test_sections_ids_and_alternative_texts(text):
+    page = Page(text)
     assert [text for level, text in page.headings if level == "h2"] == [
         "What was achieved", "Figures", "Latency against quality", "Samples", "Lineage", "Loss curves",
         "Lint findings", "Machine and protocol", "Make it again",
@@ -86,8 +96,7 @@ def test_sections_ids_and_alternative_texts(run_folder):
     ]  # fmt: skip
 
 
-def test_the_page_asks_the_network_for_nothing(run_folder):
-    text = page_of(run_folder)
+def test_the_page_asks_the_network_for_nothing(text):
     page = Page(text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.images)
@@ -97,14 +106,14 @@ def test_the_page_asks_the_network_for_nothing(run_folder):
     assert "default-src 'none'" in text
 
 
-def test_figures_reach_the_page(run_folder):
-    text = " ".join(Page(page_of(run_folder)).words)
+def test_figures_reach_the_page(text):
+    words = " ".join(Page(text).words)
     for needed in (
         "6.21 → 6.98", "415.2 M → 41.2 M", "6.0×", "[5.8, 6.3]", "failed", "failed: this engine runs FP16",
         "4096 → 1280", "1 h 30 min", "nearest up-sampling by 2", "AMD EPYC 7B13", "2026-11-20 10:12 UTC",
         "edgegan compress recipes/cifar10 --profile full",
     ):  # fmt: skip
-        assert needed in text, needed
+        assert needed in words, needed
 
 
 def test_html_in_names_is_harmless(folder_of, figures):
@@ -114,10 +123,11 @@ def test_html_in_names_is_harmless(folder_of, figures):
     figures["rows"][3]["failed"] = {"latency": evil}
     figures["protocol"]["engine"] = evil
     run = folder_of(figures, name=evil, description=evil, command=("edgegan", "compress", evil), profile=evil)
-    page = Page(page_of(run))
+    text = page_of(run)
+    page = Page(text)
     assert "script" not in page.tags
     assert len(page.images) == 5
-    assert "<script" not in page_of(run)
+    assert "<script" not in text
 
 
 def test_a_bare_run_says_what_is_missing(tmp_path):
@@ -210,7 +220,6 @@ def test_the_page_says_of_which_recipe_and_version_it_is(run_folder):
     assert f"The recipe&#39;s SHA-256 is {'5a' * 32}, made by edgegan 9.8.7." in page_of(run_folder)
 
 
-def test_wide_tables_say_that_they_scroll(run_folder):
-    text = page_of(run_folder)
+def test_wide_tables_say_that_they_scroll(text):
     hints = re.findall(r'<p class="quiet hint">[^<]*scrolls? sideways\.</p>\n<div class="scroll"', text)
     assert len(hints) == 2

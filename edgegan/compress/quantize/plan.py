@@ -247,8 +247,8 @@ class Work:
         if not (found.met and self.in_db):
             return found
         chosen = [layer for layer in self.layers.macs if layer in {*found.layers.skip} - {*self.layers.skip}]
-        spare = found.trials[-1][PSNR_DB] - budget.to_dict()[PSNR_DB]
-        parts = fewer(*look, chosen, times, spare_db=spare, progress=self._progress)
+        limit_db = budget.to_dict()[PSNR_DB]
+        parts = fewer(*look, chosen, times, limit_db=limit_db, progress=self._progress)
         if not parts:
             return found
         lower = tried(parts, chosen)

@@ -46,6 +46,17 @@ def module() -> nn.Module:
     return generator.eval()
 
 
+PICTURE = Contract((Input("x", (3, 8, 8)),), (Output("y", (3, 8, 8), (-2.0, 2.0)),))
+
+
+@pytest.fixture(scope="module")
+def small() -> nn.Module:
+    """Of as few operators as a decision about layers, channels or calibrators takes."""
+    torch.manual_seed(0)
+    convs = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1)
+    return nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2]).eval().requires_grad_(False)
+
+
 def quantized(module: nn.Module, contract: Contract, folder: Path, **settings: object) -> Candidate:
     stage = Quantize(
         QuantizeSettings.model_validate({"samples": 64, "calibrator": "mse", "quality": {}, **settings})
@@ -174,8 +185,8 @@ def test_an_unknown_target_is_refused(module: nn.Module, tmp_path: Path) -> None
         quantized(module, CONTRACT, tmp_path, targets=["jetson-orin-nan"])
 
 
-def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
-    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": "auto"}, calibrator="auto")
+def test_the_best_trial_wins(small: nn.Module, tmp_path: Path) -> None:
+    after = quantized(small, PICTURE, tmp_path, **PLAIN | {"equalize": "auto"}, calibrator="auto")
     changed, proof = after.lineage[-1].changed["int8"], proof_of(after)
     trials = proof["trials"]
     ways = {(trial["equalized"], trial["calibrator"]) for trial in trials}
@@ -187,22 +198,22 @@ def test_the_best_trial_wins(module: nn.Module, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("equalize", [True, False])
-def test_channels_are_equalized_when_told(module: nn.Module, tmp_path: Path, equalize: bool) -> None:
-    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": equalize})
+def test_channels_are_equalized_when_told(small: nn.Module, tmp_path: Path, equalize: bool) -> None:
+    after = quantized(small, PICTURE, tmp_path, **PLAIN | {"equalize": equalize})
     rewrites = {change["rewrite"] for change in after.lineage[-1].changed["rewrites"]}
     assert ("equalize_channels" in rewrites) is equalize
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {equalize}
 
 
 def test_an_equalization_that_is_not_exact_is_left_out_unless_told(
-    module: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgegan.compress.quantize.choose.candidates.equalize_channels", halve_a_weight)
-    after = quantized(module, CONTRACT, tmp_path, **PLAIN | {"equalize": "auto"})
+    after = quantized(small, PICTURE, tmp_path, **PLAIN | {"equalize": "auto"})
     assert {trial["equalized"] for trial in proof_of(after)["trials"]} == {False}
     assert "halve_a_weight" in after.lineage[-1].changed["equalization_refused"]
     with pytest.raises(ProofError, match="halve_a_weight"):
-        quantized(module, CONTRACT, tmp_path, equalize=True)
+        quantized(small, PICTURE, tmp_path, equalize=True)
 
 
 def halve_a_weight(graph: torch.fx.GraphModule, contract: Contract) -> list[Change]:
@@ -212,9 +223,9 @@ def halve_a_weight(graph: torch.fx.GraphModule, contract: Contract) -> list[Chan
     return [Change("halve_a_weight", "first", "")]
 
 
-def test_an_unknown_layer_to_skip_is_refused(module: nn.Module, tmp_path: Path) -> None:
+def test_an_unknown_layer_to_skip_is_refused(small: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"blocks\.9"):
-        quantized(module, CONTRACT, tmp_path, skip=["blocks.9"])
+        quantized(small, PICTURE, tmp_path, skip=["blocks.9"])
 
 
 def test_a_module_without_layers_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,10 +109,23 @@ def quantizers(prepared: GraphModule) -> list[tuple[Node, Levels]]:
     return found
 
 
+def split_readers(prepared: GraphModule) -> None:
+    """Give each reader of a rounded tensor levels of its own, so that it can be rounded for one alone."""
+    for node, levels in quantizers(prepared):
+        for index, reader in enumerate(list(node.users)[1:]):
+            name = f"{node.target}_reader_{index}"
+            prepared.add_submodule(name, copy.deepcopy(levels))
+            with prepared.graph.inserting_after(node):
+                own = prepared.graph.call_module(name, node.args)
+            reader.replace_input_with(node, own)
+    prepared.recompile()
+
+
 def levels_around(prepared: GraphModule, *, outputs: bool) -> dict[str, set[Levels]]:
     """Return, by layer's node, the levels that are there for its sake: of what it reads, and of its weights.
 
-    With `outputs` of what it gives as well; without, of what that is added to.
+    With `outputs` of what it gives as well; without, of what that is added to. Each reader has levels of its
+    own (see `split_readers`).
     """
     rounders = dict(quantizers(prepared))
     around: dict[str, set[Levels]] = {}

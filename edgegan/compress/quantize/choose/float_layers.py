@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from torch.fx import GraphModule
 
-from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
+from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers, split_readers
 from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, prepare
 from edgegan.compress.quantize.choose.budget import PSNR_DB, Budget
 from edgegan.compress.quantize.choose.candidates import Samples
@@ -21,7 +21,7 @@ from edgegan.target import Int8
 ROUNDS = 6
 """How often each layer is looked at; fewer where the budget is met before."""
 MARGINS = (1.0, 0.7, 0.4)
-"""Shares of the error that a budget allows, or of the dB that are spare, to be tried in turn."""
+"""Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
 MOST_LOST = 0.75
 """Of the time that INT8 saves, what may go for a budget that nobody asked for."""
 
@@ -38,6 +38,7 @@ class Switched:
         held = {**dict(self.graph.named_parameters()), **dict(self.graph.named_buffers())}
         before = {name: value.detach().clone() for name, value in held.items()}
         calibrate(self.graph)
+        split_readers(self.graph)
         around = levels_around(self.graph, outputs=int8.outputs)
         self.around = {layer: set() for layer in layers.macs if layer not in layers.skip}
         self.weights = {}
@@ -135,21 +136,21 @@ def fewer(
     chosen: Sequence[str],
     times: LayerTimes,
     *,
-    spare_db: float,
+    limit_db: float,
     progress: Callable[[], object] = lambda: None,
 ) -> list[list[str]]:
     """Return parts of a set that met the budget, which may meet it too; those with the fewest layers first.
 
     Rungs of a ladder lie apart, and what a layer brings beside others is known only when all are there. So
     layers go back to INT8, those first that save the most time for the error that they bring, as long as the
-    error grows by no more than what is spare.
+    error is one that the budget allows.
 
     Args:
         switched: with all improvements.
         samples: to look at.
         chosen: the layers in float that met the budget.
         times: what each layer takes.
-        spare_db: by how much they are over it, as measured.
+        limit_db: the budget's. The file's own dB tell less of a part: they rest on its rarest samples.
         progress: called after each look at a layer, twice for each.
     """
     now = _error(switched, samples, chosen)
@@ -158,7 +159,7 @@ def fewer(
         more = _error(switched, samples, [name for name in chosen if name != layer]) - now
         saved[layer] = times.lost(layer) / max(more, 1e-6 * now)
         progress()
-    allowed = [now * 10 ** (margin * spare_db / 10) for margin in MARGINS]
+    allowed = [margin * 10 ** (-limit_db / 10) for margin in MARGINS]
     kept, found = list(chosen), {most: list(chosen) for most in allowed}
     for layer in sorted(chosen, key=saved.__getitem__, reverse=True):
         left = [name for name in kept if name != layer]

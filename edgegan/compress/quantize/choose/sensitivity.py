@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers
+from edgegan.compress.quantize.calibrate.calibration import levels_around, quantizers, split_readers
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.calibrate.neural_compressor import prepare
 from edgegan.compress.quantize.choose.candidates import Start, calibration, lower
@@ -65,6 +65,7 @@ def sweep(
     chosen = [layer for layer in layers.macs if layer not in layers.skip]
     prepared = prepare(copy.deepcopy(start.graph), Int8Quantizer(int8, layers.skip, layers.float_outputs))
     calibration(start, int8, calibrator)(prepared)
+    split_readers(prepared)
     around: dict[str, set[Levels]] = {layer: set() for layer in chosen}
     names = {node.name: layer for node, layer in layer_names(start.graph).items()}
     for name, levels in levels_around(prepared, outputs=int8.outputs).items():

@@ -121,20 +121,20 @@ def test_what_a_budget_does_not_need_goes_back_to_int8() -> None:
     graphs: Any = Weighed(rough=5e-4, dear=2e-5, cheap=2e-5, light=1e-7)
     names = [*graphs.around]
     times = estimated(dict(zip(names, (10**6, 10**9, 10**6, 10**6))), dict.fromkeys(names, 10))
-    parts = fewer(graphs, graphs, names, times, spare_db=6.5)
+    parts = fewer(graphs, graphs, names, times, limit_db=43.5)
     assert parts[0] == ["rough", "cheap"], "the dear one, and the one that costs nothing"
     assert all({"rough"} <= {*part} < {*names} for part in parts)
     assert [len(part) for part in parts] == sorted({len(part) for part in parts})
     assert graphs.looks == 2 * len(names) + 1
 
 
-@pytest.mark.parametrize(("chosen", "spare_db"), [(["rough"], 30.0), (["rough", "dear"], 0.0)])
+@pytest.mark.parametrize(("chosen", "limit_db"), [(["rough"], 20.0), (["rough", "dear"], 50.0)])
 def test_one_layer_stays_and_where_nothing_is_spare_nothing_goes_back(
-    chosen: list[str], spare_db: float
+    chosen: list[str], limit_db: float
 ) -> None:
     graphs: Any = Weighed(rough=5e-4, dear=2e-5)
     times = estimated(dict.fromkeys(graphs.around, 10**6), dict.fromkeys(graphs.around, 10))
-    assert fewer(graphs, graphs, chosen, times, spare_db=spare_db) == []
+    assert fewer(graphs, graphs, chosen, times, limit_db=limit_db) == []
 
 
 class Summed(nn.Module):

@@ -20,6 +20,7 @@ from edgegan.runtime.contract import Contract, Input, Output
 
 with quiet():
     from edgegan.compress.quantize import plan
+    from edgegan.compress.quantize.choose import effort
 
 CALIBRATION_ALONE = {
     "calibrator": "mse",
@@ -132,7 +133,7 @@ def test_layers_that_the_budget_does_not_need_go_back_to_int8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "ladder", lambda *given, **named: [["first", "rough", "third"]])
-    asked = run(tmp_path / "a").lineage[-1].proof["int8"]["sure_psnr_db"] + 3
+    asked = run(tmp_path / "a").lineage[-1].proof["int8"]["sure_psnr_db"] + 2
     record = run(tmp_path / "b", quality={"psnr_db": asked}).lineage[-1]
     proof, trials = record.proof["int8"], record.proof["int8"]["quality_trials"]
     assert proof["float_layers"] == ["rough"]
@@ -233,12 +234,15 @@ def test_a_budget_for_fid_is_met_by_the_file_itself(tmp_path: Path, measure: Rec
 
 
 @pytest.mark.slow
-def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(shared: Path, tmp_path: Path) -> None:
+def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from zoo import srgan
     from zoo.stored import stored_contract
 
+    monkeypatch.setattr(effort, "SWEEP", 2)
     module = srgan.load(shared).requires_grad_(False)
-    contract = stored_contract("srgan", shared, tmp_path, size=16)
+    contract = stored_contract("srgan", shared, tmp_path, size=8)
     settings = QuantizeSettings.model_validate(
         {**CALIBRATION_ALONE, "quality": {"psnr_db": 42}, "samples": 32}
     )
@@ -249,9 +253,10 @@ def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(shared: Pa
     assert proof["psnr_db"] >= 42
     assert proof["trials"][0]["psnr_db"] < 40
     assert 1 <= len(in_float) < len(precisions) / 2
-    moved = set[str]()
+    tried, met = set[str](), list[set[str]]()
     for trial in trials:
-        moved = (moved | {*trial["layer"].split(", ")}) - {"none", *trial.get("back", "").split(", ")}
-    assert in_float == moved == set(proof["float_layers"])
-    assert trials[0]["score"] < 1 == trials[-1]["score"]
+        tried = (tried | {*trial["layer"].split(", ")}) - {"none", *trial.get("back", "").split(", ")}
+        met += [tried] if trial["score"] == 1 else []
+    assert in_float == met[-1] == set(proof["float_layers"])
+    assert trials[0]["score"] < 1
     assert proof["int8_macs_share"] > 0.5
