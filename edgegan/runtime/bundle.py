@@ -229,8 +229,8 @@ def write_bundle(
                 _described(to, facts((partial / to.file).read_bytes()), to.file) for to in placed
             ),
             default_on=default,
-            lineage=lineage,
-            figures=figures,
+            lineage=list(lineage),
+            figures=dict(figures),
             files=files,
         )
         (partial / FILE_NAME).write_bytes(manifest.to_bytes())
