@@ -16,10 +16,10 @@ from edgegan.errors import InputError
 from edgegan.runtime import sizes
 from edgegan.runtime.modality import Modality
 from edgegan.runtime.numbers import is_integer, number_of_samples, whole
+from edgegan.runtime.sampling import NEWEST, Sample, stream
 from edgegan.runtime.sizes import Size
-from edgegan.runtime.specs import Input, Output, Sample
+from edgegan.runtime.specs import Input, Output
 from edgegan.runtime.stored_inputs import Arrays, Source, Stored, scaled, shuffled
-from edgegan.runtime.streams import NEWEST, stream
 
 __all__ = ["Arrays", "Bounds", "Contract", "Input", "Output", "Sample"]
 
@@ -43,7 +43,7 @@ class Contract:
     source: Source | None = field(default=None, compare=False, repr=False)
     """Where the files of stored inputs lie, set by `with_stored`; contracts are equal wherever they do."""
     streams: int = NEWEST
-    """How streams are seeded (see `streams.py`): the schema of the manifest that a contract was read from."""
+    """How streams are seeded (see `sampling.py`): the schema of the manifest that the contract came from."""
     sizes: tuple[Size, ...] = ()
     """What the free axes of inputs and outputs may be."""
 

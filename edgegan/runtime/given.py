@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
 from edgegan.runtime.contract import Contract, Input
-from edgegan.runtime.specs import DTYPES, one_hot
+from edgegan.runtime.sampling import one_hot
+from edgegan.runtime.specs import DTYPES
 from edgegan.runtime.stored_inputs import scaled
 
 

@@ -24,6 +24,11 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
+def is_range(low: Any, high: Any) -> bool:
+    """Tell whether two values of a file are finite numbers, the lower first."""
+    return is_number(low) and is_number(high) and low < high
+
+
 def whole(value: Any, what: str, least: int, most: int | None = None) -> int:
     """Return a whole number of any type, numpy's too; refuse others, truth values and those out of bounds."""
     number = value if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None

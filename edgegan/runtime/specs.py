@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,46 +14,12 @@ from edgegan.runtime import modality, sizes
 from edgegan.runtime.modality import Modality
 from edgegan.runtime.modality.base import all_finite
 from edgegan.runtime.modality.registry import LAYOUTS
-from edgegan.runtime.numbers import is_integer, is_number
-from edgegan.runtime.safe_filenames import is_safe
+from edgegan.runtime.numbers import is_range
+from edgegan.runtime.sampling import Sample
 from edgegan.runtime.sizes import Axes, Size
 
 DTYPES = {name: np.dtype(name) for name in ("float32", "int64")}
-Kind = Literal["normal", "uniform", "labels", "one_hot", "constant", "stored"]
-KINDS: tuple[str, ...] = get_args(Kind)
 _FEW = 16
-
-
-@dataclass(frozen=True)
-class Sample:
-    """How an input is drawn.
-
-    Standard `normal`, `uniform` from low to high, `labels` in 0..classes-1, `one_hot`: a 1 among zeros along
-    the first axis, `constant`: always `value`, or `stored`: real inputs, rows of the array that has the
-    input's name in the .npz `file`, where uint8 0..255 stands for low to high.
-    """
-
-    kind: Kind
-    low: float = -1.0
-    high: float = 1.0
-    classes: int | None = None
-    file: str | None = None
-    """Of stored inputs: the name of a file beside the recipe, or in the bundle."""
-    value: float | None = None
-
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """Draw an array of `shape` and `dtype`; stored inputs are drawn by `Contract.batches`."""
-        if self.kind == "stored":
-            raise InputError("stored inputs are drawn from their contract", next="call Contract.sample")
-        if self.kind == "normal":
-            return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
-        if self.kind == "uniform":
-            return rng.uniform(self.low, self.high, shape).astype(dtype)
-        if self.kind == "constant":
-            return np.full(shape, self.value, dtype)
-        if self.kind == "one_hot":
-            return one_hot(rng.integers(0, shape[1], (shape[0], *shape[2:])), shape[1])
-        return rng.integers(0, self.classes or 1, shape).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -89,26 +55,9 @@ class Input:
 
     def validate(self) -> None:
         """Raise `InputError` where the input is not well formed."""
-        kind, classes = self.sample.kind, self.sample.classes
-        if kind not in KINDS:
-            raise InputError(f"{self.name!r}: sample kind {kind!r} is none of {', '.join(KINDS)}")
-        _validate_file(self.name, self.sample)
         if self.dtype not in DTYPES:
             raise InputError(f"{self.name!r}: dtype {self.dtype!r} is not float32 or int64")
-        if (kind == "labels") != (self.dtype == "int64"):
-            raise InputError(f"{self.name!r}: labels are int64, and int64 inputs are labels")
-        if kind == "labels" and not (is_integer(classes) and 0 < classes < 2**63):
-            raise InputError(f"{self.name!r}: labels need classes: 1 or more, not {classes}")
-        if kind != "labels" and classes is not None:
-            raise InputError(f"{self.name!r}: only labels have classes")
-        if kind == "one_hot" and not self.shape:
-            raise InputError(
-                f"{self.name!r}: one_hot needs a shape whose first size is the number of classes"
-            )
-        if (kind == "constant") != is_number(self.sample.value):
-            raise InputError(f"{self.name!r}: a constant, and nothing else, has a value: a finite number")
-        if not _is_range(self.sample.low, self.sample.high):
-            raise InputError(f"{self.name!r}: low and high must be two finite numbers, lowest first")
+        self.sample.validate(self.name, self.shape, self.dtype)
 
     def check(self, array: NDArray[Any]) -> None:
         """Raise `InputError` where a batch (N, *shape) does not fit: its shape, dtype or values."""
@@ -174,16 +123,11 @@ class Output:
 
     def validate(self) -> None:
         """Raise `InputError` where the output is not well formed."""
-        if not _is_range(*self.range):
+        if not is_range(*self.range):
             raise InputError(
                 f"{self.name!r}: range {self.range!r:.80} must be two finite numbers, lowest first"
             )
         self.modality.check(self)
-
-
-def one_hot(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
-    """Return labels (N, ...) as (N, classes, ...): 1 at the label's place, 0 elsewhere."""
-    return np.moveaxis(np.eye(classes, dtype=np.float32)[labels], -1, 1)
 
 
 def with_axes(data: Mapping[str, Any], free: Sequence[Size]) -> dict[str, Any]:
@@ -224,21 +168,6 @@ def with_modality(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_nones(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if value is not None}
-
-
-def _validate_file(name: str, sample: Sample) -> None:
-    file = sample.file
-    if sample.kind != "stored" and file is not None:
-        raise InputError(f"{name!r}: only stored inputs have a file")
-    if sample.kind == "stored" and not (isinstance(file, str) and is_safe(file) and file.endswith(".npz")):
-        raise InputError(
-            f"{name!r}: stored inputs need a file: the plain name of an .npz beside the recipe, as in "
-            f"inputs.npz, not {file!r:.80}"
-        )
-
-
-def _is_range(low: Any, high: Any) -> bool:
-    return is_number(low) and is_number(high) and low < high
 
 
 def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None:

@@ -16,7 +16,7 @@ from plain_streams import tables as plain_tables
 import edgegan.runtime
 from edgegan.runtime import Bundle, Contract, Generator
 from edgegan.runtime.contract import Input, Output, Sample
-from edgegan.runtime.streams import stream
+from edgegan.runtime.sampling import stream
 
 VECTORS = json.loads((Path(edgegan.runtime.__file__).parent / "stream_vectors.json").read_text())
 SEEDS = (0, 1, 7, 2**32 - 1, 2**32, 2**32 + 7, 2**63 + 5, 2**64 - 1, 2**100 + 3)
