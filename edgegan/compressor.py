@@ -22,7 +22,7 @@ from edgegan.compress.recipe_quality import RecipeQuality, evaluation_of
 from edgegan.compress.run_models import models_of
 from edgegan.compress.stage import Candidate, Context, Progress, Stage
 from edgegan.compress.stages import build_stages, renamed_settings
-from edgegan.errors import ModelError, RecipeError, some
+from edgegan.errors import ModelError, RecipeError, did_you_mean, some
 from edgegan.evaluate.evaluation import Model
 from edgegan.files import remove, sha256, write_text
 from edgegan.measure.machine import machine
@@ -31,7 +31,6 @@ from edgegan.owned import HeldFolder, held
 from edgegan.processes import is_first_process
 from edgegan.reading import Unreadable, read_json, read_npz, read_text
 from edgegan.recipe import LatencySpec, ModelSpec, Recipe
-from edgegan.recipe_source import did_you_mean
 from edgegan.run.figures import Figures
 from edgegan.run.folder import (
     BUNDLE,

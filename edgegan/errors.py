@@ -19,7 +19,8 @@ where an app gives inputs that are far from all that the model was made for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 SHOWN = 5
 
@@ -113,3 +114,9 @@ def some(names: Sequence[str], separator: str = ", ") -> str:
     """Join what a message lists: the first five, and how many more there are."""
     rest = len(names) - SHOWN
     return separator.join(names[:SHOWN]) + (f"{separator}and {rest} more" if rest > 0 else "")
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the choice nearest to `name`, or "" where none is near."""
+    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from edgegan.errors import InputError, MissingDependency
+from edgegan.errors import InputError, MissingDependency, did_you_mean
 
 T = TypeVar("T")
 
@@ -43,9 +42,8 @@ def find(group: str, own: Mapping[str, T], name: Any, what: str) -> T:
                     next=error.next if isinstance(error, MissingDependency) else "repair that package",
                 ) from error
     known = names(group, own)
-    close = difflib.get_close_matches(str(name), known, 1)
     raise InputError(
-        f"there is no {what} {name!r:.60}{f': did you mean {close[0]!r}?' if close else ''}",
+        f"there is no {what} {name!r:.60}{did_you_mean(name, known)}",
         next=f"the {what} is one of {', '.join(known)}, or comes with a package that registers "
         f"an entry point of {group}",
     )

@@ -23,9 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from edgegan.errors import InputError, RecipeError
+from edgegan.errors import InputError, RecipeError, did_you_mean
+from edgegan.recipe_errors import UNKNOWN_KEY, explain
 from edgegan.recipe_profiles import NAME, chosen, overridden, placer
-from edgegan.recipe_source import UNKNOWN_KEY, Location, RecipeSource, did_you_mean, explain
+from edgegan.recipe_source import Location, RecipeSource
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import read_sizes
 from edgegan.runtime.specs import with_axes, with_modality

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgegan.errors import RecipeError
-from edgegan.recipe_source import Location, RecipeSource, did_you_mean
+from edgegan.errors import RecipeError, did_you_mean
+from edgegan.recipe_source import Location, RecipeSource
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Of a recipe and of a profile: they name folders."""

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgegan.errors import RecipeError
-from edgegan.recipe_source import Location, RecipeSource, did_you_mean, explain
+from edgegan.errors import RecipeError, did_you_mean
+from edgegan.recipe_errors import explain
+from edgegan.recipe_source import Location, RecipeSource
 from edgegan.runtime.artifact import Artifact, Precision
 
 FOLDER = Path(__file__).parent / "targets"

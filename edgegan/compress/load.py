@@ -16,10 +16,9 @@ from edgegan.compress.configuration import configured
 from edgegan.compress.structure import not_finite
 from edgegan.compress.user_code import find_callable, origin
 from edgegan.compress.weights import entries, find, is_average, make_plain
-from edgegan.errors import SHOWN, CheckpointError, ModelError, some
+from edgegan.errors import SHOWN, CheckpointError, ModelError, did_you_mean, some
 from edgegan.reading import refusing
 from edgegan.recipe import ModelSpec
-from edgegan.recipe_source import did_you_mean
 
 
 def load_module(spec: ModelSpec, folder: Path, say: Callable[[str], None] = lambda text: None) -> nn.Module:

@@ -16,11 +16,10 @@ from typing import Any
 
 from torch import nn
 
-from edgegan.errors import SHOWN, ModelError
+from edgegan.errors import SHOWN, ModelError, did_you_mean
 from edgegan.measure.metrics import Metric
 from edgegan.measure.metrics.own import of_function
 from edgegan.recipe import ModelSpec
-from edgegan.recipe_source import did_you_mean
 
 FARTHEST_ROOT = 6
 """How many folders above a file the root of its project is looked for in."""

@@ -8,14 +8,13 @@ A package adds one by a class of `EngineKind` without arguments, in its pyprojec
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from edgegan.errors import InputError, ModelError
+from edgegan.errors import InputError, ModelError, did_you_mean
 from edgegan.runtime.artifact import USUAL_ENGINE, Artifact, choose
 from edgegan.runtime.engines.base import Check, Engine, EngineKind, Options
 
@@ -51,9 +50,10 @@ def engine_kind(name: str) -> EngineKind:
     others = _others()
     if name not in others:
         names = ["auto", *_OURS, *others]
-        close = difflib.get_close_matches(str(name), names, 1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"there is no engine {name!r:.80}{meant}", next=f"choose one of {', '.join(names)}")
+        raise InputError(
+            f"there is no engine {name!r:.80}{did_you_mean(name, names)}",
+            next=f"choose one of {', '.join(names)}",
+        )
     try:
         return others[name].load()()
     except Exception as error:  # whatever a stranger's package raises; the doctor tells of it

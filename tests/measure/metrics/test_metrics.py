@@ -170,7 +170,7 @@ def test_each_of_several_outputs_is_measured() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "what"),
     [
-        ("image", "psnr", r"no metric 'psnr': did you mean 'psnr_db'"),
+        ("image", "psnr", r"no metric 'psnr'; did you mean 'psnr_db'"),
         ("tokens", "psnr_db", "for image, video, audio, series, tensor, and not for tokens"),
         ("image", "fid", "needs features"),
     ],
