@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from edgegan.errors import CheckpointError
 from edgegan.files import remove, write_bytes, write_text
 from edgegan.reading import Unreadable, check_plain, parse_json, read_text, refusing
 
+SECONDS, STEPS = 20.0, 1000
+"""Between two states that are kept, whichever is over first."""
 Holder = nn.Module | Optimizer
 """What has a state; optimizers are Adam or SGD."""
 
@@ -41,6 +44,7 @@ class Checkpoint:
     def __init__(self, stem: Path, key: str | None = None, newer: Collection[str] = ()) -> None:
         self.state, self._key_file = stem.with_suffix(".safetensors"), stem.with_suffix(".key")
         self._key, self._newer = key, newer
+        self._since = time.monotonic()
 
     def load(self, parts: Mapping[str, Holder]) -> int:
         """Fill `parts` and return the number of steps done, or return 0 where there is nothing to resume.
@@ -48,9 +52,14 @@ class Checkpoint:
         Raises:
             CheckpointError: see `load_state`.
         """
+        self._since = time.monotonic()
         if not self.state.exists() or self._read_key() != self._key:
             return 0
         return load_state(self.state, parts, self._newer)
+
+    def due(self, step: int) -> bool:
+        """Tell whether a state is to be kept after `step` steps, long enough after the last one."""
+        return time.monotonic() - self._since >= SECONDS or step % STEPS == 0
 
     def save(self, parts: Mapping[str, Holder], step: int) -> None:
         """Keep `parts`, after `step` steps, atomically.
@@ -62,6 +71,7 @@ class Checkpoint:
             remove(self.state)
             write_text(self._key_file, self._key)
         save_state(self.state, parts, step)
+        self._since = time.monotonic()
 
     def remove(self) -> None:
         """Delete the files, which a finished run needs no more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 
 import torch
@@ -20,8 +19,6 @@ from edgegan.learning.draws import Stream, derive
 from edgegan.learning.log import Log
 from edgegan.learning.monitor import STEPS, Monitor
 
-CHECKPOINT_SECONDS, CHECKPOINT_STEPS = 20.0, 1000
-"""Between two checkpoints, whichever is over first."""
 LOG_EVERY = 50
 
 Progress = Callable[[int, int], None]
@@ -105,7 +102,6 @@ class Loop:
             self.monitor.begin(done)
         progress(done, self.steps)
         with held_back() as stopping:
-            saved = time.monotonic()
             while done < self.steps:
                 self.step(done)
                 done += 1
@@ -116,9 +112,8 @@ class Loop:
                 else:
                     self._note(done)
                 stop = stopping()
-                if back is not None or self._due(done, stop, time.monotonic() - saved):
+                if back is not None or self._due(done, stop):
                     self._save(done)
-                    saved = time.monotonic()
                 progress(done, self.steps)
                 if stop:
                     return
@@ -171,10 +166,10 @@ class Loop:
             self._captured.forget()
         return back
 
-    def _due(self, done: int, stop: bool, seconds: float) -> bool:
+    def _due(self, done: int, stop: bool) -> bool:
         if done == self.steps:
             return self.keep
-        return stop or seconds >= CHECKPOINT_SECONDS or done % CHECKPOINT_STEPS == 0
+        return stop or self.checkpoint.due(done)
 
     def _save(self, done: int) -> None:
         """Keep the state, which all processes share but for the window, by the first one's clock alone."""

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 PROGRAM = (
-    "from edgegan.learning import loop; loop.CHECKPOINT_SECONDS = 0; from edgegan.cli import main; main()"
+    "from edgegan.learning import checkpoint; checkpoint.SECONDS = 0; from edgegan.cli import main; main()"
 )
 STEPS = 60
 PICTURE = {"shape": [3, 16, 16], "range": [-1, 1]}

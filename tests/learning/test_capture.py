@@ -160,7 +160,7 @@ def test_captured_steps_are_those_that_are_launched(name: str, tmp_path: Path) -
 def test_a_captured_run_goes_on_to_the_same_bits(
     make: Callable[[], Algorithm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgegan.learning.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("edgegan.learning.checkpoint.SECONDS", 0.0)
     _, whole = run(make(), tmp_path / "whole")
     run(make(), tmp_path / "cut", stop=5)
     loop, resumed = run(make(), tmp_path / "cut")

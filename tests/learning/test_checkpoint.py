@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from edgegan.errors import CheckpointError
-from edgegan.learning.checkpoint import load_state, save_state
+from edgegan.learning import checkpoint
+from edgegan.learning.checkpoint import Checkpoint, load_state, save_state
 
 
 def test_training_goes_on_from_a_saved_state_as_if_never_stopped(tmp_path: Path) -> None:
@@ -71,3 +72,20 @@ def test_a_damaged_state_is_refused_and_nothing_is_changed(tmp_path: Path, damag
     assert "delete it" in (caught.value.next or "")
     for key, value in again["m"].state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_states_are_due_by_the_clock_and_by_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    kept = Checkpoint(tmp_path / "s")
+    assert kept.load(parts()) == 0
+    now += 19.9
+    assert not kept.due(7)
+    assert kept.due(1000)
+    now += 0.2
+    assert kept.due(7)
+    kept.save(parts(), 7)
+    assert not kept.due(8)
+    now += 20.1
+    assert kept.load(parts()) == 7
+    assert not kept.due(8)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgegan.compress.distill import run_distillation
-from edgegan.learning import loop, monitor
+from edgegan.learning import checkpoint, loop, monitor
 from edgegan.learning.algorithm import Batch, Update
 from edgegan.learning.algorithms.distillation import Distillation
 from edgegan.learning.algorithms.settings import DistillationSettings
@@ -84,7 +84,7 @@ def test_a_run_that_is_well_is_what_it_is_unwatched(tmp_path: Path, monkeypatch:
 def test_a_run_that_was_taken_back_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     whole = training(tmp_path / "whole", 0, **COLLAPSES)
     whole.run()
     assert whole.troubles

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from edgegan.cli import main
 from edgegan.errors import DataError, RecipeError
-from edgegan.learning import loop
+from edgegan.learning import checkpoint
 from edgegan.learning.losses.spectral import MelSpectrogram
 from edgegan.train.griffin_lim import griffin_lim
 from edgegan.train.paired import read_pairs
@@ -38,7 +38,7 @@ def test_a_paired_run_broken_off_goes_on_to_the_same_weights_and_log(
             raise StoppedError
 
     training(tmp_path / "whole", kind, loss=loss).run()
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     with pytest.raises(StoppedError):
         training(tmp_path / "broken", kind, loss=loss).run(stop)
     seen: list[int] = []

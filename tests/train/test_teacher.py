@@ -16,7 +16,7 @@ from torch import nn
 
 from edgegan import interrupts
 from edgegan.errors import DataError, RecipeError, StageError
-from edgegan.learning import loop
+from edgegan.learning import checkpoint
 from edgegan.learning.algorithms.gan import AdversarialTraining
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Sample
@@ -52,7 +52,7 @@ def test_a_run_broken_off_goes_on_to_the_same_weights_and_log(
     settings = TrainSettings.of({**SETTINGS.model_dump(), **own})
     training(tmp_path / "whole", settings).run()
     if number is None:
-        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
         with pytest.raises(StoppedError):
             training(tmp_path / "broken", settings).run(stop_at(4))
     else:
@@ -108,7 +108,7 @@ def test_tensorboard_is_used_where_it_is_installed(
 def test_a_state_of_the_version_before_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     with pytest.raises(StoppedError):
         training(tmp_path).run(stop_at(3))
     state = tmp_path / "state.safetensors"

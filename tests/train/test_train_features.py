@@ -42,7 +42,7 @@ def test_the_extractor_is_accurate_small_and_tells_good_images_from_bad(tmp_path
 def test_training_that_was_cut_off_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgegan.learning.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("edgegan.learning.checkpoint.SECONDS", 0.0)
     monkeypatch.setattr("edgegan.learning.algorithms.classification.BATCH", 32)
     data, seen = stripes(120, 0), list[int]()
 

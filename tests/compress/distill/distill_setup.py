@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.stage import Candidate, Context
-from edgegan.learning import loop
+from edgegan.learning import checkpoint
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 
@@ -48,7 +48,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
-    loop.CHECKPOINT_SECONDS = 0.0
+    checkpoint.SECONDS = 0.0
     stage = Distill(DistillSettings.model_validate(SETTINGS))
     result = stage.run(small_candidate(), Context(arguments.folder, seed=3, progress=progress))
     if int(os.environ.get("RANK", "0")) == 0:

@@ -18,7 +18,7 @@ from edgegan.compress.distill import Distill, DistillSettings
 from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
 from edgegan.compress.stage import Candidate, Context, Settings
 from edgegan.errors import ProofError, StageError
-from edgegan.learning import loop
+from edgegan.learning import checkpoint
 from edgegan.learning.checkpoint import fingerprint
 
 
@@ -87,7 +87,7 @@ def test_same_seed_same_result(tmp_path: Path) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a checkpoint after every step."""
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
 
 
 def broken_off(

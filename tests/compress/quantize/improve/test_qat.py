@@ -22,7 +22,7 @@ from edgegan.compress.quantize.stage import REWRITES
 from edgegan.compress.rewrite import rewrite
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ProofError, StageError
-from edgegan.learning import loop
+from edgegan.learning import checkpoint
 from edgegan.models.resnet import Generator, ProjectionDiscriminator
 from edgegan.runtime.artifact import Artifact
 from edgegan.runtime.contract import Contract, Input, Output, Sample
@@ -124,7 +124,7 @@ def test_the_discriminator_takes_part_and_the_same_seed_gives_the_same_bits(
 def test_a_training_that_was_cut_off_goes_on_where_it_was(
     harsh: Harsh, candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
 
     def lowered(folder: str, cut_at: int | None = None) -> dict[str, Any]:
         def progress(done: int, total: int) -> None:
