@@ -54,7 +54,11 @@ def test_the_student_learns_what_is_weighed(tmp_path: Path, weights: dict[str, f
     settings = DistillSettings(steps=150, batch=8, learning_rate=0.1, features=0, ema=0.5, **weights)  # pyright: ignore[reportArgumentType]
     done = Distill(settings).run(candidate(tmp_path), Context(tmp_path, 0))
     assert float(done.student.get_parameter("conv.weight").detach()) == pytest.approx(slope, abs=0.05)
-    assert ("targets" in done.lineage[-1].proof["final_losses"]) == ("targets" in weights)
+    proof = done.lineage[-1].proof
+    assert ("targets" in proof["final_losses"]) == ("targets" in weights)
+    assert "held_out_psnr_db" not in proof
+    away = proof["learnt_psnr_db"]["after"] < proof["learnt_psnr_db"]["before"]
+    assert [warning.endswith("dB on the stored inputs") for warning in proof["warnings"]] == [True] * away
 
 
 def test_targets_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
