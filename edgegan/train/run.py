@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from edgegan.compress.load import build_module
 from edgegan.compress.recipe_quality import metrics_of
@@ -19,8 +20,14 @@ from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
 from edgegan.train.paired import PairedTeacherTraining, read_pairs
 from edgegan.train.samples import read_samples
-from edgegan.train.settings import PairedTrainSettings, UnpairedTrainSettings, train_settings
+from edgegan.train.settings import (
+    AnyTrainSettings,
+    PairedTrainSettings,
+    UnpairedTrainSettings,
+    train_settings,
+)
 from edgegan.train.teacher import Scorer, TeacherTraining
+from edgegan.train.training import Training
 from edgegan.train.unpaired import UnpairedTeacherTraining
 
 
@@ -84,47 +91,7 @@ def train_teacher(
             next=f"set train.batch to a multiple of {fabric.world_size}",
         )
     with held(folder, "teacher", apart=apart) if fabric.is_global_zero else nullcontext():
-        torch.manual_seed(read.seed)
-        generator = build_module(read.model, read.folder)
-        discriminator = build_module(read.discriminator, read.folder) if read.discriminator else None
-        if isinstance(settings, PairedTrainSettings):
-            judge = read.folder / settings.judge if settings.judge else None
-            training = PairedTeacherTraining(
-                generator,
-                discriminator if learns else None,
-                read.contract,
-                read_pairs(settings, read.contract, source, judge, read.seed, fabric.device),
-                settings,
-                Path(folder),
-                seed=read.seed,
-                metrics=_paired_metrics(read),
-                fabric=fabric,
-            )
-        elif isinstance(settings, UnpairedTrainSettings):
-            assert discriminator is not None
-            training = UnpairedTeacherTraining(
-                generator,
-                discriminator,
-                read.contract,
-                source,
-                settings,
-                Path(folder),
-                seed=read.seed,
-                fabric=fabric,
-            )
-        else:
-            assert discriminator is not None
-            training = TeacherTraining(
-                generator,
-                discriminator,
-                read.contract,
-                read_samples(source, read.contract.outputs[0]),
-                settings,
-                Path(folder),
-                seed=read.seed,
-                scorer=_scorer(read),
-                fabric=fabric,
-            )
+        training = _training(read, settings, source, Path(folder), fabric)
         training.run(progress)
     folder, log = training.folder, training.log
     rows = [row for row in log.rows if any(name in row for name in training.score_names)]
@@ -137,6 +104,45 @@ def train_teacher(
         None if paired else next(iter(scores.values()), None),
         tuple(map(str, training.troubles)),
         scores if paired else {},
+    )
+
+
+def _training(
+    recipe: Recipe, settings: AnyTrainSettings, source: Path, folder: Path, fabric: Fabric
+) -> Training:
+    """Build the networks, read what they learn from, and return the training of the kind that is set."""
+    torch.manual_seed(recipe.seed)
+    generator = build_module(recipe.model, recipe.folder)
+    discriminator = build_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
+    contract, seed = recipe.contract, recipe.seed
+    if isinstance(settings, PairedTrainSettings):
+        judge = recipe.folder / settings.judge if settings.judge else None
+        return PairedTeacherTraining(
+            generator,
+            discriminator if settings.adversarial else None,
+            contract,
+            read_pairs(settings, contract, source, judge, seed, fabric.device),
+            settings,
+            folder,
+            seed=seed,
+            metrics=_paired_metrics(recipe),
+            fabric=fabric,
+        )
+    assert discriminator is not None
+    if isinstance(settings, UnpairedTrainSettings):
+        return UnpairedTeacherTraining(
+            generator, discriminator, contract, source, settings, folder, seed=seed, fabric=fabric
+        )
+    return TeacherTraining(
+        generator,
+        discriminator,
+        contract,
+        read_samples(source, contract.outputs[0]),
+        settings,
+        folder,
+        seed=seed,
+        scorer=_scorer(recipe),
+        fabric=fabric,
     )
 
 
