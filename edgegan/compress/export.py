@@ -37,7 +37,7 @@ from edgegan.compress.rewrite import (
     with_fixed_input,
 )
 from edgegan.compress.stage import Candidate, Context, Settings, Stage, StageRecord, check_finite
-from edgegan.compress.torchlib import operators_read_once
+from edgegan.compress.torchlib import operators_read_once, small_numbers_kept
 from edgegan.compress.written import Precision, write, write_running
 from edgegan.errors import ModelError, ProofError
 from edgegan.module_copy import copy_of
@@ -266,7 +266,7 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
     """Return `module` as an ONNX model in float32; see `export_onnx`."""
     arguments = example(traceable(contract), 2, seed=0)
     try:
-        with quiet(), torch.no_grad(), operators_read_once():
+        with quiet(), torch.no_grad(), operators_read_once(), small_numbers_kept():
             program = torch.onnx.export(
                 copy_of(module).eval(),
                 arguments,
@@ -278,14 +278,15 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
                 output_names=[spec.name for spec in contract.outputs],
                 verbose=False,
             )
+            assert program is not None
+            model = onnx_graph.tidy(program.model_proto)
+            onnx.checker.check_model(model, full_check=True)
     except Exception as error:
         raise ModelError(
             f"the module cannot be exported to ONNX: {_reason(error)}",
             where=type(module).__name__,
             next="write its forward without branches on values, and without a fixed batch size in reshapes",
         ) from error
-    assert program is not None
-    model = onnx_graph.tidy(program.model_proto)
     graph = model.graph
     names = [value.name for value in graph.output]
     if names != [spec.name for spec in contract.outputs]:

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.example_inputs import example
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.rewrite.graph import argument, aten, constant, evaluate, trace
+from edgegan.compress.rewrite.nodes import fixed
 from edgegan.errors import ModelError
 from edgegan.runtime.contract import Contract
 
@@ -79,23 +79,15 @@ def _is_own(layer: nn.Module) -> bool:
 def _plain(graph: GraphModule, own: dict[str, nn.Module]) -> Iterator[tuple[str, nn.Module | None]]:
     """Yield each own layer that is run, and what does the same; None where nothing of torch's does."""
     inside: dict[str, list[Node]] = defaultdict(list)
-    fixed: set[Node] = set()
+    constants = fixed(graph)
     for node in graph.graph.nodes:
-        if node.op == "get_attr" or (node.op == "call_function" and _rests_on(node, fixed)):
-            fixed.add(node)
-        elif node.op == "call_function" and (name := _caller(node)) in own:
+        if node.op == "call_function" and node not in constants and (name := _caller(node)) in own:
             inside[name].append(node)
     for name, nodes in inside.items():
-        made = [_layer(graph, node, fixed) for node in nodes]
+        made = [_layer(graph, node, constants) for node in nodes]
         first = made[0]
         if all(_are_alike(one, first) for one in made):
             yield name, first
-
-
-def _rests_on(node: Node, fixed: set[Node]) -> bool:
-    sources = node.all_input_nodes
-    chance = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-    return not chance and bool(sources) and all(source in fixed for source in sources)
 
 
 def _caller(node: Node) -> str:
@@ -104,12 +96,12 @@ def _caller(node: Node) -> str:
     return stack[-1][0] if stack else ""
 
 
-def _layer(graph: GraphModule, node: Node, fixed: set[Node]) -> nn.Module | None:
+def _layer(graph: GraphModule, node: Node, constants: set[Node]) -> nn.Module | None:
     """Return a layer of torch's that does as `node`; None where its weights rest on more than constants."""
     weight_node, bias_node = argument(node, 1, "weight"), argument(node, 2, "bias")
-    if node.target not in {*CONVOLUTIONS, *TRANSPOSED, aten.linear.default} or node.args[0] in fixed:
+    if node.target not in {*CONVOLUTIONS, *TRANSPOSED, aten.linear.default} or node.args[0] in constants:
         return None
-    if weight_node not in fixed or (bias_node is not None and bias_node not in fixed):
+    if weight_node not in constants or (bias_node is not None and bias_node not in constants):
         return None
     weight = _value(graph, weight_node)
     bias = None if bias_node is None else _value(graph, bias_node)

@@ -1,10 +1,12 @@
-"""The operators that torch.onnx knows, read from their sources once: by itself it reads them each time."""
+"""What torch.onnx does otherwise by itself: it reads all of its operators anew, and drops small numbers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -27,3 +29,14 @@ def operators_read_once() -> Iterator[None]:
 @cache
 def _read(quantized: bool) -> Callable[..., Any]:
     return cache(ONNXRegistry.from_torchlib)
+
+
+@contextmanager
+def small_numbers_kept() -> Iterator[None]:
+    """Let exports to ONNX keep `x + 1e-8`: onnxscript's optimizer takes it for `x + 0`, and x may be 0."""
+
+    def isclose(one: float, other: float, *, rel_tol: float, abs_tol: float) -> bool:
+        return math.isclose(one, other, rel_tol=rel_tol)
+
+    with patch("onnxscript.rewriter._matcher.math", SimpleNamespace(isclose=isclose)):
+        yield

@@ -234,3 +234,19 @@ def test_the_exporters_operators_are_read_once(monkeypatch: pytest.MonkeyPatch) 
     first = to_onnx(module, contract).SerializeToString()
     monkeypatch.setattr(ONNXRegistry, "from_torchlib", None)
     assert to_onnx(module, contract).SerializeToString() == first
+
+
+class Weighted(nn.Module):
+    """Divides by a sum that may be 0, kept from it by a small number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.sum(1, keepdim=True)
+        return x.mean(1, keepdim=True) / (total + 1e-8) + 1 / ((total - 1e-9).abs() + 1)
+
+
+def test_a_small_number_that_keeps_from_dividing_by_0_stays(tmp_path: Path) -> None:
+    contract = Contract((Input("x", (3, 4)),), (Output("y", (1, 4), layout=""),))
+    export_onnx(Weighted(), contract, tmp_path / "model.onnx")
+    zeros = np.zeros((2, 3, 4), np.float32)
+    with OnnxRuntimeEngine(tmp_path / "model.onnx", threads=1) as engine:
+        assert engine({"x": zeros})["y"] == pytest.approx(1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from sympy import sympify
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
@@ -100,6 +101,21 @@ def depends_on(node: Node, known: dict[Node, frozenset[Node]]) -> frozenset[Node
     if node.op == "placeholder":
         return frozenset([node])
     return frozenset().union(*(known[source] for source in node.all_input_nodes))
+
+
+def fixed(graph: GraphModule) -> set[Node]:
+    """Return the nodes in whose values no input, no free size and no chance has a say."""
+    found: set[Node] = set()
+    for node in graph.graph.nodes:
+        called = node.op == "call_function" and not _varies(node.target)
+        if node.op == "get_attr" or (called and all(source in found for source in node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+def _varies(target: Any) -> bool:
+    chance = torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+    return chance or (isinstance(target, OpOverload) and target._schema.is_mutable)
 
 
 def evaluate(graph: GraphModule, node: Node, inputs: Mapping[Node, Any]) -> Any:

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import getitem
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from edgegan.compress.rewrite.nodes import argument, aten, replace
+from edgegan.compress.rewrite.nodes import add_constant, argument, aten, evaluate, fixed, replace, shape
 from edgegan.compress.rewrite.projected_lstm import plain_lstm
 
 
 def spell_out(graph: GraphModule) -> bool:
     """Replace such operators; return whether there were any. The graph then has to be traced anew.
 
-    `fold` becomes a sum of shifted blocks, an adaptive maximum one over windows, an Einsum of one tensor
-    a permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, a projected LSTM a plain one.
+    `fold` becomes a sum of shifted blocks, an adaptive maximum (or mean, of free sizes) one over windows, an
+    Einsum of one tensor a permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, a
+    projected LSTM a plain one. What linear algebra makes of constants, as an inverse, becomes a constant.
     """
-    found = [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
+    found = _fold_algebra(graph)
+    found += [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return any(found)
+
+
+def _fold_algebra(graph: GraphModule) -> list[bool]:
+    found = []
+    constants = fixed(graph)
+    for node in [node for node in graph.graph.nodes if node in constants]:
+        source = node.all_input_nodes[0] if node.target == getitem else node
+        if _is_algebra(source.target) and isinstance(node.meta.get("val"), Tensor):
+            with graph.graph.inserting_before(node):
+                replace(node, add_constant(graph, "spelled.weight", evaluate(graph, node, {})))
+            found.append(True)
+    return found
+
+
+def _is_algebra(target: Any) -> bool:
+    """Whether it is linear algebra that ONNX has not."""
+    name = target._schema.name.partition("::")[2].lstrip("_") if isinstance(target, OpOverload) else ""
+    return name.startswith(("linalg_", "inverse", "cholesky", "matrix_exp")) and not name.endswith("norm")
 
 
 def _fold(graph: GraphModule, node: Node) -> bool:
@@ -73,37 +94,56 @@ def _overlapped(x: Tensor, size: int, kernel: int, dilation: int, padding: int, 
 
 
 def _adaptive_max(graph: GraphModule, node: Node) -> bool:
-    x, sizes = list[Any](node.args)
+    sizes: Any = node.args[1]
     readers = list(node.users)
     if any(reader.target != getitem or reader.args[1] != 0 for reader in readers):
         return False
-    name = f"spelled_{node.name}"
-    setattr(graph, name, _AdaptiveMax(sizes))
     with graph.graph.inserting_before(node):
-        largest = graph.graph.call_module(name, (x,))
+        largest = _windowed(graph, node, sizes, Tensor.amax)
     for reader in readers:
         replace(reader, largest)
     return True
 
 
-class _AdaptiveMax(torch.nn.Module):
-    """The maximum of so many windows along each of the last axes: ONNX has none that fits its windows."""
+def _adaptive_mean(graph: GraphModule, node: Node) -> bool:
+    """Of free sizes; torch.onnx writes the windows of those that it traced."""
+    x, sizes = list[Any](node.args)
+    if -1 not in shape(x)[-len(sizes) :] or not all(isinstance(size, int) for size in sizes):
+        return False
+    with graph.graph.inserting_before(node):
+        mean = _windowed(graph, node, sizes, Tensor.mean)
+    replace(node, mean)
+    return True
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+
+def _windowed(graph: GraphModule, node: Node, sizes: Sequence[int], reduce: Callable[..., Tensor]) -> Node:
+    name = f"spelled_{node.name}"
+    setattr(graph, name, _Windows(sizes, reduce))
+    return graph.graph.call_module(name, (node.args[0],))
+
+
+class _Windows(torch.nn.Module):
+    """The maximum or mean of so many windows along each of the last axes: ONNX has none that fits them."""
+
+    def __init__(self, sizes: Sequence[int], reduce: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.sizes = tuple(sizes)
+        self.sizes, self.reduce = tuple(sizes), reduce
 
     def forward(self, x: Tensor) -> Tensor:
         axes = len(self.sizes)
         if all(isinstance(size, int) and size == 1 for size in self.sizes):
-            return x.amax(tuple(range(-axes, 0)), keepdim=True)
+            return self.reduce(x, tuple(range(-axes, 0)), keepdim=True)
         lengths = x.shape[-axes:]
-        if all(length % size == 0 for length, size in zip(lengths, self.sizes)):
+        known = self.reduce is Tensor.amax and all(isinstance(length, int) for length in lengths)
+        if known and all(length % size == 0 for length, size in zip(lengths, self.sizes)):
             pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
             return pool(x, [int(length // size) for length, size in zip(lengths, self.sizes)])
         for axis, length, size in zip(range(-axes, 0), lengths, self.sizes):
-            windows = [(place * length // size, -(-(place + 1) * length // size)) for place in range(size)]
-            parts = [x.narrow(axis, low, high - low).amax(axis, keepdim=True) for low, high in windows]
+            ends = [((place + 1) * length + size - 1) // size for place in range(size)]
+            windows = [(place * length // size, end) for place, end in enumerate(ends)]
+            parts = [
+                self.reduce(x.narrow(axis, low, high - low), axis, keepdim=True) for low, high in windows
+            ]
             x = torch.cat(parts, axis)
         return x
 
@@ -135,6 +175,9 @@ def _instance_norm(graph: GraphModule, node: Node) -> bool:
 
 
 WAYS = {
+    aten.adaptive_avg_pool1d.default: _adaptive_mean,
+    aten.adaptive_avg_pool2d.default: _adaptive_mean,
+    aten.adaptive_avg_pool3d.default: _adaptive_mean,
     aten.adaptive_max_pool1d.default: _adaptive_max,
     aten.adaptive_max_pool2d.default: _adaptive_max,
     aten.adaptive_max_pool3d.default: _adaptive_max,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgegan.compress.cost import count
-from edgegan.compress.export import REWRITES
+from edgegan.compress.export import REWRITES, export_onnx
 from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES
 from edgegan.compress.rewrite import rewrite, trace
 from edgegan.compress.rewrite.graph import Rewrite, aten
 from edgegan.errors import ModelError
 from edgegan.runtime.contract import Contract
+from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 UNIFORM = {"kind": "uniform", "low": 0, "high": 1}
 RESIZES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -221,3 +223,21 @@ def test_a_size_that_is_fixed_once_it_is_traced_is_no_free_one() -> None:
     assert trace(module, contract(2, False))
     with pytest.raises(ModelError, match="fixed once it is"):
         trace(module, contract(2, True))
+
+
+class Pyramid(nn.Module):
+    """Means of one window, of four and of nine, as wide as the picture again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = [F.interpolate(F.adaptive_avg_pool2d(x, n), size=x.shape[2:]) for n in (1, 2, 3)]
+        return torch.stack(means, 0).sum(0) + x
+
+
+def test_a_file_pools_to_a_number_of_windows_at_any_size(tmp_path: Path) -> None:
+    free = contract(2, True)
+    export_onnx(trace(Pyramid(), free), free, tmp_path / "model.onnx")
+    for height, width in ((24, 24), (8, 14), (34, 10)):
+        x = torch.rand(2, 3, height, width)
+        with OnnxRuntimeEngine(tmp_path / "model.onnx", threads=1) as engine:
+            found = engine({"image": x.numpy()})["made"]
+        torch.testing.assert_close(torch.from_numpy(found), Pyramid()(x))

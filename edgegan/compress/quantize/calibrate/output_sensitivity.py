@@ -97,7 +97,8 @@ def _probe(
         for (name, value), gradient in zip(starts.items(), gradients, strict=True):
             tell(name, value, gradient)
     for name, value in list(unseen.items()):
-        tell(name, value, torch.zeros_like(value))
+        for _ in range(PROBES):
+            tell(name, value, torch.zeros_like(value))
 
 
 def _outputs(result: Any) -> list[Tensor]:

@@ -39,14 +39,18 @@ def test_what_no_output_reads_matters_nothing() -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.used, self.idle = nn.Linear(8, 4), nn.Linear(8, 4)
+            self.used, self.idle, self.chosen = nn.Linear(8, 4), nn.Linear(8, 4), nn.Linear(4, 4)
 
         def forward(self, z: Tensor) -> Tensor:
-            return self.used(z) + self.idle(z).floor()
+            y = self.used(z)
+            return y + self.idle(z).floor() + self.chosen(y).argmax(1, keepdim=True)
 
-    found = gradients(trace(Idle(), CONTRACT), [(torch.randn(5, 8),)], "linear", "linear_1")
+    parts = [(torch.randn(5, 8),), (torch.randn(3, 8),)]
+    found = gradients(trace(Idle(), CONTRACT), parts, "linear", "linear_1", "linear_2")
     assert found["linear"].eq(1).all()
-    assert found["linear_1"].eq(0).all()
+    for name in ("linear_1", "linear_2"):
+        assert found[name].eq(0).all()
+        assert len(found[name]) == 8
 
 
 def test_a_pass_takes_what_it_can_afford() -> None:
