@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 import torch
@@ -17,7 +18,16 @@ from torch.fx.node import map_arg
 
 from edgegan.compress.operators import REORDERS, RESHAPES
 from edgegan.compress.rewrite import short_time
-from edgegan.compress.rewrite.nodes import add_constant, argument, aten, replace
+from edgegan.compress.rewrite.nodes import (
+    add_constant,
+    argument,
+    aten,
+    constant,
+    evaluate,
+    fixed,
+    replace,
+    shape,
+)
 
 OF_FRAMES: dict[Any, Callable[[Any, Node], Any]] = {
     aten.stft.default: short_time.stft,
@@ -29,8 +39,14 @@ LINEAR = (
     *(*RESHAPES.torch, *REORDERS.torch, aten.squeeze.default, aten.expand.default, aten.clone.default),
     *(aten.contiguous.default, aten.slice.Tensor, aten.select.int, aten.flip.default, aten.roll.default),
     *(aten.cat.default, aten.stack.default, aten.constant_pad_nd.default, aten.neg.default),
+    *(aten.movedim.int, aten.repeat.default, aten.expand_as.default, aten.index.Tensor, aten.alias.default),
+    *(aten.detach.default, aten.detach_.default, aten.lift_fresh_copy.default, aten.cumsum.default),
+    *(aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim, aten.unbind.int),
+    *(aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, getitem),
 )
 """Operators that do to real and imaginary parts what they do to the whole."""
+PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.mm.default, aten.einsum.default)
+"""Of two tensors."""
 Pair = tuple[Any, Any]
 """Real and imaginary part: nodes, or numbers."""
 
@@ -40,7 +56,8 @@ def without_complex(graph: GraphModule) -> bool:
 
     The graph then has to be traced anew.
     """
-    nodes = [node for node in graph.graph.nodes if node.op == "call_function" and _meets_complex(node)]
+    known = ("call_function", "get_attr")
+    nodes = [node for node in graph.graph.nodes if node.op in known and _meets_complex(node)]
     writer = _Writer(graph)
     if not nodes or not all(map(writer.knows, nodes)):
         return False
@@ -54,6 +71,11 @@ def without_complex(graph: GraphModule) -> bool:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return True
+
+
+def has_complex(graph: GraphModule) -> bool:
+    """Whether something complex was left, as what `without_complex` does not know is."""
+    return any(map(_is_complex, graph.graph.nodes))
 
 
 def _meets_complex(node: Node) -> bool:
@@ -70,26 +92,64 @@ class _Writer:
 
     def __init__(self, graph: GraphModule) -> None:
         self.graph, self.pairs = graph, dict[Node, Pair]()
+        self.fixed = fixed(graph)
 
     def knows(self, node: Node) -> bool:
         """Whether `write` can write `node`."""
+        if node in self.fixed:
+            return True
         if node.target in OF_FRAMES:
             return short_time.knows(self, node, LONGEST)
         if node.target in TRANSFORMS:
             return all(1 < length <= LONGEST for _, length in _lengths(node))
-        if node.target == aten.div.Tensor and isinstance(node.args[1], Node) and _is_complex(node.args[1]):
-            return False
-        return node.target in LINEAR or node.target in WAYS
+        return node.target in LINEAR or node.target in PRODUCTS or (node.target in WAYS and not node.kwargs)
 
     def write(self, node: Node) -> Any:
         """Return a pair, or the node of a real result."""
+        if node in self.fixed:
+            return self._computed(node)
         if node.target in OF_FRAMES:
             return OF_FRAMES[node.target](self, node)
         if node.target in TRANSFORMS:
             return self._transform(node)
         if node.target in LINEAR:
             return self._moved(node, 0), self._moved(node, 1)
-        return WAYS[node.target](self, *(self._pair(one) for one in node.args))
+        if node.target in PRODUCTS:
+            return self._multiplied(node)
+        result = WAYS[node.target](self, *(self._pair(one) for one in node.args))
+        return self._broadcast(node, *result) if isinstance(result, tuple) else result
+
+    def _computed(self, node: Node) -> Any:
+        """Store a value that no input has a say in."""
+        value = constant(self.graph, node) if node.op == "get_attr" else evaluate(self.graph, node, {})
+        assert isinstance(value, Tensor)
+        parts = [value.real, value.imag] if value.is_complex() else [value]
+        stored = [add_constant(self.graph, "complex.weight", part.clone()) for part in parts]
+        return tuple(stored) if value.is_complex() else stored[0]
+
+    def _broadcast(self, node: Node, real: Any, imaginary: Any) -> Pair:
+        """Return the parts of a sum; of a complex and a larger real value, both as large."""
+        sources = [source for source in node.all_input_nodes if _is_complex(source)]
+        alone = len(sources) == 1 and len(node.all_input_nodes) == 2
+        if alone and shape(sources[0]) != shape(node) and isinstance(imaginary, Node):
+            imaginary = self.call(aten.expand_as.default, imaginary, real)
+        return real, imaginary
+
+    def _multiplied(self, node: Node) -> Any:
+        """Write a product of two as those of their parts."""
+        one, other = (self._pair(source) for source in node.all_input_nodes)
+        (a, b), (c, d) = (value if isinstance(value, tuple) else (value, 0) for value in (one, other))
+
+        def times(x: Any, y: Any) -> Any:
+            if not isinstance(x, Node) or not isinstance(y, Node):
+                return 0
+            parts = iter((x, y))
+            return self.call(node.target, *map_arg(node.args, lambda _: next(parts)), **node.kwargs)
+
+        return (
+            self.sum(times(a, c), self.times(-1, times(b, d))),
+            self.sum(times(a, d), times(b, c)),
+        )
 
     def call(self, target: Any, *args: Any, **kwargs: Any) -> Any:
         """Call an operator on nodes and numbers; a number where all are."""
@@ -97,11 +157,13 @@ class _Writer:
 
     def _moved(self, node: Node, part: int) -> Any:
         several = node.target in (aten.cat.default, aten.stack.default)
-        sources = [self.pairs.get(source, (source, 0))[part] for source in node.all_input_nodes]
-        if not several and not isinstance(sources[0], Node):
-            return sources[0]
+        first = self.pairs.get(node.all_input_nodes[0], (0, 0))
+        if not several and not isinstance(first[part], Node):
+            return first[part]
 
         def moved(source: Node) -> Any:
+            if source not in self.pairs and not several:
+                return source
             pair = self.pairs.get(source, (source, 0))
             return self.filled(pair[part], pair[1 - part])
 
@@ -146,6 +208,15 @@ class _Writer:
         (a, b), (c, d) = (value if isinstance(value, tuple) else (value, 0) for value in (one, other))
         return self.sum(a, self.times(sign, c)), self.sum(b, self.times(sign, d))
 
+    def quotient(self, one: Any, other: Any) -> Pair:
+        if not isinstance(other, tuple):
+            a, b = one
+            return tuple(self.call(aten.div.Tensor, self.filled(x, y), other) for x, y in ((a, b), (b, a)))
+        c, d = other
+        squares = self.sum(self.times(c, c), self.times(d, d))
+        a, b = self.product(one, (c, self.times(-1, d)))
+        return tuple(self.call(aten.div.Tensor, self.filled(x, squares), squares) for x in (a, b))
+
     def size(self, pair: Pair) -> Any:
         squares = self.sum(self.times(pair[0], pair[0]), self.times(pair[1], pair[1]))
         return self.call(aten.sqrt.default, squares)
@@ -171,11 +242,25 @@ class _Writer:
         order = axes if kind.startswith("i") else axes[::-1]
         for index, (axis, length) in enumerate(order):
             last = kind.endswith("r") and index == (len(order) - 1 if kind.startswith("i") else 0)
-            value = self.along(value, axis % rank, rank, length, kind, norm, last)
+            given = source.meta["val"].shape[axis]
+            value = self.along(value, axis % rank, rank, length, kind, norm, last, given)
         return value
 
-    def along(self, value: Any, axis: int, rank: int, length: int, kind: str, norm: str, real: bool) -> Any:
-        """Transform along one axis; `real` is the one of which only half of the frequencies are there."""
+    def along(
+        self,
+        value: Any,
+        axis: int,
+        rank: int,
+        length: int,
+        kind: str,
+        norm: str,
+        real: bool,
+        given: int | None = None,
+    ) -> Any:
+        """Transform along one axis; `real` is the one of which only half of the frequencies are there.
+
+        Of the values of which fewer are `given` than transformed, the others are zeros.
+        """
         inverse = kind.startswith("i")
         scale = {"backward": 1 / length if inverse else 1.0, "ortho": length**-0.5}
         factor = scale.get(norm, 1.0 if inverse else 1 / length)
@@ -187,8 +272,9 @@ class _Writer:
             twice[0] = 1.0
             if length % 2 == 0:
                 twice[-1] = 1.0
-            pairs = (cosines.t() * twice, sines.t() * -twice)
+            pairs = ((cosines.t() * twice)[:given], (sines.t() * -twice)[:given])
             return self.sum(*(self._matmul(part, axis, rank, matrix) for part, matrix in zip(value, pairs)))
+        cosines, sines = cosines[:given], sines[:given]
         if real:
             return tuple(self._matmul(value, axis, rank, matrix) for matrix in (cosines, -sines))
         sines = sines if inverse else -sines
@@ -224,8 +310,7 @@ def _lengths(node: Node) -> list[tuple[int, int]]:
     whole: list[Any] = list(given or sizes)
     if kind == "ir" and given is None:
         whole[-1] = 2 * (sizes[-1] - 1) if isinstance(sizes[-1], int) else 0
-    needed = [*whole[:-1], whole[-1] // 2 + 1] if kind == "ir" and isinstance(whole[-1], int) else whole
-    fits = all(isinstance(s, int) and isinstance(w, int) and s >= w for s, w in zip(sizes, needed))
+    fits = all(isinstance(size, int) for size in (*sizes, *whole))
     return [(axis, length if fits else 0) for axis, length in zip(axes, whole)]
 
 
@@ -259,11 +344,14 @@ WAYS: dict[Any, Callable[..., Any]] = {
     aten.view_as_complex.default: lambda writer, x: tuple(
         writer.call(aten.select.int, x, -1, i) for i in (0, 1)
     ),
-    aten.exp.default: lambda writer, pair: writer.polar(writer.exp(pair[0]), pair[1]),
-    aten.mul.Tensor: _Writer.product,
-    aten.add.Tensor: lambda writer, one, other: writer.total(one, other),
-    aten.sub.Tensor: lambda writer, one, other: writer.total(one, other, -1),
-    aten.div.Tensor: lambda writer, pair, other: tuple(
-        writer.call(aten.div.Tensor, one, other) for one in pair
+    aten.exp.default: lambda writer, pair: writer.polar(writer.exp(pair[0]), writer.filled(pair[1], pair[0])),
+    aten.square.default: lambda writer, pair: writer.product(pair, pair),
+    aten.reciprocal.default: lambda writer, pair: writer.quotient(1, pair),
+    aten.rsub.Scalar: lambda writer, one, other: writer.total(other, one, -1),
+    **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar), _Writer.product),
+    **dict.fromkeys((aten.add.Tensor, aten.add.Scalar), _Writer.total),
+    **dict.fromkeys(
+        (aten.sub.Tensor, aten.sub.Scalar), lambda writer, one, other: writer.total(one, other, -1)
     ),
+    **dict.fromkeys((aten.div.Tensor, aten.div.Scalar), _Writer.quotient),
 }

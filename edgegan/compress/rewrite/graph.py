@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fourier import without_complex
 from edgegan.compress.rewrite.functionalize import without_mutations
 from edgegan.compress.rewrite.input_sizes import tell_sizes_by_inputs
-from edgegan.compress.rewrite.lengths import free_lengths
+from edgegan.compress.rewrite.lengths import free_lengths, free_whole_numbers
 from edgegan.compress.rewrite.nodes import (
     add_constant,
     argument,
@@ -142,14 +143,7 @@ def trace(module: nn.Module, contract: Contract) -> GraphModule:
 
 def _traced(module: nn.Module, contract: Contract) -> GraphModule:
     try:
-        with torch.no_grad(), free_lengths(module), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
-            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
-            program = torch.export.export(
-                _frozen_copy(module),
-                example(traceable(contract), TRACED_BATCH, seed=0),
-                dynamic_shapes=dynamic_shapes(contract),
-            )
+        program = _program(module, contract)
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next(iter(lines), type(error).__name__)
@@ -183,6 +177,28 @@ def _traced(module: nn.Module, contract: Contract) -> GraphModule:
             replace(node, node.args[0])
     traced.recompile()
     return traced
+
+
+def _program(module: nn.Module, contract: Contract) -> torch.export.ExportedProgram:
+    """Trace a copy; where a size is fixed by it, once more with the sizes that `int` would fix kept free."""
+
+    def traced() -> torch.export.ExportedProgram:
+        return torch.export.export(
+            _frozen_copy(module),
+            example(traceable(contract), TRACED_BATCH, seed=0),
+            dynamic_shapes=dynamic_shapes(contract),
+        )
+
+    with torch.no_grad(), free_lengths(module), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
+        try:
+            return traced()
+        except Exception as error:
+            if "Constraints violated" in str(error) and not isinstance(module, GraphModule):
+                with suppress(Exception), free_whole_numbers(module):
+                    return traced()
+            raise
 
 
 def _check_sizes(module: nn.Module, graph: GraphModule, contract: Contract) -> None:

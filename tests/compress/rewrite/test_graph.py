@@ -63,6 +63,47 @@ def test_the_length_of_a_tensor_is_its_batch() -> None:
     assert "len" not in globals()
 
 
+def back_from_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
+    batch = int(windows.shape[0] / (height * width / size / size))
+    x = windows.view(batch, height // size, width // size, -1, size, size)
+    return x.permute(0, 3, 1, 4, 2, 5).reshape(batch, -1, height, width)
+
+
+class Windows(nn.Module):
+    """Works on windows, and finds the batch by how many there are, as Swin transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        assert isinstance(c, int)
+        assert not isinstance(0.5, int)
+        assert int("3", 4) == 3
+        windows = x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, c, 4)
+        return back_from_windows(self.mix(windows), 2, h, w)
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_the_batch_that_int_makes_of_windows_stays_free(free: bool) -> None:
+    module = Windows().eval()
+    size = {"nominal": 4, "min": 4, "multiple": 2}
+    picture = [3, "H", "W"] if free else [3, 4, 4]
+    contract = Contract.from_dict(
+        {
+            **({"sizes": {"H": size, "W": size}} if free else {}),
+            "inputs": [{"name": "x", "shape": picture}],
+            "outputs": [{"name": "y", "shape": picture}],
+        }
+    )
+    graph, _ = rewrite(module, contract, [])
+    for n, h, w in ((1, 4, 4), (5, 4, 4), (3, 6, 10) if free else (2, 4, 4)):
+        x = torch.randn(n, 3, h, w)
+        torch.testing.assert_close(graph(x), module(x))
+    assert "int" not in globals()
+
+
 def test_idle_dropout_does_not_stand_between_layers() -> None:
     module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(), nn.BatchNorm2d(3), nn.Dropout2d(), nn.ReLU())
     graph, _ = rewrite(module, CONTRACT, [fold_batch_norm])
