@@ -17,9 +17,11 @@ from edgegan import errors
 from edgegan.compress.calling import in_a_row
 from edgegan.compress.checkpoint import read_checkpoint
 from edgegan.compress.cost import count
+from edgegan.compress.export import to_onnx
 from edgegan.compress.generator import load_generator
 from edgegan.compress.load import load_module
 from edgegan.compress.rewrite import trace
+from edgegan.compress.rewrite.fourier import has_complex
 from edgegan.compress.sandbox import limited
 from edgegan.compress.user_code import find_callable
 from edgegan.init.construct import construct
@@ -148,11 +150,17 @@ def drawable(
 
 
 def check_free(seen: Examined, module: nn.Module) -> None:
-    """Take sizes back that are free as the network runs, and fixed as it is traced."""
+    """Take sizes back that are free as the network runs, and fixed as it is traced, or written to a file.
+
+    Of what is written, Fourier transforms of a whole input have to be of a fixed length.
+    """
     if not seen.sizes:
         return
+    contract = drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes)
     try:
-        trace(module, drawable(seen.inputs, seen.outputs, seen.sizes, seen.shapes))
+        graph = trace(module, contract)
+        if has_complex(graph):
+            to_onnx(graph, contract)
     except errors.ModelError as error:
         if _in_multiples(seen, module, error.what):
             return

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
@@ -57,7 +60,10 @@ SIZES = (64, 128, 256, 32, 512, 224, 96, 48, 28, 16)
 LENGTHS = (32, 64, 128, 256, 16, 8)
 ONE_CHANNEL = re.compile(r".*(mask|sketch|edge|gr[ae]y|depth|hole).*")
 MASK = re.compile(r".*(mask|hole).*")
-CLASS_COUNT = re.compile(r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr)\w*|c_dim")
+CLASS_COUNT = re.compile(
+    r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr)\w*|"
+    r"c(ond(ition)?s?)?_?(dim|size)|dim_?c(ond(ition)?s?)?"
+)
 LATENT_SIZE = re.compile(
     r"n?z|z_?(dim|size)|dim_?z|(latent|noise|code|style|input|seed)s?_?(dim|size|channels?|features?)?\w{0,3}"
 )
@@ -193,7 +199,7 @@ class Facts:
         own = [
             (name.lower(), value)
             for layer in module.modules()
-            for name, value in vars(layer).items()
+            for name, value in _settings(layer)
             if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 16
         ]
         embeddings = [layer for layer in self._layers if isinstance(layer, nn.Embedding)]
@@ -287,6 +293,17 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
             for t in facts.lengths
             for d in _unique([*facts.contexts, *facts.latents[:3]])
         )
+
+
+def _settings(layer: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the values that a layer holds by name, and those of configurations that it holds."""
+    for name, value in vars(layer).items():
+        if isinstance(value, (argparse.Namespace, SimpleNamespace)) or dataclasses.is_dataclass(value):
+            yield from vars(value).items()
+        elif isinstance(value, Mapping) and not name.startswith("_"):
+            yield from ((key, one) for key, one in value.items() if isinstance(key, str))
+        else:
+            yield name, value
 
 
 def _widths(layer: nn.Module) -> list[int]:

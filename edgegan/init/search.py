@@ -129,8 +129,9 @@ def _search(module: nn.Module, facts: Facts, *, farther: bool) -> Search:
         tried += 1
         problem = fault(module, guesses)
         if problem is None:
-            wide = _as_pictures(guesses)
-            return Search(wide if wide != guesses and fault(module, wide) is None else guesses, tried)
+            for other in (_as_pictures(guesses), _as_used(module, guesses)):
+                guesses = other if other != guesses and fault(module, other) is None else guesses
+            return Search(guesses, tried)
         if problem in DOUBTS:
             doubtful = doubtful or guesses
             continue
@@ -230,6 +231,28 @@ def _of_another_kind(guesses: Guesses, problem: str, facts: Facts) -> Iterator[t
             others = [other for kind in kinds for other in list(kind_guesses(guess.name, kind, facts))[:6]]
         for other in others:
             yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])
+
+
+def _as_used(module: nn.Module, guesses: Guesses) -> Guesses:
+    """Return the guesses with vectors of which the network takes any width as wide as it looks at them."""
+    for index, guess in enumerate(guesses):
+        if guess.kind != "vector" or guess.shape[0] < 2:
+            continue
+        if fault(module, _with(guesses, index, guess.shape[0] - 1)) is not None:
+            continue
+        values = [other.draw(2) for other in guesses]
+        drawn = values[index].requires_grad_()
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            values[index] = drawn.clone()
+            made = [value.square().sum() for _, value in outputs(module(*values), 2) if value.requires_grad]
+        slopes = torch.autograd.grad(made, [drawn], allow_unused=True) if made else [None]
+        seen = [] if slopes[0] is None else slopes[0].ne(0).any(0).nonzero().flatten().tolist()
+        guesses = _with(guesses, index, seen[-1] + 1) if seen else guesses
+    return guesses
+
+
+def _with(guesses: Guesses, index: int, width: int) -> Guesses:
+    return (*guesses[:index], guesses[index].resized(0, width), *guesses[index + 1 :])
 
 
 def _as_pictures(guesses: Guesses) -> Guesses:

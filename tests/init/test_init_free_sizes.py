@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgegan.errors import InputError
 from edgegan.init.free_sizes import free_sizes
+from edgegan.init.from_examples import describe
 from edgegan.init.inputs import Guess
 
 
@@ -91,3 +93,22 @@ def test_free_sizes_are_found_with_what_follows_from_them(
     if len(inputs) > 1:
         assert found is not None
         assert found.inputs["hint"] == [3, "H/4", "W/4"]
+
+
+class Spectral(nn.Module):
+    """Filters a series in its spectrum, by transforms of all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x: Any) -> Any:
+        length = x.shape[-1]
+        found = torch.fft.rfft(self.conv(x), n=2 * length)
+        return torch.fft.irfft(found * torch.exp(1j * found.abs()), n=2 * length)[..., :length]
+
+
+def test_sizes_that_no_file_can_have_free_are_not_taken_for_free() -> None:
+    series = [torch.randn(4, 1, 64), torch.randn(4, 1, 96)]
+    with pytest.raises(InputError, match=r"several sizes.*fixed once it is traced.*cannot be exported"):
+        describe(Spectral().eval(), {"x": series}, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -64,9 +66,38 @@ class Words(nn.Module):
         return torch.stack(given, 1)
 
 
+class Settings(nn.Module):
+    """A row of a table from noise and a condition, whose widths only its settings tell apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(z_dim=48, cond_dim=13)
+        self.out = nn.Linear(48 + 13, 9)
+
+    def forward(self, noise: Tensor, cond: Tensor) -> Tensor:
+        return self.out(torch.cat([noise, cond], 1))
+
+
+class Shares(nn.Module):
+    """A latent in three shares, and no look at what is behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.film = nn.Linear(20, 24), nn.ModuleList(nn.Linear(20, 24) for _ in range(2))
+        self.out = nn.Linear(48, 48)
+
+    def forward(self, z: Tensor) -> Tensor:
+        first, *shares = torch.split(z, 20, 1)
+        x = self.first(first)
+        parts = [torch.tanh(x * film(share)) for share, film in zip(shares, self.film)]
+        return self.out(torch.cat(parts, 1)).view(-1, 3, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [
+        (Settings, [(48,), (13,)]),
+        (Shares, [(60,)]),
         (Sensors, [(32, 5), (4,), ()]),
         (Poses, [(10, 39), (11,)]),
         (Cloud, [(32, 3)]),
