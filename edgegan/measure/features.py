@@ -190,7 +190,7 @@ def _check(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise _damaged(path, f"mean {mean.shape} and covariance {covariance.shape} do not fit each other")
     with np.errstate(over="ignore"):
-        asymmetry = np.abs(covariance - covariance.T).max(initial=0.0)
+        asymmetry = np.abs(covariance - np.transpose(covariance)).max(initial=0.0)
     if asymmetry > 1e-6 * np.abs(covariance).max(initial=0.0):
         raise _damaged(path, "the covariance is not symmetric")
     if features.ndim != 2 or features.shape[1] != len(mean):

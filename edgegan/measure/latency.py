@@ -101,9 +101,9 @@ class Latency:
     """Calls that the times are of."""
     disturbed: int = 0
     """Calls that other work on the machine interrupted, and that are left out."""
-    withheld: dict[str, str] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict[str, str])
     """"latency" or "speedup", where that figure would be wrong, and why."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list[str])
     """What makes a figure doubtful, in words."""
     failed: str | None = None
 

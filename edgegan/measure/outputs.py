@@ -29,7 +29,7 @@ class Outputs:
 
     kept: Mapping[str, NDArray[Any]]
     """By output, as an app gets them."""
-    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
     """Of the output that features are taken of; see `featured`."""
 
 

@@ -19,9 +19,9 @@ from edgegan.measure.statistics import Interval
 class Scores:
     """Figures by name, and the reasons of those that failed."""
 
-    figures: dict[str, Any] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    warnings: list[str] = field(default_factory=list[str])
 
 
 def score(

@@ -81,12 +81,10 @@ def repeatable(ratios: NDArray[Any], *, least: float = 0.0) -> Interval:
     Raises:
         DataError: there are fewer than two ratios, or one is not positive and finite.
     """
-    from scipy.stats import t
-
     values = _positive(ratios)
     logs, count = np.log(values), len(values)
     error = logs.std(ddof=1) * math.sqrt(2 / count)
-    margin = max(float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(error), math.log1p(least))
+    margin = max(_student(count - 1) * float(error), math.log1p(least))
     value = math.exp(float(logs.mean()))
     return Interval(value, value * math.exp(-margin), value * math.exp(margin))
 
@@ -99,14 +97,20 @@ def ratio_of(old: NDArray[Any], new: NDArray[Any]) -> Interval:
     Raises:
         DataError: one has fewer than two values, or one that is not positive and finite.
     """
-    from scipy.stats import t
-
     logs = [np.log(_positive(values)) for values in (old, new)]
     errors = [float(values.var(ddof=1)) / len(values) for values in logs]
     value, error = float(logs[0].mean() - logs[1].mean()), sum(errors)
     freedom = error**2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, logs)) if error else math.inf
-    margin = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(error) if error else 0.0
+    margin = _student(freedom) * math.sqrt(error) if error else 0.0
     return Interval(math.exp(value), math.exp(value - margin), math.exp(value + margin))
+
+
+def _student(freedom: float) -> float:
+    """Return how many standard errors Student's interval reaches to either side."""
+    from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
+
+    distribution: Any = t
+    return float(distribution.ppf((1 + LEVEL) / 2, freedom))
 
 
 def _positive(values: NDArray[Any]) -> NDArray[np.float64]:

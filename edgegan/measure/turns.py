@@ -148,7 +148,8 @@ class Run:
     @cached_property
     def cpu_ms(self) -> Floats:
         """The mean CPU time of a call, interrupted or not, of each start."""
-        return np.array([np.mean(np.concatenate([turn.cpu_ms for turn in start])) for start in self.starts])
+        means = [float(np.concatenate([turn.cpu_ms for turn in start]).mean()) for start in self.starts]
+        return np.array(means)
 
     def _ask(self, request: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
         if self.failed is not None or self._worker is None:

@@ -40,11 +40,11 @@ class Row:
     """Why the file cannot be measured on this machine, where it cannot."""
     warnings: tuple[str, ...] = ()
     """What makes its figures doubtful."""
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict[str, str])
     """Figure, or "latency" or "quality" for all of these, to the reason why it could not be measured."""
-    withheld: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict[str, str])
     """Figure, or "latency", to the reason why what was measured is not told."""
-    measured: Mapping[str, Figure | None] = field(default_factory=dict)
+    measured: Mapping[str, Figure | None] = field(default_factory=dict[str, "Figure | None"])
     """Figures by the name that carries their protocol: "latency_ms_p50", "fid_10k"."""
 
     @property
@@ -126,7 +126,7 @@ class Protocol:
     """The feature extractor, and the first digits of its hash."""
     reference: str | None = None
     """The reference statistics, and the first digits of their hash."""
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     noise: str | None = None
     """How busy the machine was, in one sentence; None where it was quiet."""
 
@@ -137,7 +137,7 @@ class Figures:
 
     protocol: Protocol
     rows: tuple[Row, ...]
-    metrics: Mapping[str, MetricColumn] = field(default_factory=dict)
+    metrics: Mapping[str, MetricColumn] = field(default_factory=dict[str, MetricColumn])
     """What was measured of quality, the most telling first; edgegan 0.1.0 did not say it."""
     result_sha256: str | None = None
     """Of all that two runs of one recipe on one machine have in common; see `edgegan.run.result`."""

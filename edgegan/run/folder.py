@@ -179,7 +179,7 @@ def _is_number(value: Any) -> bool:
 
 def _samples(folder: Path, names: list[str], gaps: dict[str, str]) -> dict[str, NDArray[np.uint8]]:
     found = {path.stem: path for path in sorted(folder.glob("*.npz"))}
-    samples = {}
+    samples: dict[str, NDArray[np.uint8]] = {}
     for name in names:
         if name not in found:
             gaps[f"samples/{name}"] = f"no samples/{name}.npz in the run folder"
@@ -201,4 +201,4 @@ def _images(path: Path) -> NDArray[np.uint8] | None:
     except Unreadable:
         return None
     fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3) and images.size
-    return images[:MOST_SAMPLES].copy() if fits else None
+    return np.array(images[:MOST_SAMPLES], np.uint8) if fits else None

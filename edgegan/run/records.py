@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from edgegan import forms
 from edgegan.run.typed import check_schema, from_plain, to_plain
@@ -62,7 +62,7 @@ class KeptRecord(StageRecord):
     """File to SHA-256, of all that the result is made of."""
     artifacts: tuple[Artifact, ...] = field(default=(), kw_only=True)
     """The exported models so far, their files relative to the stage's folder."""
-    files: dict[str, str] = field(default_factory=dict, kw_only=True)
+    files: dict[str, str] = field(default_factory=dict[str, str], kw_only=True)
     """Of edgegan 0.1.0, in place of `artifacts`: name to file."""
 
     @property
@@ -105,9 +105,9 @@ class Findings:
         Raises:
             Unreadable: it is of another form, or of a later schema.
         """
-        data = {"findings": data} if isinstance(data, list) else data
-        check_schema(data, SCHEMA)
-        return from_plain(cls, data)
+        found = cast("Any", {"findings": data} if isinstance(data, list) else data)
+        check_schema(found, SCHEMA)
+        return from_plain(cls, found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as plain data, fit for JSON."""
@@ -131,7 +131,7 @@ class Description:
     """The version."""
     started: str = ""
     """In ISO 8601."""
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def shell_command(self) -> str | None:

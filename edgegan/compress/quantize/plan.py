@@ -22,7 +22,7 @@ from edgegan.compress.quantize.choose.candidates import Improvement, Trial
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
 from edgegan.compress.quantize.choose.file_proof import FileProof
-from edgegan.compress.quantize.choose.float_layers import MARGINS, ROUNDS, Switched, fewer, ladder
+from edgegan.compress.quantize.choose.float_layers import ROUNDS, SHARES, Switched, fewer, ladder
 from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
 from edgegan.compress.quantize.choose.mixed_precision import Assignment, assign, unmet
 from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
@@ -85,7 +85,7 @@ class Work:
         self.headroom = candidates.HEADROOM if widened else ()
         left = len(self.layers.macs) - len(self.layers.skip)
         self.swept = ROUNDS * (left + 1) + 2 + left * settings.sensitivity
-        self.swept += self.in_db * (2 * left + len(MARGINS))
+        self.swept += self.in_db * (2 * left + len(SHARES))
         asked = settings.sensitivity or bool(self.budget.limits)
         self.swept *= asked
         each = 1 + self.swept + (settings.distill.steps if settings.distill else 0)

@@ -22,6 +22,8 @@ ROUNDS = 6
 """How often each layer is looked at; fewer where the budget is met before."""
 MARGINS = (1.0, 0.7, 0.4)
 """Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
+SHARES = (1, 2, 4)
+"""Of layers that may go back to INT8, all, half and a quarter are tried."""
 MOST_LOST = 0.75
 """Of the time that INT8 saves, what may go for a budget that nobody asked for."""
 
@@ -159,17 +161,14 @@ def fewer(
         more = _error(switched, samples, [name for name in chosen if name != layer]) - now
         saved[layer] = times.lost(layer) / max(more, 1e-6 * now)
         progress()
-    allowed = [margin * 10 ** (-limit_db / 10) for margin in MARGINS]
-    kept, found = list(chosen), {most: list(chosen) for most in allowed}
+    allowed, back = 10 ** (-limit_db / 10), list[str]()
     for layer in sorted(chosen, key=saved.__getitem__, reverse=True):
-        left = [name for name in kept if name != layer]
-        grown = _error(switched, samples, left)
+        left = [name for name in chosen if name not in (*back, layer)]
+        if left and _error(switched, samples, left) <= allowed:
+            back.append(layer)
         progress()
-        if left and grown <= allowed[0]:
-            kept = left
-            found.update({most: kept for most in allowed if grown <= most})
-    parts = {tuple(part): part for part in found.values() if len(part) < len(chosen)}
-    return sorted(parts.values(), key=len)
+    counts = sorted({len(back) // share for share in SHARES} - {0}, reverse=True)
+    return [[name for name in chosen if name not in back[:count]] for count in counts]
 
 
 def _error(switched: Switched, samples: Samples, in_float: Collection[str]) -> float:

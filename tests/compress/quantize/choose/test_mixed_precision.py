@@ -242,7 +242,7 @@ def test_super_resolution_meets_42_db_with_the_fewest_layers_in_float(
 
     monkeypatch.setattr(effort, "SWEEP", 2)
     module = srgan.load(shared).requires_grad_(False)
-    contract = stored_contract("srgan", shared, tmp_path, size=8)
+    contract = stored_contract("srgan", shared, tmp_path, size=16)
     settings = QuantizeSettings.model_validate(
         {**CALIBRATION_ALONE, "quality": {"psnr_db": 42}, "samples": 32}
     )
