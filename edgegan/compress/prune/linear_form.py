@@ -12,6 +12,17 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 KINDS = (_ConvNd, nn.Linear)
 
 
+def is_plain(layer: nn.Module) -> bool:
+    """Whether it is of KINDS, and computes what torch's own class does.
+
+    Classes made of these may pad, scale their weights, or take and give more than a tensor.
+    """
+    methods = (getattr(type(layer), name, None) for name in ("forward", "_conv_forward"))
+    return isinstance(layer, KINDS) and all(
+        method is None or method.__module__.startswith("torch.nn.") for method in methods
+    )
+
+
 def matrix(layer: nn.Module) -> Tensor:
     """Return the weights as (groups, outputs of a group, weights of an output)."""
     weight = _weight(layer)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from edgegan.compress.cost import count
 from edgegan.compress.example_inputs import example
 from edgegan.compress.parametrization import plain_copy
-from edgegan.compress.prune.linear_form import KINDS, matrix, patches, rows, set_matrix
+from edgegan.compress.prune.linear_form import is_plain, matrix, patches, rows, set_matrix
 from edgegan.compress.prune.norm_moments import match_norms, observed
 from edgegan.compress.prune.surgery import Kept
 from edgegan.runtime.contract import Contract
@@ -50,8 +50,9 @@ def reconstruct(
     """Return a copy of `student` whose layers were solved for, and the names of these.
 
     `student` is `full` without the channels that `kept` does not name. Layers that are called more than once,
-    or that have more than 6144 weights an output channel, stay as they are. Norms are set anew, since
-    least squares leave less variance than there was. `progress` gets (layers done, layers in all).
+    that have more than 6144 weights an output channel, or whose class has a forward of its own stay as they
+    are. Norms are set anew, since least squares leave less variance than there was. `progress` gets (layers
+    done, layers in all).
     """
     solved = plain_copy(student)
     sizes = {
@@ -81,7 +82,7 @@ def _sizes(module: nn.Module, contract: Contract) -> dict[str, torch.Size]:
     calls: list[tuple[str, torch.Size]] = []
     with ExitStack() as stack, torch.no_grad():
         for name, layer in module.named_modules():
-            if isinstance(layer, KINDS):
+            if is_plain(layer):
                 stack.enter_context(
                     _hooked(layer, lambda *seen, name=name: calls.append((name, seen[2].shape)))
                 )

@@ -59,6 +59,29 @@ def test_what_others_can_stand_in_for_is_not_lost(convolution: Any) -> None:
     assert torch.allclose(solved[0].weight, pruned[0].weight, atol=1e-5)  # pyright: ignore
 
 
+def test_a_layer_of_a_class_that_computes_something_else_stays_as_it_is() -> None:
+    class Partial(nn.Conv2d):
+        def forward(self, input: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore
+            return super().forward(input * mask), mask
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = Partial(4, 16, 3, padding=1), nn.Conv2d(16, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            known, _ = self.first(x, (x > 0).float())
+            return self.last(known.relu())
+
+    torch.manual_seed(0)
+    full = Net().eval().requires_grad_(False)
+    kept: Kept = {"first": {"outputs": list(range(8))}, "last": {"inputs": list(range(8))}}
+    pruned = cut(full, kept)
+    solved, layers = reconstruct(pruned, full, kept, PICTURE, 0, lambda *_: None)
+    assert layers == ["last"]
+    assert error(solved, full) < error(pruned, full)
+
+
 def test_a_layer_that_is_called_twice_stays_as_it_is() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
