@@ -11,7 +11,7 @@ from torch import nn
 
 from edgegan.init.inputs import Guess
 from edgegan.init.search import outputs, run
-from edgegan.runtime.sizes import Axis
+from edgegan.runtime.sizes import LARGEST, Axis
 
 NAMES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
 """What the free axes are called, by how many there are."""
@@ -22,6 +22,8 @@ OFFSETS = ((1, 2, 3), (3, 1, 2), (2, 3, 1))
 
 LEAST, MOST = 4, 1024
 """Smaller sizes are not tried, and a network that takes the larger is held to have no largest."""
+LONGER = 4
+"""How many times longer than a nominal size that is near `MOST`, or above it, is tried."""
 
 Path = tuple[str, ...]
 Sizes = Mapping[str, int]
@@ -104,12 +106,14 @@ def _told(
     )
     for name, size in nominal.items():
         sizes[name] = {"nominal": size, "min": least, **({"multiple": step} if step > 1 else {})}
-        longer = list(_doubled(size, MOST + 1))[1:]
+        longer = list(_doubled(size, max(MOST, LONGER * size) + 1))[1:]
         failed = next(
             (more for more in longer if not fits({**dict.fromkeys(nominal, least), name: more})), None
         )
         if failed is not None:
-            sizes[name]["max"] = failed // 2
+            sizes[name]["max"] = max(failed // 2, size + step * max(OFFSETS[0]))
+        elif longer[-1] > LARGEST:
+            sizes[name]["max"] = longer[-1]
     shown = {
         guess.name: [str(axis) if axis else length for axis, length in zip(axes[guess.name], guess.shape)]
         for guess in inputs

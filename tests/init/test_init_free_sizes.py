@@ -13,6 +13,7 @@ from edgegan.errors import InputError
 from edgegan.init.free_sizes import free_sizes
 from edgegan.init.from_examples import describe
 from edgegan.init.inputs import Guess
+from edgegan.runtime.sizes import read_sizes
 
 
 class Fixed(nn.Module):
@@ -38,6 +39,15 @@ class Short(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return x + self.places(torch.arange(x.shape[1]))
+
+
+class Narrow(nn.Module):
+    """Takes from 32 to 60 positions."""
+
+    def forward(self, x: Any) -> Any:
+        if not 32 <= x.shape[1] <= 60:
+            raise ValueError("from 32 to 60")
+        return x * 2
 
 
 class Guided(nn.Module):
@@ -67,6 +77,13 @@ PICTURE = Guess("image", "picture", (3, 64, 64))
         (nn.Conv2d(3, 4, 2, 2), [PICTURE], {"nominal": 64, "min": 4, "multiple": 2}, [[4, "H/2", "W/2"]]),
         (Windows(), [PICTURE], {"nominal": 64, "min": 4, "multiple": 4}, [[3, "H", "W"]]),
         (Short(), [Guess("x", "sequence", (32, 8))], {"nominal": 32, "min": 4, "max": 64}, [["T", 8]]),
+        (Narrow(), [Guess("x", "sequence", (32, 8))], {"nominal": 32, "min": 32, "max": 35}, [["T", 8]]),
+        (
+            nn.Conv1d(1, 2, 8, 4, padding=2),
+            [Guess("wav", "signal", (1, 8192))],
+            {"nominal": 8192, "min": 4, "multiple": 4, "max": 32768},
+            [[2, "T/4"]],
+        ),
         (
             Guided(),
             [PICTURE, Guess("hint", "picture", (3, 16, 16))],
@@ -90,6 +107,7 @@ def test_free_sizes_are_found_with_what_follows_from_them(
 
     assert (found and set(map(str, found.sizes.values()))) == (sizes and {str(sizes)})
     assert (list(found.outputs.values()) if found else []) == shapes
+    assert not found or read_sizes(found.sizes)
     if len(inputs) > 1:
         assert found is not None
         assert found.inputs["hint"] == [3, "H/4", "W/4"]
