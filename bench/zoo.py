@@ -26,7 +26,7 @@ from zoo_models.ports import Architecture
 from zoo_steps import SAMPLES, STAGES, go_through, speed
 from zoo_table import failures, markdown
 
-from edgegan import __version__
+from edgegan import Quantize, __version__
 from edgegan.files import write_json, write_text
 from edgegan.measure.machine import machine
 
@@ -48,7 +48,7 @@ def main() -> None:
         write_json(given.alone / "row.json", go_through(zoo()[given.names[0]], given.alone))
         return
     rows: list[dict[str, Any]] = []
-    protocol = {"edgegan": __version__, "machine": machine(), "architectures": len(zoo())}
+    protocol = {"edgegan": __version__, "architectures": len(zoo())}
     for one in zoo().values():
         made = row(one, anew=one.name in given.names)
         rows.append({**made, **({"speed": speed(one.contract, folder_of(one.name))} if given.speed else {})})
@@ -73,7 +73,9 @@ def row(architecture: Architecture, *, anew: bool) -> dict[str, Any]:
             return made["row"]
     folder.mkdir(parents=True, exist_ok=True)
     print(architecture.name, flush=True)
-    found = {"name": architecture.name, "paper": architecture.paper, **_alone(architecture.name, folder)}
+    made_by = {"cpu": machine()["cpu"], "quantize_revision": Quantize.revision}
+    names = {"name": architecture.name, "paper": architecture.paper, "made_by": made_by}
+    found = {**names, **_alone(architecture.name, folder)}
     write_json(record, {"key": key, "row": found})
     return found
 

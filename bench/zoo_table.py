@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ Figures = Mapping[str, Any]
 def markdown(content: Figures) -> str:
     """Return the table, how many come through, and why the others do not."""
     rows, timed = content["rows"], any("speed" in row for row in content["rows"])
-    machine, count = content["protocol"]["machine"], content["protocol"]["architectures"]
+    count = content["protocol"]["architectures"]
     missing = [f"{len(rows)} of {count} are made so far.", ""] if len(rows) < count else []
     columns = ["architecture", *COLUMNS, *OTHERS, *(SPEEDS if timed else ()), "failed"]
     withheld = "" if timed else " Speeds are withheld: `python bench/zoo.py --speed` wants a quiet machine."
@@ -33,8 +34,8 @@ def markdown(content: Figures) -> str:
         *(f"- **{row['name']}**, stock INT8: {row['stock']['failed']}" for row in rows if _stock_fails(row)),
         *(f"- **{row['name']}** is not pruned: {row['prune']['whole']}" for row in rows if _whole(row)),
         "",
-        f"Random weights, settled; calibrated on noise; edgegan {content['protocol']['edgegan']}, on "
-        f"{machine.get('cpu', 'this CPU')}. The dB are of outputs against the student's, with the output's "
+        f"Random weights, settled; calibrated on noise; edgegan {content['protocol']['edgegan']}, "
+        f"{_made_by(rows)}. The dB are of outputs against the student's, with the output's "
         f"range as peak, on inputs that nothing was calibrated on.{withheld}",
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -48,6 +49,15 @@ def failures(row: Figures) -> Iterator[tuple[str, str]]:
     for step in STEPS:
         if why := row[step].get("failed"):
             yield step, why
+
+
+def _made_by(rows: list[Figures]) -> str:
+    """Return on what, and by which revision of `quantize`, how many rows were made."""
+    kinds = Counter((row["made_by"]["cpu"], row["made_by"]["quantize_revision"]) for row in rows)
+    return "; ".join(
+        f"{count} rows on {cpu} by revision {revision} of `quantize`"
+        for (cpu, revision), count in kinds.items()
+    )
 
 
 def _summary(rows: list[Figures]) -> list[str]:
