@@ -27,6 +27,7 @@ from edgegan.compress.user_code import find_callable
 from edgegan.init.construct import construct
 from edgegan.init.examine import Entry, Examined, examine
 from edgegan.init.inputs import conditions, parameters
+from edgegan.init.search import SECONDS as TRYING
 from edgegan.init.search import Search, search
 from edgegan.reading import Unreadable, read_json
 from edgegan.recipe import ModelSpec
@@ -91,7 +92,7 @@ def find_out(file: Path, name: str, checkpoint: Path, arguments: Mapping[str, An
     }
     if found.inputs is None or any(guess.kind == "number" for guess in found.inputs):
         takes = ", ".join(parameter.name for parameter in parameters(module))
-        raise _no_inputs(called, takes, found.inputs, found.complaint)
+        raise _no_inputs(called, takes, found)
     seen = examine(module, found.inputs)
     entries = {"inputs": seen.inputs, "outputs": seen.outputs}
     paths = {entry.data["name"]: entry.path or "0" for entry in seen.outputs} if seen.nested else {}
@@ -122,12 +123,14 @@ def _kept_beside(checkpoint: Path) -> Any:
 def search_all(module: nn.Module) -> Search:
     """Find inputs, of labels that forward does without too; `module` takes them in a row."""
     needed, more = [parameter.name for parameter in parameters(module)], conditions(module)
-    if more:
-        in_a_row(module, [*needed, *more])
-        if (found := search(module)).inputs is not None:
-            return found
+    if not more:
+        in_a_row(module, needed)
+        return search(module)
+    in_a_row(module, [*needed, *more])
+    if (found := search(module, TRYING / 2)).inputs is not None:
+        return found
     in_a_row(module, needed)
-    return search(module)
+    return search(module, TRYING / 2)
 
 
 def drawable(
@@ -190,19 +193,21 @@ def _in_multiples(seen: Examined, module: nn.Module, refused: str) -> bool:
     return True
 
 
-def _no_inputs(called: str, takes: str, inputs: Any, complaint: str) -> errors.ModelError:
-    if inputs is not None:
-        numbers = ", ".join(guess.name for guess in inputs if guess.kind == "number")
+def _no_inputs(called: str, takes: str, found: Search) -> errors.ModelError:
+    if found.inputs is not None:
+        numbers = ", ".join(guess.name for guess in found.inputs if guess.kind == "number")
         return errors.ModelError(
             f"forward takes numbers of Python ({numbers}), which no contract has",
             where=called,
             next="write a class in the same file whose forward takes tensors alone, and gives these numbers; "
             "then name that class",
         )
-    complaint = " ".join(complaint.split())
+    complaint = " ".join(found.complaint.split())
+    likeliest = ", ".join(f"{guess.name} {guess.shape}" for guess in found.likeliest)
     cure = next((cure for pattern, cure in CURES if re.search(pattern, complaint)), OTHERWISE)
     return errors.ModelError(
-        f"no inputs were found that it runs on: forward takes ({takes}); the likeliest: {complaint:.300}",
+        f"no inputs were found that it runs on, of {found.tried} that were tried in up to {TRYING:.0f} s: "
+        f"forward takes ({takes}); the likeliest, {likeliest}: {complaint:.300}",
         where=called,
         next=cure.format(name=called.rpartition(":")[2]),
     )

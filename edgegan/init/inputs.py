@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -73,6 +74,8 @@ SERIES_LENGTH = re.compile(
     r"past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
 )
 MOST_SIZES = 10
+_drawn = lru_cache(maxsize=32)(pictures)
+"""Drawing a large picture takes longer than finding out that a network does not take it."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Guess:
             rows = torch.randint(0, self.shape[0], (n,), generator=generator)
             return nn.functional.one_hot(rows, self.shape[0]).float().view(n, *self.shape)
         if self.is_picture:
-            drawn = pictures(n, self.shape[0], self.shape[1:], seed)
+            drawn = _drawn(n, self.shape[0], self.shape[1:], seed).clone()
             return drawn.round() if self.is_mask else drawn
         if self.kind == "scalar":
             return torch.rand(n, *self.shape, generator=generator)

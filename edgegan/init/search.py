@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,13 @@ from edgegan.init.modality import is_picture
 
 MOST_STARTS = 2000
 MOST_TRIES = 1500
-SECONDS = 90.0
+SECONDS = 80.0
+"""How long inputs are tried, all in all."""
+PASSES = ((False, False, 0.5), (False, True, 0.75), (True, False, 1.0))
+"""Whether numbers of Python are tried, whether what is farther is, and the share of the time at its end."""
 WIDEST = 1 << 16
+MOST_VALUES = 1 << 21
+"""One sample of an input that is tried has no more, as a video of 8 frames of 256x256."""
 NUMBER = re.compile(r"\d+")
 OF_AXES = re.compile(
     r"number of dimensions|(not enough|too many) values to unpack|\b[1-6]D\b|Dimension out of range"
@@ -49,6 +55,10 @@ ROWS: tuple[Kind, ...] = ("sequence", "signal", "vector")
 FARTHER = 0.5
 """By how much a new complaint makes what follows from it likelier: the network ran farther."""
 FEW = 8
+SMALL = 32
+"""No picture that a generator is for is smaller."""
+FEATURES = 8
+"""How long and wide maps of features are tried."""
 TINY = "its outputs are of a few pixels"
 JOINED = "a sample's output depends on the other samples"
 DOUBTS = (TINY, JOINED)
@@ -57,23 +67,25 @@ Guesses = tuple[Guess, ...]
 
 @dataclass(frozen=True)
 class Search:
-    """What trying came to: inputs that the network runs on, or None and what it says of the likeliest."""
+    """What trying came to: inputs that the network runs on, or None, and what it says of the `likeliest`."""
 
     inputs: Guesses | None
     tried: int
+    likeliest: Guesses = ()
     complaint: str = ""
 
 
-def search(module: nn.Module) -> Search:
+def search(module: nn.Module, seconds: float = SECONDS) -> Search:
     """Find inputs that `module`, in eval mode, runs on: with finite outputs, a row for each sample."""
-    first = ""
-    tried = 0
-    for numbers, farther in ((False, False), (False, True), (True, False)):
-        found = _search(module, Facts(module, numbers=numbers), farther=farther)
-        first, tried = first or found.complaint, tried + found.tried
-        if found.inputs is not None:
-            return Search(found.inputs, tried)
-    return Search(None, tried, first)
+    start = time.monotonic()
+    tries = _Tries(module)
+    for numbers, farther, share in PASSES:
+        found = _search(tries, Facts(module, numbers=numbers), start + share * seconds, farther=farther)
+        if found is not None:
+            return Search(found, len(tries.faults))
+    failed = ((guesses, problem) for guesses, problem in tries.faults.items() if problem not in DOUBTS)
+    likeliest, complaint = next(failed, ((), None))
+    return Search(None, len(tries.faults), likeliest, complaint or "")
 
 
 def run(module: nn.Module, inputs: Guesses, n: int, seed: int = 0) -> Any:
@@ -106,8 +118,24 @@ def chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str,
     return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
 
 
-def _search(module: nn.Module, facts: Facts, *, farther: bool) -> Search:
-    """Search; `farther` with other axes and lengths, and along what makes the network run farther first."""
+class _Tries:
+    """What is wrong with the inputs that were tried on a module, each of them once, in their order."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.faults: dict[Guesses, str | None] = {}
+
+    def fault(self, guesses: Guesses) -> str | None:
+        if guesses not in self.faults:
+            self.faults[guesses] = fault(self.module, guesses)
+        return self.faults[guesses]
+
+
+def _search(tries: _Tries, facts: Facts, end: float, *, farther: bool) -> Guesses | None:
+    """Search till `end`; `farther` with other axes and lengths, and first along what makes the network run
+    farther.
+    """
+    module = tries.module
     choices = [options(parameter, facts) for parameter in parameters(module)]
     each = max(4, int(MOST_STARTS ** (1 / len(choices))))
     choices = [_of_all_kinds(choice, each) if farther else choice[:each] for choice in choices]
@@ -119,23 +147,22 @@ def _search(module: nn.Module, facts: Facts, *, farther: bool) -> Search:
     ]
     heapq.heapify(queue)
     costs = {guesses: cost for cost, _, guesses in queue}
-    complaint, tried, end = "", 0, time.monotonic() + SECONDS
     doubtful: Guesses | None = None
     told: set[str] = set()
-    while queue and tried < MOST_TRIES and time.monotonic() < end:
+    most = len(tries.faults) + MOST_TRIES
+    while queue and len(tries.faults) < most and time.monotonic() < end:
         cost, _, guesses = heapq.heappop(queue)
-        if cost > costs[guesses]:
+        if cost > costs[guesses] or any(math.prod(guess.shape) > MOST_VALUES for guess in guesses):
             continue
-        tried += 1
-        problem = fault(module, guesses)
+        problem = tries.fault(guesses)
         if problem is None:
-            for other in (_as_pictures(guesses), _as_used(module, guesses)):
-                guesses = other if other != guesses and fault(module, other) is None else guesses
-            return Search(guesses, tried)
+            for change in (_as_pictures, _as_used, _as_features):
+                other = change(module, guesses)
+                guesses = other if other != guesses and tries.fault(other) is None else guesses
+            return guesses
         if problem in DOUBTS:
             doubtful = doubtful or guesses
             continue
-        complaint = complaint or problem
         kind = NUMBER.sub("", problem)
         cost -= FARTHER if farther and kind not in told else 0
         told.add(kind)
@@ -150,7 +177,7 @@ def _search(module: nn.Module, facts: Facts, *, farther: bool) -> Search:
             if other not in costs or (farther and cost + more < costs[other]):
                 costs[other] = cost + more
                 heapq.heappush(queue, (cost + more, next(order), other))
-    return Search(doubtful, tried, complaint)
+    return doubtful
 
 
 def fault(module: nn.Module, guesses: Guesses) -> str | None:
@@ -255,7 +282,24 @@ def _with(guesses: Guesses, index: int, width: int) -> Guesses:
     return (*guesses[:index], guesses[index].resized(0, width), *guesses[index + 1 :])
 
 
-def _as_pictures(guesses: Guesses) -> Guesses:
+def _as_features(module: nn.Module, guesses: Guesses) -> Guesses:
+    """Return the guesses with maps of one place as large as maps of features are, where a network gives as
+    many times more for them, and little for one: a latent's first layer adds to what it gives.
+    """
+    wide = tuple(
+        replace(guess, shape=(guess.shape[0], *(FEATURES,) * (len(guess.shape) - 1)))
+        if guess.kind == "map" and guess.shape[-1] == 1
+        else guess
+        for guess in guesses
+    )
+    if wide == guesses or fault(module, wide) is not None:
+        return guesses
+    one, many = (chosen(outputs(run(module, each, 2), 2))[0][1].shape[2:] for each in (guesses, wide))
+    grown = all(more == FEATURES * size for size, more in zip(one, many))
+    return wide if one and grown and max(one) < SMALL else guesses
+
+
+def _as_pictures(module: nn.Module, guesses: Guesses) -> Guesses:
     """Return the guesses with small maps, which a network may stretch, as large as the picture beside them:
     those of few channels, and those that tell something of each place by their names.
     """

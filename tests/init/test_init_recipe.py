@@ -32,7 +32,9 @@ def project(tmp_path: Path) -> Path:
     (code / "nets.py").write_text(
         "from parts import BigLike, DcganArgs, Inpaint\n\n\n"
         "def build():\n    return DcganArgs(20, 8, 3)\n\n\n"
-        "def crash():\n    import os\n    print('noise')\n    os._exit(3)\n"
+        "def crash():\n    import os\n    print('noise')\n    os._exit(3)\n\n\n"
+        "class Picky(DcganArgs):\n    def __init__(self):\n        super().__init__(20, 8, 3)\n\n"
+        "    def forward(self, input):\n        raise ValueError('only on Tuesdays')\n"
     )
     torch.manual_seed(0)
     training = {
@@ -113,6 +115,12 @@ def test_made_up_pictures_stand_in_until_real_ones_come(
         ("parts.py", "g.pt", InputError, "it defines: DcganArgs"),
         ("nets.py:Gone", "g.pt", ModelError, "no 'Gone'"),
         ("nets.py:crash", "g.pt", ModelError, "its process died"),
+        (
+            "nets.py:Picky",
+            "g.pt",
+            ModelError,
+            r"of \d+ that were tried in up to 80 s.*likeliest, input \(20,\): ValueError: only on Tuesdays",
+        ),
         ("nets.py:BigLike", "g.pt", CheckpointError, "does not fit"),
         ("nets.py:build", "script.pt", CheckpointError, "does not fit"),
         ("nets.py:build", "none.pt", CheckpointError, "missing"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from edgegan.init.search import search
+from edgegan.init.search import MOST_VALUES, search
 
 
 class Sensors(nn.Module):
@@ -93,9 +95,26 @@ class Shares(nn.Module):
         return self.out(torch.cat(parts, 1)).view(-1, 3, 4, 4)
 
 
+class Decoder(nn.Sequential):
+    """Decodes a map of features, four times as large: it runs on one place too."""
+
+    def __init__(self) -> None:
+        super().__init__(*(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in ((24, 16), (16, 3))))
+
+
+class Spread(nn.Sequential):
+    """Makes a picture of 16 of a latent of one place: it runs on more too."""
+
+    def __init__(self) -> None:
+        wider = (nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in ((16, 8), (8, 3)))
+        super().__init__(nn.ConvTranspose2d(24, 16, 4), *wider)
+
+
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [
+        (Decoder, [(24, 8, 8)]),
+        (Spread, [(24, 1, 1)]),
         (Settings, [(48,), (13,)]),
         (Shares, [(60,)]),
         (Sensors, [(32, 5), (4,), ()]),
@@ -109,3 +128,31 @@ def test_inputs_of_several_kinds_are_found(network: type[nn.Module], shapes: lis
     found = search(network().eval().requires_grad_(False)).inputs
     assert found is not None
     assert [guess.shape for guess in found] == shapes
+
+
+class Refusing(nn.Module):
+    """Runs on nothing, and complains of a size that no input can have as its width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.given: list[tuple[int, ...]] = []
+
+    def forward(self, image: Tensor, photo: Tensor) -> Tensor:
+        self.given += [(*image.shape, *photo.shape)]
+        raise ValueError("shape '[2, 7]' is invalid for input of size 24576")
+
+
+def test_trying_ends_in_time_and_tries_nothing_twice_and_nothing_huge() -> None:
+    network = Refusing().eval()
+    start = time.monotonic()
+
+    found = search(network, seconds=2)
+
+    assert time.monotonic() - start < 10
+    assert found.inputs is None
+    assert [guess.shape for guess in found.likeliest] == [(3, 64, 64), (3, 64, 64)]
+    assert "size 24576" in found.complaint
+    tried = [shape for shape in network.given if len(shape) == 8]
+    assert max(math.prod(half) for shape in tried for half in (shape[1:4], shape[5:])) <= MOST_VALUES
+    assert len(tried) == len(set(tried))
