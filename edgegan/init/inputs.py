@@ -175,7 +175,7 @@ def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
     """Return what `parameter` may be, the most usual first."""
     costs: dict[Kind, float] = {}
     for kind, cost in _by_name(parameter.name.lower()).items():
-        costs[kind] = cost
+        costs[kind] = cost + (1.5 if facts.series and kind in ("picture", "volume") else 0)
     for kind, cost in facts.kinds.items():
         costs[kind] = min(costs.get(kind, OTHERWISE), cost + (1.5 if costs else 0))
     if parameter.annotation in (int, float, bool, "int", "float", "bool"):
@@ -223,6 +223,8 @@ class Facts:
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
         self.lengths = _unique([*_named(own, SERIES_LENGTH)[:2], *LENGTHS])
         self.axes = convolutions[0].weight.dim() - 2 if convolutions else 2
+        self.series = {layer.weight.dim() for layer in convolutions} == {3}
+        """Whether all of it slides over series, and nothing over pictures."""
         self.long = self.axes == 1 and not isinstance(convolutions[0], _ConvTransposeNd)
         """Whether the first layer slides over a series, so that one step of it makes none."""
         self.kinds = self._kinds()

@@ -44,8 +44,8 @@ OF_SIZES = re.compile(
 )
 OF_PLACES = re.compile(r"(.*_)?(seg(ment.*)?|segmap|semantics?|parsing|layout|(heat|pose|label)_?maps?)")
 """Names of maps of as many places as the picture beside them has."""
-SMALLEST, LARGEST = 8, 512
-"""Of inputs whose sizes are tried a whole number of times apart from each other."""
+SMALLEST, LARGEST, LONGEST = 8, 512, 1 << 14
+"""Of pictures, and series, whose sizes are tried a whole number of times apart from each other."""
 OTHER_AXES = re.compile(
     r"values to unpack|Dimension out of range|too many indices|number of dimensions|dim\(\) ?=|"
     r"[Ee]xpected \dD|got \d-?D|must have at least \d+ dim|same number of dim"
@@ -173,6 +173,7 @@ def _search(tries: _Tries, facts: Facts, end: float, *, farther: bool) -> Guesse
             *_of_another_kind(guesses, problem, facts),
             *others,
             *_of_another_size(guesses, problem),
+            *_of_told_size(guesses, problem),
         ):
             if other not in costs or (farther and cost + more < costs[other]):
                 costs[other] = cost + more
@@ -325,11 +326,29 @@ def _of_another_size(guesses: Guesses, problem: str) -> Iterator[tuple[float, Gu
     for cost, ratio in ((0.4, Fraction(least, most)), (0.5, Fraction(most, least))):
         for index, guess in enumerate(guesses):
             lengths = [guess.shape[axis] * ratio for axis in guess.free]
-            if all(length.denominator == 1 and SMALLEST <= length <= LARGEST for length in lengths):
+            largest = LARGEST if len(lengths) > 1 else LONGEST
+            if all(length.denominator == 1 and SMALLEST <= length <= largest for length in lengths):
                 changed = dict(zip(guess.free, map(int, lengths)))
                 shape = tuple(changed.get(axis, size) for axis, size in enumerate(guess.shape))
                 if changed:
-                    yield cost, (*guesses[:index], replace(guess, shape=shape), *guesses[index + 1 :])
+                    yield cost, _changed(guesses, index, shape)
+
+
+def _of_told_size(guesses: Guesses, problem: str) -> Iterator[tuple[float, Guesses]]:
+    """Yield guesses with one input as long, along all axes of its length or one, as what it met."""
+    told = OF_SIZES.search(problem)
+    first, second = (int(size) for size in told.groups() if size) if told else (0, 0)
+    for index, guess in enumerate(guesses):
+        for size, wanted in ((first, second), (second, first)):
+            axes = [axis for axis in guess.free if guess.shape[axis] == size]
+            for some in {tuple(axes), *((axis,) for axis in axes)} if wanted >= SMALLEST else ():
+                shape = tuple(wanted if axis in some else one for axis, one in enumerate(guess.shape))
+                if some:
+                    yield 0.4 + 0.1 * (len(some) < len(axes)), _changed(guesses, index, shape)
+
+
+def _changed(guesses: Guesses, index: int, shape: tuple[int, ...]) -> Guesses:
+    return (*guesses[:index], replace(guesses[index], shape=shape), *guesses[index + 1 :])
 
 
 def _of_other_axes(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tuple[float, Guesses]]:

@@ -110,9 +110,37 @@ class Spread(nn.Sequential):
         super().__init__(nn.ConvTranspose2d(24, 16, 4), *wider)
 
 
+class Grid(nn.Module):
+    """Four fields on a grid of its own, which lies beside them."""
+
+    area: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("area", torch.rand(1, 1, 12, 20))
+        self.conv = nn.Conv2d(5, 6, 3, padding=1)
+
+    def forward(self, fields: Tensor) -> Tensor:
+        return self.conv(torch.cat([fields, self.area.expand(len(fields), -1, -1, -1)], 1))
+
+
+class Excited(nn.Module):
+    """Sound of a spectrogram, and of a source at the rate of the sound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pre, self.up = nn.Conv1d(20, 16, 7, padding=3), nn.ConvTranspose1d(16, 8, 64, 32, 16)
+        self.beside, self.post = nn.Conv1d(1, 8, 1), nn.Conv1d(8, 1, 7, padding=3)
+
+    def forward(self, mel: Tensor, har_source: Tensor) -> Tensor:
+        return self.post(self.up(self.pre(mel)) + self.beside(har_source)).tanh()
+
+
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [
+        (Grid, [(4, 12, 20)]),
+        (Excited, [(20, 32), (1, 1024)]),
         (Decoder, [(24, 8, 8)]),
         (Spread, [(24, 1, 1)]),
         (Settings, [(48,), (13,)]),
