@@ -139,7 +139,7 @@ def test_a_changed_metric_is_measured_again(
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("psnr", "no metric 'psnr': did you mean 'psnr_db'"),
+        ("psnr", "no metric 'psnr'; did you mean 'psnr_db'"),
         ("fid", "needs features of real samples"),
         ("mean_iou", "is for class_map, and not for image"),
         ("my_metrics.py:ssim", "has the name of a metric of edgegan's"),

@@ -15,7 +15,7 @@ from edgegan.runtime.contract import Contract, Input, Output
 contract = Contract((Input("x", (4,)),), (Output("y", (4,), layout=""),))
 to_onnx(nn.Linear(4, 4).eval(), contract)
 
-import edgegan.compress.quantize.prepare
+import edgegan.compress.quantize.prepare.pt2e
 
 
 class Rounded(nn.Module):
