@@ -73,7 +73,7 @@ def row(architecture: Architecture, *, anew: bool) -> dict[str, Any]:
             return made["row"]
     folder.mkdir(parents=True, exist_ok=True)
     print(architecture.name, flush=True)
-    made_by = {"cpu": machine()["cpu"], "quantize_revision": Quantize.revision}
+    made_by = {"machine": machine(), "quantize_revision": Quantize.revision}
     names = {"name": architecture.name, "paper": architecture.paper, "made_by": made_by}
     found = {**names, **_alone(architecture.name, folder)}
     write_json(record, {"key": key, "row": found})

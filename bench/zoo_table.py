@@ -53,10 +53,17 @@ def failures(row: Figures) -> Iterator[tuple[str, str]]:
 
 def _made_by(rows: list[Figures]) -> str:
     """Return on what, and by which revision of `quantize`, how many rows were made."""
-    kinds = Counter((row["made_by"]["cpu"], row["made_by"]["quantize_revision"]) for row in rows)
+    kinds = Counter(
+        (
+            row["made_by"]["machine"].get("cpu", "this CPU"),
+            row["made_by"]["machine"]["packages"]["onnxruntime"],
+            row["made_by"]["quantize_revision"],
+        )
+        for row in rows
+    )
     return "; ".join(
-        f"{count} rows on {cpu} by revision {revision} of `quantize`"
-        for (cpu, revision), count in kinds.items()
+        f"{count} rows on {cpu} with onnxruntime {version} by revision {revision} of `quantize`"
+        for (cpu, version, revision), count in sorted(kinds.items())
     )
 
 
