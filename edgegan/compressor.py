@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgegan.compress.generator import load_generator
-from edgegan.compress.int8_targets import coarse_int8, for_targets, slow_int8, untold_targets
+from edgegan.compress.int8_findings import int8_findings, slow_int8
+from edgegan.compress.int8_targets import for_targets, untold_targets
 from edgegan.compress.lint import Finding, lint
 from edgegan.compress.load import load_module
 from edgegan.compress.pipeline import Pipeline
@@ -195,7 +196,7 @@ class Job:
             if step.stage.name == self.until:
                 break
         names = tuple(name for name, *_ in after)
-        self.follower.findings([*_left_out(final), *coarse_int8(final.lineage)])
+        self.follower.findings([*_left_out(final), *int8_findings(final.lineage)])
         if self.until or not is_first_process():
             return Run(self.folder, names)
         models = models_of(candidate.teacher, after, final, self.folder / "evaluation", origin=origin)

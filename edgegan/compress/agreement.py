@@ -31,6 +31,8 @@ class Comparison:
     errors: tuple[Tensor, ...] = ()
     """Of each output, each sample's mean square error, as a share of the range squared; none where the file
     gives NaN, infinity or another shape."""
+    range_used_share: float = 1.0
+    """Of the ranges, what the module's outputs span: the least of all outputs."""
 
     @property
     def psnr_db(self) -> float:
@@ -52,25 +54,28 @@ def compare(
     """
     batches: list[int] = []
     largest, found = 0.0, []
+    spans: list[list[float]] = [[] for _ in contract.outputs]
     with open_artifact(file, threads=1) as engine:
         for arrays in inputs:
             batches.append(len(next(iter(arrays.values()))))
             actual = engine(arrays)
             errors = []
-            for spec, result in zip(
-                contract.outputs, outputs(module, tensors(contract, arrays)), strict=True
+            for spec, result, span in zip(
+                contract.outputs, outputs(module, tensors(contract, arrays)), spans, strict=True
             ):
                 expected, got, width = result.numpy(), actual[spec.name], spec.range[1] - spec.range[0]
                 if got.dtype == np.uint8:
                     expected, width = spec.modality.encode(expected, spec), 255.0
                 if got.shape != expected.shape or not np.isfinite(got).all():
                     return Comparison(batches)
+                span += [float(expected.min()) / width, float(expected.max()) / width]
                 difference = (got.astype(np.float64) - expected.astype(np.float64)) / width
                 largest = max(largest, float(np.abs(difference).max()))
                 squares = np.square(difference).reshape(len(difference), -1).mean(axis=1)
                 errors.append(torch.from_numpy(squares))
             found.append(errors)
-    return Comparison(batches, largest, tuple(torch.cat(parts) for parts in zip(*found)))
+    used = min(max(span) - min(span) for span in spans)
+    return Comparison(batches, largest, tuple(torch.cat(parts) for parts in zip(*found)), used)
 
 
 def agreement(

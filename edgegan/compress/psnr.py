@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, log10
 
+import torch
 from scipy import stats
 from torch import Tensor
 
@@ -19,6 +20,8 @@ BROKEN_DB = {"fp16": 40.0, "int8": 15.0}
 BEHIND_DB = 0.5
 """By no more than this may a file be farther from the student than its graph is: other last bits, or float16
 between the layers, move values, but not farther away on the whole."""
+LEAST_USED = 0.05
+"""Of its range, what an output has to use for dB to say much: where it uses less, 40 dB are less than 14."""
 CONFIDENCE, CLEAR = 0.95, 0.99
 DRAWN = 32
 """Of so many other samples, taken as one, is said what their PSNR is with that confidence."""
@@ -49,6 +52,16 @@ def squared_errors(actual: Sequence[Tensor], expected: Sequence[Tensor], contrac
 def psnr_of(errors: Sequence[Tensor]) -> float:
     """Return the PSNR in dB of all samples as one, of each output's `squared_errors`."""
     return min(_decibels(of.mean().clamp(min=EQUAL)) for of in errors)
+
+
+def each_psnr_of(errors: Sequence[Tensor]) -> Tensor:
+    """Return each sample's PSNR in dB (N,), of each output's `squared_errors`."""
+    return torch.stack([-10 * of.clamp(min=EQUAL).log10() for of in errors]).amin(0)
+
+
+def used_db(share: float) -> float:
+    """Return by how many dB, 120 at most, an output that uses this share of its range seems nearer."""
+    return -20 * log10(max(share, 1e-6))
 
 
 def sure_psnr_of(errors: Sequence[Tensor]) -> float:

@@ -51,8 +51,8 @@ class StageView:
     settings: Pairs = field(default_factory=list)
     facts: Pairs = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
-    coverage: list[str] = field(default_factory=list)
-    """For each INT8 file: how much of it runs in INT8, in a sentence."""
+    files: list[str] = field(default_factory=list)
+    """For each INT8 file, in sentences: how much of it runs in INT8, and how near its outputs are."""
     proof: Pairs = field(default_factory=list)
     lists: list[Changes] = field(default_factory=list)
     """The long lists of the proof."""
@@ -76,7 +76,12 @@ def _view(stage: StageFolder) -> StageView:
     view.settings = flat(record.settings, str)
     proof, view.lists = _without_lists(_side_by_side(record.proof))
     view.proof = flat(proof)
-    view.coverage = [sentence for name, found in record.proof.items() if (sentence := _coverage(name, found))]
+    view.files = [
+        sentence
+        for name, found in record.proof.items()
+        for look in (_coverage, _closeness)
+        if (sentence := look(name, found))
+    ]
     for key, value in changed.items():
         if isinstance(value, Mapping) and not _is_step(value) and len(value) > 1:
             view.changes.append(
@@ -107,6 +112,17 @@ def _coverage(name: str, found: Any) -> str | None:
     return (
         f"The {name} file runs {share} of its multiplications in INT8, in {layers}. In float: {kept}{more}."
     )
+
+
+def _closeness(name: str, found: Any) -> str | None:
+    """Say by an INT8 file's proof how near its outputs are; None where the proof does not hold that."""
+    keys = ("psnr_db", "worst_psnr_db")
+    if not isinstance(found, Mapping) or not all(isinstance(found.get(key), (int, float)) for key in keys):
+        return None
+    all_db, worst_db = (format.number(found[key]) for key in keys)
+    share = found.get("under_budget_share")
+    under = f", and {format.percent(share)} are under its budget" if isinstance(share, (int, float)) else ""
+    return f"On other inputs the {name} file is {all_db} dB from float, {worst_db} dB on the worst{under}."
 
 
 def _titled(title: str, lines: list[Change]) -> Changes:

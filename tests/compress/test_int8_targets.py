@@ -9,12 +9,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from small_recipe import RECIPE, write_recipe
 
-from edgegan.compress.int8_targets import coarse_int8, for_targets, slow_int8, untold_targets
-from edgegan.compress.stage import StageRecord
+from edgegan.compress.int8_targets import for_targets, untold_targets
 from edgegan.compress.stages import build_stages, renamed_settings
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
-from edgegan.runtime.artifact import known
 
 
 def recipe(folder: Path, quantize: str) -> Recipe:
@@ -50,24 +48,3 @@ def test_a_setting_by_its_old_name_is_read_and_told(tmp_path: Path) -> None:
     assert not renamed_settings(recipe(tmp_path, "{gptq: false}"))
     with pytest.raises(RecipeError, match="old name of gptq"):
         build_stages(recipe(tmp_path, "{gptq: true, adaptive_rounding: false}"))
-
-
-def test_int8_that_is_coarser_than_asked_for_is_told() -> None:
-    proof = {"int8": {"psnr_db": 36.5, "float_layers": ["first"]}, "int8-arm64": {"psnr_db": 41.0}}
-    budgets = {key: {"budget": {"psnr_db": 40.0, "met": key != "int8"}} for key in proof}
-    (finding,) = coarse_int8([StageRecord("quantize", {}, budgets, proof)])
-    assert finding.layer == "model.int8.onnx"
-    assert finding.what == "36.5 dB on other inputs, where 40 are asked for"
-    assert "first" in finding.why
-    assert "quality: {psnr_db: 40}" in finding.next
-
-
-def test_int8_that_is_slower_is_told() -> None:
-    measured = {"fp32": {"value": 1.2}, "int8": {"value": 1.14}}
-    (finding,) = slow_int8("fp32", measured, [known(name, "") for name in ("fp32", "int8", "int8-tensorrt")])
-    assert finding.what == "fp32 is the bundle's default, not int8"
-    assert "1.14x" in finding.why
-    assert "1.20x" in finding.why
-    assert not slow_int8("int8", measured, [known("fp32", ""), known("int8", "")])
-    (finding,) = slow_int8("int8", {"fp32": measured["fp32"]}, [known("fp32", ""), known("int8", "")])
-    assert "not shown to be faster" in finding.what

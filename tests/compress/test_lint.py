@@ -145,6 +145,9 @@ FINDINGS: dict[str, tuple[tuple[nn.Module, Contract], str, str, str, tuple[nn.Mo
         "warning", "", "depends on the rest of the batch", CLEAN,
     ),
     "range": ((outermost(stack(), 3.0), PICTURE), "warning", "", "leaves the contract's range", CLEAN),
+    "little range": (
+        (outermost(stack(), 0.01), PICTURE), "warning", "", "of the contract's range", CLEAN,
+    ),
     "overflow": ((outermost(stack(), torch.inf), PICTURE), "error", "", "NaN or infinite", CLEAN),
     "shape": (
         (stack(), Contract(PICTURE.inputs, (Output("y", (3, 9, 9)),))),

@@ -73,11 +73,15 @@ def test_words():
 
 def quantized(int8, left, share):
     proof = {"int8": {"int8_layers": int8, "float_layers": left, "int8_macs_share": share}}
-    return lineage([StageFolder("03-quantize", StageRecord("quantize", {}, {}, proof), None)])[0].coverage
+    return sentences(proof)
+
+
+def sentences(proof):
+    return lineage([StageFolder("03-quantize", StageRecord("quantize", {}, {}, proof), None)])[0].files
 
 
 def test_how_much_runs_in_int8_is_a_sentence():
-    assert views()[2].coverage == [
+    assert views()[2].files == [
         "The int8 file runs 93% of its multiplications in INT8, in 10 of its 12 layers. "
         "In float: blocks.1.conv2, output."
     ]
@@ -90,5 +94,17 @@ def test_how_much_runs_in_int8_is_a_sentence():
     many = quantized(["a"], [f"layer{index}" for index in range(9)], 0.99996)
     assert "runs over 99.9% of its" in many[0]
     assert many[0].endswith("In float: layer0, layer1, layer2, layer3, layer4 and 4 more.")
-    assert views()[0].coverage == []
+    assert views()[0].files == []
     assert quantized(3, 4, 0.5) == []
+
+
+def test_how_near_a_file_comes_is_a_sentence_and_its_worst_is_in_it():
+    near = {"psnr_db": 42.31, "worst_psnr_db": 32.4}
+    assert sentences({"int8": {**near, "under_budget_share": 0.12}}) == [
+        "On other inputs the int8 file is 42.3 dB from float, 32.4 dB on the worst, "
+        "and 12% are under its budget."
+    ]
+    assert sentences({"int8": near}) == [
+        "On other inputs the int8 file is 42.3 dB from float, 32.4 dB on the worst."
+    ]
+    assert sentences({"int8": {**near, "worst_psnr_db": "low"}}) == []

@@ -15,6 +15,7 @@ from edgegan.compress.leaves import is_plain, leaves
 from edgegan.compress.lint.finding import Finding, together
 from edgegan.compress.lint.watch import Watch
 from edgegan.compress.plain_attention import Attention
+from edgegan.compress.psnr import LEAST_USED, used_db
 from edgegan.errors import some
 from edgegan.runtime.contract import Contract
 
@@ -107,6 +108,16 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 f"{samples} samples lie in [{output.min():.4g}, {output.max():.4g}]; the contract says "
                 f"[{low:g}, {high:g}], and uint8 images clip there",
                 "correct the contract's range, or clamp in the model",
+            )
+        elif (used := float(output.max() - output.min()) / (high - low)) < LEAST_USED:
+            yield Finding(
+                "warning",
+                "",
+                f"output {spec.name!r} uses {100 * used:.2g}% of the contract's range",
+                f"{samples} samples lie in [{output.min():.4g}, {output.max():.4g}]; the contract says "
+                f"[{low:g}, {high:g}], and dB to that are {used_db(used):.0f} more than to what is used",
+                "correct the contract's range; or, where real outputs reach farther, draw the inputs as they "
+                "really are: `low: 0, high: 255` where the network takes pictures of 0..255",
             )
 
 

@@ -21,7 +21,7 @@ from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB
 from edgegan.compress.quantize.choose.candidates import Improvement, Trial
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.choose.file_evaluator import FileEvaluator, measurable
-from edgegan.compress.quantize.choose.file_proof import FileProof
+from edgegan.compress.quantize.choose.file_proof import FileProof, judged
 from edgegan.compress.quantize.choose.float_layers import ROUNDS, SHARES, Switched, fewer, ladder
 from edgegan.compress.quantize.choose.layer_times import LayerTimes, estimated, layer_times, runs_here
 from edgegan.compress.quantize.choose.mixed_precision import Assignment, assign, unmet
@@ -129,7 +129,7 @@ class Work:
         student, contract, effort = self.candidate.student, self.candidate.contract, self.effort
         proof = {
             **figures(found := self.prove(artifact)),
-            "sure_psnr_db": round(found.sure_psnr_db, 2),
+            **judged(found, self.budget),
             **one_step(artifact, quantized, student, contract, samples=effort.exact, most=effort.exact_most),
             "saturates": ours and target.int8.weight_bits == 8 and saturates(),
             **(kernels if ours else annotated)(path, {spec.name: spec.shape for spec in contract.inputs}),

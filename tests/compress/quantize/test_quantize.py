@@ -93,6 +93,8 @@ def test_all_layers_but_the_last_run_in_int8(result: Candidate) -> None:
     assert "Resize" not in proof["operators"]
     assert "ConvTranspose" not in proof["operators"]
     assert proof["psnr_db"] > 30
+    assert proof["worst_psnr_db"] < proof["psnr_db"] < proof["worst_psnr_db"] + 20
+    assert 0.05 < proof["range_used_share"] <= 1
 
 
 def test_the_record_is_plain_data(result: Candidate) -> None:

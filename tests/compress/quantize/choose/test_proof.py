@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.agreement import compare
+from edgegan.compress.agreement import Comparison, compare
 from edgegan.compress.export import export_onnx
 from edgegan.compress.quantize import Quantize, QuantizeSettings
 from edgegan.compress.quantize.choose import file_proof
+from edgegan.compress.quantize.choose.budget import Budget
 from edgegan.compress.quantize.choose.candidates import Samples
-from edgegan.compress.quantize.choose.file_proof import FileProof
+from edgegan.compress.quantize.choose.file_proof import FileProof, judged
 from edgegan.compress.rewrite.graph import trace
 from edgegan.compress.stage import Candidate, Context
 from edgegan.runtime.artifact import Artifact
@@ -117,3 +118,24 @@ def test_a_file_that_was_seen_before_is_not_run_again(
     found = [proof(Artifact("fp32", str(tmp_path / name))) for name in ("a.onnx", "b.onnx")]
     assert found[0] is found[1]
     assert len(runs) == 1
+
+
+def test_what_is_recorded_tells_of_the_worst_sample_and_of_how_many_are_under_the_budget() -> None:
+    errors = (torch.tensor([1e-4, 1e-5, 1e-5, 1e-5]), torch.tensor([1e-6, 1e-3, 1e-6, 1e-6]))
+    found = judged(Comparison([4], errors=errors, range_used_share=0.5), Budget.of({"psnr_db": 45.0}))
+    assert (found["worst_psnr_db"], found["under_budget_share"], found["range_used_share"]) == (30, 0.5, 0.5)
+    assert "under_budget_share" not in judged(Comparison([4], errors=errors), Budget())
+    assert judged(Comparison([4]), Budget()) == {"sure_psnr_db": 0.0}
+
+
+def test_the_range_that_outputs_use_is_that_of_the_output_that_uses_least(tmp_path: Path) -> None:
+    class Both(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x * 1.0, x * 0.01
+
+    outputs = Output("wide", (2,), layout=""), Output("narrow", (2,), layout="")
+    contract = Contract((Input("x", (2,)),), outputs)
+    export_onnx(Both(), contract, tmp_path / "a.onnx")
+    given = [{"x": np.array(rows, np.float32)} for rows in ([[-1, 0.5]], [[0.2, 1], [0, 0]])]
+    found = compare(tmp_path / "a.onnx", Both(), contract, given)
+    assert found.range_used_share == pytest.approx(0.01)
