@@ -16,7 +16,7 @@ from edgegan.init.free_sizes import Free, free_sizes
 from edgegan.init.inputs import Guess
 from edgegan.init.modality import is_picture, modality_of
 from edgegan.init.ranges import latent_drawn, output_range, picture_drawn, values_of
-from edgegan.init.search import call, chosen, outputs, run
+from edgegan.init.trying import call, chosen, outputs, run
 from edgegan.runtime.contract import RESERVED
 
 MOST_CLASSES = 1 << 16

@@ -10,7 +10,7 @@ from fractions import Fraction
 from torch import nn
 
 from edgegan.init.inputs import Guess
-from edgegan.init.search import outputs, run
+from edgegan.init.trying import outputs, run
 from edgegan.runtime.sizes import LARGEST, Axis
 
 NAMES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}

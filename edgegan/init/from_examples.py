@@ -19,7 +19,7 @@ from edgegan.errors import InputError, ModelError
 from edgegan.init.examine import Examined, examine
 from edgegan.init.find_out import check_free, drawable
 from edgegan.init.inputs import Guess, Kind, parameters
-from edgegan.init.search import DOUBTS, fault
+from edgegan.init.trying import DOUBTS, fault
 from edgegan.module_copy import copy_of
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.sizes import Axis

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgegan.init.bounds import Range
 from edgegan.init.inputs import Guess
-from edgegan.init.search import call, chosen, outputs
+from edgegan.init.trying import call, chosen, outputs
 
 LATENTS: dict[str, Range | None] = {"normal": None, "uniform -1..1": (-1.0, 1.0), "uniform 0..1": (0.0, 1.0)}
 PICTURES: tuple[Range, ...] = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
