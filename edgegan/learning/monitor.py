@@ -28,6 +28,8 @@ ALIKE = 0.25
 """The share of their usual spread under which outputs have become alike."""
 BEGUN = 0.2
 """What that has to have been."""
+THIN = 0.5
+"""The share of their usual spread under which a state is not one to come back to."""
 WON = 0.02
 """The share of an undecided discriminator's loss under which it has won."""
 STEEP = 100.0
@@ -144,7 +146,8 @@ class Monitor:
         what = other or self._won(losses)  # against outputs that are all alike it wins in any case
         if what is None:
             self.memory.streak.zero_()
-            self._keep(done)
+            if not self._thin():
+                self._keep(done)
             return None
         self.memory.streak += 1
         if math.isfinite(sum(losses.values())) and int(self.memory.streak) < PATIENCE:
@@ -212,6 +215,11 @@ class Monitor:
                     f"the student has gone astray: it is {times:.2g} times as far from the teacher as it was"
                 )
         return None
+
+    def _thin(self) -> bool:
+        """Tell whether outputs are on their way to become alike."""
+        usual = _usual(self.memory.spreads)
+        return usual is not None and float(self.memory.spreads[0]) < THIN * usual
 
     def _keep(self, done: int) -> None:
         """Keep this state and the last one before it: trouble begins before it is seen."""
