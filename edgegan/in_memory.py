@@ -25,6 +25,7 @@ from edgegan.module_copy import copy_of
 from edgegan.owned import held
 from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract
+from edgegan.target import seen_from
 
 
 class Printed(Follower):
@@ -106,7 +107,8 @@ def compress_module(
         said = [*_told(described.notes), *prepare(teacher, contract, described.outputs, drawn=noise)]
         macs = count(teacher, contract).macs
         if stages is None:
-            targets = [target] if isinstance(target, str) else list(target)
+            named = [target] if isinstance(target, str) else target
+            targets = [seen_from(folder, name) for name in named]
             settings = _fitting_stages(teacher, contract, first_stages(macs, targets), folder)
             recipe = _recipe(module, contract, settings, first_samples(macs), folder)
             stages = build_stages(recipe)

@@ -332,7 +332,7 @@ class Recipe(Data):
         else:
             data, base = getattr(self, str(location[0])) or {}, tuple(location)
         try:
-            return model.model_validate(data)
+            return model.model_validate(data, context=self.folder)
         except ValidationError as error:
             place = placer(self._source, self.profile, base)
             raise explain(error, model, self._source, place) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -154,15 +155,14 @@ class Target(_Data):
         )
 
     @classmethod
-    def read(cls, name_or_path: str | Path) -> Target:
-        """Read a target that comes with edgegan, by its name, or your own, by its YAML file.
+    def read(cls, name_or_path: str | Path, folder: Path = Path()) -> Target:
+        """Read a target that comes with edgegan, by its name, or your own, by its YAML file in `folder`.
 
         Raises:
             RecipeError: there is no such target or file, or it is not well formed, with the line.
         """
-        path = Path(name_or_path)
-        if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-            return cls._from_source(RecipeSource.read(path, WHAT, NEXT))
+        if _is_file(name_or_path):
+            return cls._from_source(RecipeSource.read(folder / name_or_path, WHAT, NEXT))
         names = target_names()
         if str(name_or_path) not in names:
             raise RecipeError(
@@ -180,6 +180,18 @@ class Target(_Data):
         for problem, location in _contradictions(target):
             raise RecipeError(problem, where=source.where(location), next="correct the target there")
         return target
+
+
+def _is_file(name_or_path: str | Path) -> bool:
+    text = str(name_or_path)
+    return os.sep in text or text.endswith((".yaml", ".yml"))
+
+
+def seen_from(folder: Path, name: str) -> str:
+    """Return what a target that is named in the current folder is called in `folder`: a file by its way."""
+    if not _is_file(name):
+        return name
+    return os.path.join(".", os.path.relpath(Path(name).resolve(), folder.resolve()))
 
 
 def target_names() -> list[str]:

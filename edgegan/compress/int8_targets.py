@@ -8,12 +8,13 @@ from edgegan.compress.lint.finding import Finding
 from edgegan.compress.stage import Stage
 from edgegan.errors import RecipeError
 from edgegan.recipe import Recipe
+from edgegan.target import seen_from
 
 QUANTIZE = "quantize"
 
 
 def for_targets(recipe: Recipe, targets: Sequence[str]) -> Recipe:
-    """Return the recipe with `quantize` writing for these targets.
+    """Return the recipe with `quantize` writing for these targets, whose files are in the current folder.
 
     Raises:
         RecipeError: it has no such stage.
@@ -24,7 +25,7 @@ def for_targets(recipe: Recipe, targets: Sequence[str]) -> Recipe:
             where=recipe.where("stages"),
             next="leave out --target, or add `- quantize: {}` to the stages",
         )
-    named = {"targets": list(targets)}
+    named = {"targets": [seen_from(recipe.folder, name) for name in targets]}
     stages = tuple(
         spec.model_copy(update={"settings": {**spec.settings, **named}}) if spec.name == QUANTIZE else spec
         for spec in recipe.stages

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 from torch import nn
 
 from edgegan.compress.structure import not_finite
@@ -70,6 +70,8 @@ class Settings(Data):
 
     RENAMED: ClassVar[dict[str, str]] = {}
     """Settings by the names that they had; these are still read until `OLD_NAMES_UNTIL`."""
+    _folder: Path = PrivateAttr(default=Path())
+    """Where files lie that settings name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +82,10 @@ class Settings(Data):
             if old in given and new in given:
                 raise ValueError(f"{old} is the old name of {new}: give one of the two")
         return {cls.RENAMED.get(name, name): value for name, value in given.items()}
+
+    def model_post_init(self, context: Path | None) -> None:
+        """Take note of the recipe's folder, which is the validation's context where a recipe is read."""
+        self._folder = context or Path()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.tensorrt import module as tensorrt
 from edgegan.runtime.engines.tensorrt.build import network_precisions
 from edgegan.runtime.engines.trial import fault
-from edgegan.target import Target
 
 TENSORRT_LACKS = re.compile(
     "AffineGrid|Bernoulli|Bit.*|CenterCropPad|Col2Im|Compress|ConcatFromSequence|ConvInteger|DFT|Det|"
@@ -36,9 +35,10 @@ def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | N
     from edgegan.compress.quantize.settings import QuantizeSettings
     from edgegan.compress.quantize.stage import REWRITES as INT8_REWRITES  # which has findings of its own
 
-    quantize = next((stage.settings for stage in stages or () if stage.name == "quantize"), None)
+    every = [stage.settings for stage in stages or ()]
+    quantize = next((settings for settings in every if isinstance(settings, QuantizeSettings)), None)
     try:
-        if isinstance(quantize, QuantizeSettings):
+        if quantize:
             names = [name for name, _ in module.named_modules() if name]
             choose_layers(rewrite(module, contract, INT8_REWRITES)[0], quantize.skip, names)
         graph, _ = rewrite(module, contract, REWRITES)
@@ -57,8 +57,7 @@ def of_export(module: nn.Module, contract: Contract, stages: Sequence[Stage] | N
             "export with another `opset`, or write the layers of the last operators in plain ones",
         )  # fmt: skip
         return
-    targets = [Target.read(name) for name in (quantize.targets if quantize else ())]
-    for target in targets:
+    for target in quantize.read_targets().values() if quantize else ():
         if target.engine == "tensorrt" and (lacks := tensorrt_lacks(model)):
             yield Finding(
                 "error", together([name for name, _ in lacks]), f"TensorRT cannot run it on {target.name}",

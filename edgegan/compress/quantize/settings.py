@@ -10,6 +10,7 @@ from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose.budget import parse
 from edgegan.compress.quantize.improve.qat_settings import TrainingSettings
 from edgegan.compress.stage import Settings
+from edgegan.target import Target
 
 
 def _given_or_none(value: Any) -> dict[str, float] | None:
@@ -22,7 +23,7 @@ class QuantizeSettings(Settings):
     RENAMED: ClassVar[dict[str, str]] = {"adaptive_rounding": "gptq"}
 
     targets: tuple[str, ...] = Field(default=("x64-cpu",), min_length=1)
-    """What to write INT8 files for: names of targets, or YAML files of your own."""
+    """What to write INT8 files for: names of targets, or YAML files of your own, beside the recipe."""
     calibrator: Literal["auto"] | Calibrator = "auto"
     """How an activation's range is found; see `Histogram.levels`. "auto" tries `weighted_mse`, `mse`,
     `percentile` and `mae`."""
@@ -52,3 +53,11 @@ class QuantizeSettings(Settings):
     says so. `{}` asks for nothing."""
     distill: TrainingSettings | None = None
     """Train each target's graph under its levels before it is written; without, it is only calibrated."""
+
+    def read_targets(self) -> dict[str, Target]:
+        """Return the targets by what `targets` calls them.
+
+        Raises:
+            RecipeError: there is no such target, or its file is not well formed.
+        """
+        return {name: Target.read(name, self._folder) for name in self.targets}

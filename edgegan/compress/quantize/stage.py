@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -73,7 +73,7 @@ class Quantize(Stage):
 
     def rests_on(self) -> dict[str, Any]:
         """Return the INT8 scheme of each target: a file of the user's may say another one tomorrow."""
-        schemes = {name: Target.read(name).int8 for name in self.settings.targets}
+        schemes = {name: target.int8 for name, target in self.settings.read_targets().items()}
         return {name: scheme and scheme.model_dump(mode="json") for name, scheme in schemes.items()}
 
     def run(self, candidate: Candidate, context: Context) -> Candidate:
@@ -88,7 +88,7 @@ class Quantize(Stage):
         from edgegan.compress.quantize.plan import Work
 
         started, settings = time.monotonic(), self.settings
-        targets = by_file(settings.targets)
+        targets = by_file(settings.read_targets().values())
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
         work = Work(candidate, context, settings, graph, len(targets))
         written, changed, proof = [], {}, {}
@@ -158,23 +158,22 @@ def _report(layers: Sequence[str]) -> str:
     return f"report the model's layers; meanwhile, under `quantize`: `skip: [{', '.join(layers[-3:])}]`"
 
 
-def by_file(names: Sequence[str]) -> dict[str, Target]:
+def by_file(targets: Iterable[Target]) -> dict[str, Target]:
     """Return the targets by the precision key of the file that is written for them."""
-    targets: dict[str, Target] = {}
-    for name in names:
-        target = Target.read(name)
+    files: dict[str, Target] = {}
+    for target in targets:
         if target.int8 is None:
             raise StageError(
                 f"the target {target.name} has no INT8",
                 where="quantize: targets",
                 next="leave it out, or give it an `int8`",
             )
-        targets.setdefault(target.int8_key, target)
-        if targets[target.int8_key].int8 != target.int8:
-            other = targets[target.int8_key].name
+        files.setdefault(target.int8_key, target)
+        if files[target.int8_key].int8 != target.int8:
+            other = files[target.int8_key].name
             raise StageError(
                 f"the targets {other} and {target.name} want different INT8 files of one name",
                 where="quantize: targets",
                 next="keep one of the two",
             )
-    return targets
+    return files

@@ -24,6 +24,7 @@ from edgegan.errors import ProofError, RecipeError, StageError
 from edgegan.models.resnet import Generator
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from edgegan.target import Target
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "zoo"))
 
@@ -178,7 +179,7 @@ def test_targets_that_want_one_file_in_two_forms_are_refused(module: nn.Module, 
 
 
 def test_targets_of_one_engine_share_a_file() -> None:
-    ((key, target),) = by_file(["arm64-cpu", "raspberry-pi-5"]).items()
+    ((key, target),) = by_file(map(Target.read, ["arm64-cpu", "raspberry-pi-5"])).items()
     assert (key, target.name) == ("int8-arm64", "arm64-cpu")
 
 
