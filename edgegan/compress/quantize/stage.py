@@ -85,26 +85,33 @@ class Quantize(Stage):
             StageError: a target has no INT8, the student no layer to quantize, `skip` names one that it does
                 not have, or no mix of INT8 and float meets the `quality`.
         """
-        from edgegan.compress.quantize.plan import Work
+        from edgegan.compress.quantize import plan, target_file
+        from edgegan.compress.quantize.prepare.quiet import quiet
+        from edgegan.compress.quantize.steps import Steps
 
         started, settings = time.monotonic(), self.settings
         targets = by_file(settings.read_targets().values())
         graph, changes = rewrite(candidate.student, candidate.contract, REWRITES)
-        work = Work(candidate, context, settings, graph, len(targets))
+        task = plan.Task.of(candidate, context, settings, graph)
+        with quiet():
+            ways = plan.Ways.of(task, graph)
+            context.say(plan.announcement(task, ways, graph, len(targets)))
+            steps = Steps(context.progress, ways.count + len(targets) * task.most_steps)
+            chosen = plan.Plan.of(task, ways, next(iter(targets.values())), steps)
         written, changed, proof = [], {}, {}
         for key, target in targets.items():
             path = context.folder / f"model.{key}.onnx"
-            changed[key], proof[key] = work.write(target, path)
+            changed[key], proof[key] = target_file.write(chosen, target, path, steps)
             written.append(target.int8_artifact(path))
         record = StageRecord(
             stage=self.name,
             settings=settings.model_dump(mode="json"),
             changed={
                 **changed,
-                "kept_in_float": list(work.layers.skip),
-                **work.effort.bounded(settings.samples),
-                **({"equalization_refused": work.start.refused} if work.start.refused else {}),
-                "rewrites": [asdict(change) for change in (*changes, *work.start.changes)],
+                "kept_in_float": list(task.layers.skip),
+                **task.effort.bounded(settings.samples),
+                **({"equalization_refused": chosen.start.refused} if chosen.start.refused else {}),
+                "rewrites": [asdict(change) for change in (*changes, *chosen.start.changes)],
             },
             proof=proof,
             seconds=round(time.monotonic() - started, 2),

@@ -19,7 +19,7 @@ from edgegan.recipe import Recipe
 from edgegan.runtime.contract import Contract, Input, Output
 
 with quiet():
-    from edgegan.compress.quantize import plan
+    from edgegan.compress.quantize import target_file
     from edgegan.compress.quantize.choose import effort
 
 CALIBRATION_ALONE = {
@@ -132,7 +132,7 @@ def test_the_worst_layer_stays_in_float_on_each_target_and_on_x64_it_alone(tmp_p
 def test_layers_that_the_budget_does_not_need_go_back_to_int8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "ladder", lambda *given, **named: [["first", "rough", "third"]])
+    monkeypatch.setattr(target_file, "ladder", lambda *given, **named: [["first", "rough", "third"]])
     asked = run(tmp_path / "a").lineage[-1].proof["int8"]["sure_psnr_db"] + 2
     record = run(tmp_path / "b", quality={"psnr_db": asked}).lineage[-1]
     proof, trials = record.proof["int8"], record.proof["int8"]["quality_trials"]
