@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgegan.compress.example_inputs import at_once, example, tensors
+from edgegan.compress import memory
+from edgegan.compress.example_inputs import example, tensors
 from edgegan.compress.free_axes import trials, written
 from edgegan.compress.precise import precise_outputs
 from edgegan.compress.psnr import psnr_of, sure_psnr_of
@@ -96,7 +97,7 @@ def agreement(
         signal-to-noise ratio over all values, with the range as peak (equal outputs count as 200 dB);
         `finite`; `batches`. Several outputs count as one: the worst of each figure.
     """
-    inputs = (contract.sample(at_once(contract, batch), seed) for batch in batches)
+    inputs = (contract.sample(memory.samples_of(contract, batch), seed) for batch in batches)
     return figures(compare(file, module, contract, inputs))
 
 
@@ -138,7 +139,7 @@ def rounding(module: nn.Module, contract: Contract, *, batch: int = 8, seed: int
 
     0 where it does not run in float64.
     """
-    samples = example(contract, at_once(contract, batch), seed)
+    samples = example(contract, memory.samples_of(contract, batch), seed)
     precise = precise_outputs(module, samples)
     if precise is None:
         return 0.0

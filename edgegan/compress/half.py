@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegan.compress.example_inputs import at_once
+from edgegan.compress import memory
 from edgegan.compress.onnx_graph import tidy
 from edgegan.runtime.contract import Contract
 from edgegan.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -146,7 +146,7 @@ def _largest(model: onnx.ModelProto, contract: Contract) -> dict[str, float]:
     found = dict.fromkeys(values, 0.0)
     with OnnxRuntimeEngine(measured.SerializeToString(), threads=1, optimized=False) as engine:
         for seed, batch in enumerate(BATCHES):
-            results = engine(contract.sample(at_once(contract, batch), seed))
+            results = engine(contract.sample(memory.samples_of(contract, batch), seed))
             for name in values:
                 size = float(results[f"{name}__largest"])
                 found[name] = size if np.isnan(size) else max(found[name], size)

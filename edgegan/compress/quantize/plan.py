@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch.fx import GraphModule
 
+from edgegan.compress import memory
 from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB, Budget
@@ -17,7 +18,6 @@ from edgegan.compress.quantize.choose.file_proof import FileProof
 from edgegan.compress.quantize.choose.float_layers import ROUNDS, SHARES
 from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
 from edgegan.compress.quantize.improve.bias_correction import reconstructions
-from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.settings import QuantizeSettings
 from edgegan.compress.quantize.steps import Steps
 from edgegan.compress.stage import Candidate, Context

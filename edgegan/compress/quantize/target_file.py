@@ -30,10 +30,10 @@ from edgegan.compress.quantize.deploy.node_names import name_layers
 from edgegan.compress.quantize.deploy.onnx_passes import deploy
 from edgegan.compress.quantize.improve.qat import Training
 from edgegan.compress.quantize.plan import Plan
-from edgegan.compress.quantize.prepare.layers import elements, layer_names
+from edgegan.compress.quantize.prepare.layers import layer_names
 from edgegan.compress.quantize.prepare.quiet import quiet
 from edgegan.compress.quantize.steps import Steps
-from edgegan.compress.rewrite.graph import argument
+from edgegan.compress.rewrite.graph import argument, elements
 from edgegan.runtime.artifact import USUAL_ENGINE
 from edgegan.target import Int8, Target
 

@@ -21,11 +21,13 @@ from edgegan.compress.rewrite.functionalize import without_mutations
 from edgegan.compress.rewrite.input_sizes import tell_sizes_by_inputs
 from edgegan.compress.rewrite.lengths import free_lengths, free_whole_numbers
 from edgegan.compress.rewrite.nodes import (
+    TRACED_BATCH,
     add_constant,
     argument,
     aten,
     constant,
     depends_on,
+    elements,
     evaluate,
     layer_of,
     only_reader,
@@ -45,6 +47,7 @@ __all__ = [
     "aten",
     "constant",
     "depends_on",
+    "elements",
     "evaluate",
     "layer_of",
     "only_reader",
@@ -58,8 +61,6 @@ __all__ = [
 ]
 
 DROPOUTS = (aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default)
-TRACED_BATCH = 2
-"""The size that the free batch axis stands for in a graph's shapes."""
 SAMPLES = 4
 TOLERANCE = 1e-4
 FAR = 0.01

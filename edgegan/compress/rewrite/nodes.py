@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 aten = torch.ops.aten
+
+TRACED_BATCH = 2
+"""The size that the free batch axis stands for in a graph's shapes."""
 
 
 def constant(graph: GraphModule, node: object) -> Tensor | None:
@@ -76,6 +80,19 @@ def traced(node: object) -> tuple[int, ...]:
     value = node.meta["val"] if isinstance(node, Node) else None
     assert isinstance(value, Tensor)
     return tuple(size if isinstance(size, int) else size.node.hint for size in value.shape)
+
+
+def elements(node: Node) -> int:
+    """Return how many values of one sample a node's tensor holds; 0 where it gives no tensor.
+
+    The batch axis may lie anywhere, alone or merged with others; a tensor without one is its own sample.
+    """
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return 0
+    sizes = [size.node.hint if isinstance(size, torch.SymInt) else size for size in value.shape]
+    free = any(isinstance(size, torch.SymInt) for size in value.shape)
+    return prod(sizes) // TRACED_BATCH if free else prod(sizes)
 
 
 def factors(resize: Node) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgegan.compress.quantize.prepare import memory
+from edgegan.compress import memory
 
 SEED = 0x6AD
 PROBES = 2

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgegan.compress import memory
 from edgegan.compress.example_inputs import example
 from edgegan.compress.free_axes import trials
 from edgegan.compress.psnr import mean_psnr_of, psnr_of, squared_errors, sure_psnr_of
@@ -21,7 +22,6 @@ from edgegan.compress.quantize.calibrate.neural_compressor import Calibrate, qua
 from edgegan.compress.quantize.choose.quantized_layers import Layers
 from edgegan.compress.quantize.deploy.integer_reference import round_biases
 from edgegan.compress.quantize.improve.equalize import center_channels, equalize_channels
-from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite import Change, rewrite
 from edgegan.compress.rewrite.graph import outputs

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch.fx import GraphModule
 
-from edgegan.compress.quantize.prepare.layers import elements, layer_macs
+from edgegan.compress.quantize.prepare.layers import layer_macs
+from edgegan.compress.rewrite.graph import elements
 
 WHOLE = 2.5e9
 """Work of one sample up to which all is tried that can be: minutes on two cores."""

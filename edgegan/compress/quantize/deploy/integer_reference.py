@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_map
 
+from edgegan.compress import memory
 from edgegan.compress.operators import INT8_LAYERS, MOVES
 from edgegan.compress.psnr import BEHIND_DB, behind_db, squared_errors
-from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.quantize.prepare.fake_quantize import Levels
 from edgegan.compress.rewrite.conv_kernels import per_axis
 from edgegan.compress.rewrite.conv_transpose import PLAIN

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgegan.compress import memory
 from edgegan.compress.example_inputs import example
 from edgegan.compress.operators import CONVOLUTIONS
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.improve.channel_groups import Groups, constant_of, grouped
-from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.graph import add_constant, argument, aten, constant, layer_of, watch
 from edgegan.runtime.contract import Contract

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import prod
 
 import torch
 from torch.fx import GraphModule, Node
 
 from edgegan.compress.operators import INT8_LAYERS
-from edgegan.compress.rewrite.graph import TRACED_BATCH, argument, aten, constant, layer_of
+from edgegan.compress.rewrite.graph import argument, aten, constant, elements, layer_of
 
 
 def layer_names(graph: GraphModule) -> dict[Node, str]:
@@ -58,16 +57,3 @@ def last_layers(graph: GraphModule) -> dict[str, bool]:
         if node.target in INT8_LAYERS.torch or node in followed:
             followed |= set(node.all_input_nodes)
     return last
-
-
-def elements(node: Node) -> int:
-    """Return how many values of one sample a node's tensor holds; 0 where it gives no tensor.
-
-    The batch axis may lie anywhere, alone or merged with others; a tensor without one is its own sample.
-    """
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        return 0
-    sizes = [size.node.hint if isinstance(size, torch.SymInt) else size for size in value.shape]
-    free = any(isinstance(size, torch.SymInt) for size in value.shape)
-    return prod(sizes) // TRACED_BATCH if free else prod(sizes)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgegan.compress import strips
 from edgegan.compress.quantize.calibrate.calibrators import COUNTED, Histogram
 from edgegan.compress.quantize.choose.effort import Effort
 from edgegan.compress.quantize.deploy.integer_reference import _in_strips
-from edgegan.compress.quantize.prepare import memory
 from edgegan.compress.rewrite.graph import trace
 from edgegan.runtime.contract import Contract, Input, Output
 
@@ -30,19 +30,11 @@ def test_a_light_network_gets_all_and_a_heavy_one_fewer() -> None:
     assert heavy.bounded(256)["bounded"]["calibration"] == heavy.calibration
 
 
-def test_live_and_kept_bytes_are_those_of_the_tensors() -> None:
-    graph = graph_of(32)
-    assert memory.live_bytes(graph) == 4 * 32 * 32 * (16 + 16)
-    assert memory.tape_bytes(graph) == int(1.5 * 4 * 32 * 32 * (3 + 16 + 16 + 3))
-    assert memory.samples(memory.ROOM // 3) == 3
-    assert memory.samples(2 * memory.ROOM) == 1
-
-
 def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, bias = (torch.randn(size).double() for size in ((2, 4, 23, 17), (6, 2, 3, 5), (6,)))
     others = [2, 1], [1, 2], [3, 1], 2
     expected = torch.nn.functional.conv2d(x, weight, bias, *others)
-    monkeypatch.setattr(memory, "ROOM", 30_000)
+    monkeypatch.setattr(strips, "ROOM", 30_000)
     assert torch.allclose(_in_strips(x, weight, bias, *others), expected, rtol=0, atol=1e-12)
 
 

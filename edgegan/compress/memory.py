@@ -1,14 +1,19 @@
-"""How much memory a pass over a graph takes, so that batches are cut by bytes and not by count."""
+"""How much memory a pass over a network takes, so that batches are cut by bytes and not by count."""
 
 from __future__ import annotations
+
+from math import prod
 
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgegan.compress.quantize.prepare.layers import elements
+from edgegan.compress.rewrite.graph import elements
+from edgegan.runtime.contract import Contract
 
 ROOM = 128 << 20
 """Bytes that the tensors of one pass may take together, unless a single sample takes more."""
+PORTS_ROOM = 16 << 20
+"""The same for inputs and outputs alone: what lies between them takes some tens as much."""
 MOST_TAPE = 768 << 20
 """Bytes that a single sample's way back may take; a graph that needs more has none."""
 TAPE = 1.5
@@ -21,6 +26,12 @@ WEIGHTS = 8
 def samples(each: int, most: int = 1 << 16) -> int:
     """Return how many samples fit the room where one takes `each` bytes: one at least, `most` at most."""
     return max(1, min(most, ROOM // max(1, each)))
+
+
+def samples_of(contract: Contract, most: int) -> int:
+    """Return how many samples fit where inputs and outputs alone are known: two at least, `most` at most."""
+    each = sum(4 * prod(port.shape) for port in (*contract.inputs, *contract.outputs))
+    return min(most, max(2, PORTS_ROOM // max(1, each)))
 
 
 def live_bytes(graph: GraphModule) -> int:
