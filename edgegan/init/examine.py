@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from edgegan.init.bounds import Bounds, Range
 from edgegan.init.free_sizes import Free, free_sizes
 from edgegan.init.inputs import Guess
 from edgegan.init.modality import is_picture, modality_of
+from edgegan.init.output_bounds import Bounds, Range
 from edgegan.init.ranges import latent_drawn, output_range, picture_drawn, values_of
 from edgegan.init.trying import call, chosen, outputs, run
 from edgegan.runtime.contract import RESERVED

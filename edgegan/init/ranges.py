@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgegan.init.bounds import Range
 from edgegan.init.inputs import Guess
+from edgegan.init.output_bounds import Range
 from edgegan.init.trying import call, chosen, outputs
 
 LATENTS: dict[str, Range | None] = {"normal": None, "uniform -1..1": (-1.0, 1.0), "uniform 0..1": (0.0, 1.0)}

@@ -10,12 +10,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from edgegan.report.columns import DROPPED_FIRST, SHORT, Column
 from edgegan.report.quality import main_metric
-from edgegan.report.table_view import Cell, Column, TableView, table_view
+from edgegan.report.table_view import Cell, TableView, table_view
 from edgegan.run.figures import Figures
-
-KEYS = ("params", "macs", "file_bytes", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "speedup")
-DROPPED_FIRST = ("latency_ms_p99", "latency_ms_p90", "params", "macs", "file_bytes")
 
 
 class FittingTable(Table):
@@ -56,7 +54,7 @@ def rows_table(figures: Figures) -> Table:
     return FittingTable(_view(figures))
 
 
-def markdown_table(figures: Figures, keys: Sequence[str] = KEYS) -> str:
+def markdown_table(figures: Figures, keys: Sequence[str] = SHORT) -> str:
     """Return the rows of `figures` as a Markdown table, notes beneath: the columns `keys` and quality."""
     view = _view(figures, keys)
     titles = list(map(_title, view.columns))
@@ -72,7 +70,7 @@ def markdown_table(figures: Figures, keys: Sequence[str] = KEYS) -> str:
     return "\n".join([*lines, *(line for note in notes for line in ("", note))]) + "\n"
 
 
-def _view(figures: Figures, keys: Sequence[str] = KEYS) -> TableView:
+def _view(figures: Figures, keys: Sequence[str] = SHORT) -> TableView:
     """Lay out the columns of the short tables, of quality the most telling metric."""
     found = main_metric(figures)
     return table_view(figures, (*keys, found[0]) if found else keys)

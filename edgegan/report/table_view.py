@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Literal
 
-from edgegan.measure.statistics import Interval
 from edgegan.report import format
-from edgegan.report.quality import OLD, title, told
+from edgegan.report.columns import Column, columns
+from edgegan.report.quality import OLD, told
 from edgegan.run.figures import Figures, MetricColumn, Protocol, Row
-
-Texts = tuple[str, str]
-"""What a cell says, and the smaller text beneath it: an interval, or nothing."""
 
 OF_LATENCY = ("speedup", "end_to_end_ms_p50", "peak_rss_mib", "load_ms")
 OF_SIZE = ("params", "macs", "file_bytes")
 BASELINE = "baseline"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: the key of the figure in a row, its title, and how a value is written."""
-
-    key: str
-    title: str
-    group: str
-    write: Callable[[Row, Any], Texts]
-    compares: bool = False
-    """Whether it compares with the full model, which has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +97,7 @@ def table_view(figures: Figures, keys: Sequence[str] | None = None) -> TableView
         keys: the columns wanted, by key or by metric (`fid`); all by default.
     """
     rows = figures.rows
-    wanted = [column for column in _columns(figures) if keys is None or column.key in keys]
+    wanted = [column for column in columns(figures) if keys is None or column.key in keys]
     present = [column for column in wanted if any(_has(row, column.key) for row in rows)]
     notes = _Notes()
     views = [_row_view(row, present, notes) for row in rows]
@@ -189,47 +174,3 @@ def _absent(of_features: list[str], others: list[str], protocol: Protocol) -> li
     if others:
         sentences.append(f"{', '.join(others)}: not measured, no row holds them.")
     return sentences
-
-
-def _columns(figures: Figures) -> list[Column]:
-    return [
-        Column("params", "params", "size", lambda _, value: (format.count(value), "")),
-        Column("macs", "MACs", "size", lambda _, value: (format.count(value), "")),
-        Column("file_bytes", "file", "size", lambda _, value: (format.size(value), "")),
-        Column("latency_ms_p50", "p50", "latency, ms", _median),
-        Column("latency_ms_p90", "p90", "latency, ms", _number),
-        Column("latency_ms_p99", "p99", "latency, ms", _number),
-        Column("speedup", "speed-up", "latency, ms", _speedup, True),
-        Column("end_to_end_ms_p50", "end to end p50", "latency, ms", _number),
-        *(_quality_column(key, metric) for key, metric in told(figures).items()),
-        Column("peak_rss_mib", "memory, MiB", "process", _number),
-        Column("load_ms", "load, ms", "process", _number),
-    ]
-
-
-def _quality_column(key: str, metric: MetricColumn) -> Column:
-    def write(_: Row, value: Any) -> Texts:
-        return _interval(value, scale=metric.scale)
-
-    return Column(key, title(metric), "quality", write, metric.needs == "pair")
-
-
-def _number(_: Row, value: Any) -> Texts:
-    return format.number(value.value if isinstance(value, Interval) else value), ""
-
-
-def _speedup(_: Row, value: Any) -> Texts:
-    if not isinstance(value, Interval):
-        return format.ratio(value), ""
-    return format.speedup_parts(value)
-
-
-def _median(row: Row, value: Any) -> Texts:
-    spread = row.number("latency_cv")
-    return _number(row, value)[0], "" if spread is None else f"cv {format.number(100 * spread, 2)}%"
-
-
-def _interval(value: Any, scale: float = 1.0) -> Texts:
-    if not isinstance(value, Interval):
-        return format.number(value * scale), ""
-    return format.interval_parts(value, scale=scale)
