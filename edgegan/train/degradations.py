@@ -37,6 +37,16 @@ class Degradation(Data):
         return inputs[0].expand_as(pictures)
 
 
+class Same(Degradation):
+    """Pictures as they are, which losses alone tell a generator to change; the baseline is the same."""
+
+    kind: Literal["same"]
+
+    def inputs(self, pictures: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the pictures."""
+        return (pictures,)
+
+
 class Downscale(Degradation):
     """Pictures a `factor` smaller, by the anti-aliased bicubic filter of Pillow; the baseline is bicubic."""
 
@@ -137,7 +147,7 @@ class Hole(Degradation):
         return torch.where(mask > 0, mean, picture)
 
 
-AnyDegradation = Downscale | Grey | Edges | Noise | Hole
+AnyDegradation = Same | Downscale | Grey | Edges | Noise | Hole
 
 
 def _grey(pictures: Tensor) -> Tensor:

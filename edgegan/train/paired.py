@@ -17,6 +17,7 @@ from edgegan.files import write_bytes
 from edgegan.learning import devices
 from edgegan.learning.algorithms.paired import PairedTraining
 from edgegan.learning.draws import Stream, derive
+from edgegan.learning.stored import as_output
 from edgegan.learning.taps import outputs_of
 from edgegan.measure.metrics import Metric, columns
 from edgegan.measure.outputs import Outputs
@@ -54,6 +55,8 @@ class PairedTeacherTraining(Training):
         seed: of all draws.
         metrics: paired ones, of outputs and targets.
         fabric: the processes.
+        extractor: of the losses `content` and `style`, with trained weights.
+        painting: uint8 (C, H, W), for the loss `style`.
 
     Raises:
         DataError: the pairs do not fit the contract.
@@ -71,6 +74,8 @@ class PairedTeacherTraining(Training):
         seed: int = 0,
         metrics: Sequence[Metric] = (),
         fabric: Fabric | None = None,
+        extractor: nn.Module | None = None,
+        painting: NDArray[np.uint8] | None = None,
     ) -> None:
         fabric = fabric or devices.launch("auto", alone=True)
         self.contract, self.settings, self.output = contract, settings, contract.outputs[0]
@@ -78,7 +83,15 @@ class PairedTeacherTraining(Training):
         self.seed, self.device = seed, fabric.device
         _check(contract, self.held_out)
         self.algorithm = PairedTraining(
-            generator, discriminator, contract, self.pairs, settings, fabric, seed
+            generator,
+            discriminator,
+            contract,
+            self.pairs,
+            settings,
+            fabric,
+            seed,
+            extractor=extractor,
+            painting=None if painting is None else as_output(torch.tensor(painting)[None], self.output),
         )
         self._columns = columns(contract, settings.held_out, reference=False, names=metrics)
         super().__init__(self.algorithm, settings, folder, fabric)

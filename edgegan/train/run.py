@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from edgegan.compress.load import build_module
+from edgegan.compress.load import build_module, load_module
 from edgegan.compress.recipe_quality import metrics_of
 from edgegan.errors import RecipeError
 from edgegan.learning.devices import launch
@@ -18,6 +18,7 @@ from edgegan.measure.features import OnnxExtractor, Reference
 from edgegan.measure.metrics import Metric, find
 from edgegan.owned import held
 from edgegan.recipe import INCEPTION, Recipe
+from edgegan.runtime import pictures
 from edgegan.train.paired import PairedTeacherTraining, read_pairs
 from edgegan.train.samples import read_samples
 from edgegan.train.settings import (
@@ -116,7 +117,8 @@ def _training(
     discriminator = build_module(recipe.discriminator, recipe.folder) if recipe.discriminator else None
     contract, seed = recipe.contract, recipe.seed
     if isinstance(settings, PairedTrainSettings):
-        judge = recipe.folder / settings.judge if settings.judge else None
+        judge = recipe.path(settings.judge) if settings.judge else None
+        painting = recipe.path(settings.painting) if settings.painting else None
         return PairedTeacherTraining(
             generator,
             discriminator if settings.adversarial else None,
@@ -127,6 +129,8 @@ def _training(
             seed=seed,
             metrics=_paired_metrics(recipe),
             fabric=fabric,
+            extractor=load_module(settings.extractor, recipe.folder) if settings.extractor else None,
+            painting=pictures.read(painting, (3, None, None), resize=False) if painting else None,
         )
     assert discriminator is not None
     if isinstance(settings, UnpairedTrainSettings):

@@ -10,8 +10,8 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, mo
 from edgegan.errors import RecipeError
 from edgegan.learning.algorithms.settings import GanSettings, PairedSettings, UnpairedSettings
 from edgegan.learning.devices import Precision
-from edgegan.recipe import Data
-from edgegan.train.degradations import Downscale, Edges, Grey, Hole, Noise
+from edgegan.recipe import Data, ModelSpec
+from edgegan.train.degradations import Downscale, Edges, Grey, Hole, Noise, Same
 from edgegan.train.pairs import Mel
 
 S = TypeVar("S", bound="RunSettings")
@@ -69,11 +69,12 @@ class PairedTrainSettings(PairedSettings, RunSettings):
         | Annotated[Edges, Tag("edges")]
         | Annotated[Noise, Tag("noise")]
         | Annotated[Hole, Tag("hole")]
+        | Annotated[Same, Tag("same")]
         | Annotated[Mel, Tag("mel")],
         Discriminator(
             _kind,
             custom_error_type="kind",
-            custom_error_message="its `kind` must be downscale, grey, edges, noise, hole or mel",
+            custom_error_message="its `kind` must be downscale, grey, edges, noise, hole, same or mel",
         ),
     ]
     """What inputs are made of the data, which are the targets."""
@@ -90,6 +91,18 @@ class PairedTrainSettings(PairedSettings, RunSettings):
     """Inputs that are left for a recipe to store, to calibrate and distil on."""
     judge: str | None = None
     """Folder, zip or npz of what is held out, in place of a part of the data; cut into tiles."""
+    extractor: ModelSpec | None = None
+    """A network of pictures, with its trained weights: `content` and `style` compare its features."""
+    painting: str | None = None
+    """The picture whose `style` is to be learnt."""
+
+    @model_validator(mode="after")
+    def _check_extractor(self) -> PairedTrainSettings:
+        if (self.content or self.style) and self.extractor is None:
+            raise ValueError("content and style compare an extractor's features: set extractor")
+        if self.style and self.painting is None:
+            raise ValueError("style is that of a picture: set painting")
+        return self
 
     @model_validator(mode="after")
     def _check_judge(self) -> PairedTrainSettings:

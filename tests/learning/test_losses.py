@@ -7,6 +7,7 @@ import torch
 from edgegan.learning.draws import Stream, derive, draw
 from edgegan.learning.losses.features import Adapters, perceptual
 from edgegan.learning.losses.output import l1
+from edgegan.learning.losses.style import grams, style, total_variation
 from edgegan.learning.taps import Tap
 from edgegan.runtime.contract import Contract, Input, Output, Sample
 from edgegan.testing import DistanceTestCase
@@ -16,6 +17,7 @@ class TestOurs(DistanceTestCase):
     distances = {
         "l1": lambda student, teacher: l1([student], [teacher], [Output("image", (3, 8, 6))]),
         "perceptual": lambda student, teacher: perceptual({"a": student}, {"a": teacher}),
+        "style": lambda student, teacher: style(grams({"a": student}), grams({"a": teacher})),
     }
 
 
@@ -29,6 +31,21 @@ def test_perceptual_loss_of_equal_features_is_zero_and_of_none_is_one() -> None:
     features = torch.randn(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
     assert float(perceptual({"a": features}, {"a": features})) == 0
     assert float(perceptual({"a": 0 * features}, {"a": features})) == pytest.approx(1, abs=1e-5)
+
+
+def test_style_does_not_depend_on_where_things_are_and_tells_what_goes_together() -> None:
+    features = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    given = grams({"a": features})
+    assert given["a"][1, 0, 2] == pytest.approx(float((features[1, 0] * features[1, 2]).mean()))
+    moved = grams({"a": features.flip(3).roll(1, 2)})
+    assert float(style(moved, given)) == pytest.approx(0, abs=1e-9)
+    assert float(style(grams({"a": 0 * features}), given)) == pytest.approx(1)
+    assert float(style(grams({"a": features.flip(1)}), given)) > 0.01
+
+
+def test_variation_is_what_neighbours_differ_by() -> None:
+    steps = torch.arange(4.0)[:, None] * 2 + torch.arange(5.0) * 3
+    assert float(total_variation(steps[None, None])) == 5
 
 
 @pytest.mark.parametrize(("axis", "shape"), [(1, (16, 3, 4, 4)), (2, (16, 9, 3))])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgegan.learning.devices import launch
 from edgegan.measure.metrics import find
@@ -48,9 +49,21 @@ def waves(count: int, samples: int = 900) -> list[np.ndarray]:
     return [np.sin(2 * np.pi * (200 + 90 * index) * time).astype(np.float32) * 0.5 for index in range(count)]
 
 
+LOOK = {"extractor": {"callable": "maps.py:maps", "checkpoint": "maps.pt"}, "painting": "painting.png"}
+
+
+def extractor() -> nn.Module:
+    """Maps at full and at half size, of pictures, with weights of a seed."""
+    torch.manual_seed(1)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(), nn.Conv2d(12, 4, 3, 2, 1)),
+    )
+
+
 def training(folder: Path, kind: str, **settings: Any) -> PairedTeacherTraining:
     torch.manual_seed(0)
-    discriminator, metrics = None, [find("psnr_db")]
+    discriminator, metrics, given = None, [find("psnr_db")], dict[str, Any]()
     if kind == "sound":
         own: dict[str, Any] = {
             "pairs": MEL,
@@ -68,6 +81,11 @@ def training(folder: Path, kind: str, **settings: Any) -> PairedTeacherTraining:
         own = {"pairs": {"kind": "grey"}, "adversarial": 0.1, "perceptual": 0.1}
         if kind == "noisy":
             own = {"pairs": {"kind": "noise", "deviation": 0.2}}
+        elif kind == "painted":
+            own = {"pairs": {"kind": "same"}, "output": 0, "content": 1, "style": 1, "variation": 0.1, **LOOK}
+            red = np.zeros((3, 20, 12), np.uint8)
+            red[0] = 255
+            given = {"extractor": extractor(), "painting": red}
         made = PairedTrainSettings.model_validate({**BASE, **own, **settings})
         contract = COLOUR if kind == "colour" else NOISY
         generator = UNet(1, 3, 4, 2, residual=True) if kind == "colour" else SRResNet(8, 1, 1)
@@ -79,5 +97,13 @@ def training(folder: Path, kind: str, **settings: Any) -> PairedTeacherTraining:
         )
         pairs = learnt, judged
     return PairedTeacherTraining(
-        generator, discriminator, contract, pairs, made, folder, metrics=metrics, fabric=launch("auto")
+        generator,
+        discriminator,
+        contract,
+        pairs,
+        made,
+        folder,
+        metrics=metrics,
+        fabric=launch("auto"),
+        **given,
     )

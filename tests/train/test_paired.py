@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from paired_setup import BASE, COLOUR, MEL, NOISY, SOUND, pictures, training, waves
+from paired_setup import BASE, COLOUR, LOOK, MEL, NOISY, SOUND, extractor, pictures, training, waves
 from PIL import Image
 from safetensors.torch import load_file
 
 from edgegan.cli import main
-from edgegan.errors import DataError, RecipeError
+from edgegan.errors import CheckpointError, DataError, RecipeError
 from edgegan.learning import checkpoint
 from edgegan.learning.losses.spectral import MelSpectrogram
 from edgegan.train.griffin_lim import griffin_lim
@@ -28,7 +28,8 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("kind", "loss"), [("colour", "relativistic"), ("noisy", "lsgan"), ("sound", "hinge")]
+    ("kind", "loss"),
+    [("colour", "relativistic"), ("noisy", "lsgan"), ("sound", "hinge"), ("painted", "lsgan")],
 )
 def test_a_paired_run_broken_off_goes_on_to_the_same_weights_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, loss: str
@@ -48,7 +49,7 @@ def test_a_paired_run_broken_off_goes_on_to_the_same_weights_and_log(
         whole, broken = load_file(file), load_file(tmp_path / "broken" / file.name)
         assert whole.keys() == broken.keys()
         assert all(torch.equal(whole[key], broken[key]) for key in whole)
-    assert len(list((tmp_path / "whole").glob("*.safetensors"))) == (2 if kind == "noisy" else 3)
+    assert len(list((tmp_path / "whole").glob("*.safetensors"))) == (3 if kind in ("colour", "sound") else 2)
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "broken")]
     assert logs[0] == logs[1]
     assert len(list((tmp_path / "whole" / "samples").iterdir())) == (4 if kind == "sound" else 2)
@@ -60,6 +61,18 @@ def test_noise_is_learnt_to_be_taken_away(tmp_path: Path) -> None:
     last = run.log.rows[-1]
     assert last["baseline_psnr_db"] < 16
     assert last["psnr_db"] > last["baseline_psnr_db"] + 3
+
+
+def test_pictures_take_on_a_style_and_keep_their_content(tmp_path: Path) -> None:
+    given = {"steps": 60, "batch": 8, "learning_rate": 1e-2, "log_every": 10, "score_every": 60}
+    both, plain = (training(tmp_path / str(style), "painted", style=style, **given) for style in (10, 0))
+    for run in (both, plain):
+        run.run()
+    first, last = both.log.rows[0], both.log.rows[-1]
+    assert last["style"] < 0.5 * first["style"]
+    assert "style" not in plain.log.rows[-1]
+    assert plain.log.rows[-1]["content"] < last["content"]
+    assert plain.log.rows[-1]["psnr_db"] > last["psnr_db"]
 
 
 def test_what_is_left_fits_the_contract_and_the_held_out_have_targets(tmp_path: Path) -> None:
@@ -99,6 +112,8 @@ def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         type(run)(run.algorithm.generator, None, NOISY, (pairs, pairs), settings, tmp_path)
     with pytest.raises(DataError, match="losses of sound"):
         training(tmp_path, "noisy", mel=1)
+    with pytest.raises(DataError, match="variation are losses of pictures, and the output is of audio"):
+        training(tmp_path, "sound", variation=1)
     with pytest.raises(DataError, match="has 100 samples"):
         SoundPairs([*waves(1), np.zeros(100, np.float32)], MEL, SOUND, "cpu")
     with pytest.raises(DataError, match=r"\(1, 64 \* frames\)"):
@@ -114,6 +129,8 @@ def test_pairs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"pairs": {"kind": "grey"}, "output": 0}, "nothing to learn from"),
         ({"pairs": {"kind": "grey"}, "perceptual": 1}, "set adversarial"),
         ({"pairs": {"kind": "downscale"}, "size": 64}, "set judge"),
+        ({"pairs": {"kind": "same"}, "style": 1}, "set extractor"),
+        ({"pairs": {"kind": "same"}, "style": 1, "extractor": LOOK["extractor"]}, "set painting"),
         ({"pairs": {"kind": "grey"}, "discriminator_steps": 2}, "train.discriminator_steps"),
     ],
 )
@@ -169,6 +186,28 @@ def test_a_recipe_is_trained_on_small_pictures_and_judged_by_tiles_of_large_ones
         assert held["photo"].shape == (4, 3, 16, 16)
         np.testing.assert_array_equal(held["image"][0], large[3:35, 3:35].transpose(2, 0, 1))
     assert not (out / "inputs.npz").exists()
+
+
+def test_a_recipe_names_its_extractor_and_its_painting(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for index, picture in enumerate(pictures(24).permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(picture).save(data / f"{index}.png")
+    losses = {"output": 0, "content": 1, "style": 1}
+    folder = recipe(tmp_path / "recipe", {"pairs": {"kind": "same"}, **losses, **LOOK}, 16)
+    text = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(text.replace("scale: 2", "scale: 1").replace("- 8\n", "- 16\n"))
+    (folder / "maps.py").write_text(
+        "def maps():\n    from paired_setup import extractor\n\n    return extractor()\n"
+    )
+    with pytest.raises(CheckpointError, match=r"maps\.pt"):
+        train_teacher(folder, data=data, out=tmp_path / "out")
+    torch.save(extractor().state_dict(), folder / "maps.pt")
+    Image.new("RGB", (30, 20), (255, 0, 0)).save(folder / "painting.png")
+    made = train_teacher(folder, data=data, out=tmp_path / "out")
+    last = json.loads(made.log.read_text().splitlines()[-1])
+    assert last["style"] > 0
+    assert last["content"] > 0
 
 
 def test_data_of_pairs_are_refused_where_they_are_too_few(tmp_path: Path) -> None:

@@ -23,15 +23,16 @@ from edgegan.learning.draws import Stream, derive
 from edgegan.learning.ema import Ema
 from edgegan.learning.losses.output import l1
 from edgegan.learning.losses.spectral import MelSpectrogram, multi_resolution_stft
+from edgegan.learning.losses.style import Look, total_variation
 from edgegan.learning.monitor import Vitals, spread
 from edgegan.learning.player import Player
 from edgegan.learning.schedules import warm_up_and_fall
 from edgegan.learning.taps import outputs_of
 from edgegan.measure.metrics.mel_distance import transform_size
 from edgegan.runtime.contract import Contract
-from edgegan.runtime.modality import Audio
+from edgegan.runtime.modality import Audio, Image
 
-WEIGHTED = "output", "mel", "stft", "adversarial", "perceptual"
+WEIGHTED = "output", "mel", "stft", "content", "style", "variation", "adversarial", "perceptual"
 CALIBRATION_BATCHES = 32
 
 
@@ -58,9 +59,11 @@ class PairedTraining:
         settings: the weights of the losses, and more.
         fabric: the processes.
         seed: of all draws.
+        extractor: of the losses `content` and `style`, with trained weights.
+        painting: (1, C, H, W) in the output's range, for the loss `style`.
 
     Raises:
-        DataError: a loss of sound is asked for, and the output is none.
+        DataError: a loss of sound or of pictures is asked for, and the output is none.
     """
 
     name: str = "train"
@@ -76,6 +79,9 @@ class PairedTraining:
         settings: PairedSettings,
         fabric: Fabric,
         seed: int,
+        *,
+        extractor: nn.Module | None = None,
+        painting: Tensor | None = None,
     ) -> None:
         self.contract, self.settings, self.fabric, self.seed = contract, settings, fabric, seed
         self.pairs = pairs
@@ -86,6 +92,8 @@ class PairedTraining:
         self.part = part_of(settings.batch, fabric)
         self.labels = [i for i, spec in enumerate(contract.inputs) if spec.dtype == "int64"]
         self.mel = _mel(contract, settings, fabric)
+        _check_pictures(contract, settings)
+        self.look = self._look(extractor, painting) if extractor else None
         self.critic = self._critic(discriminator) if discriminator and settings.adversarial else None
         there = [name for name in WEIGHTED if getattr(settings, name)]
         self.losses: tuple[str, ...] = (*there, "discriminator") if self.critic else tuple(there)
@@ -127,6 +135,10 @@ class PairedTraining:
             losses["mel"] = (self.mel(output) - self.mel(target)).abs().mean()
         if self.settings.stft:
             losses["stft"] = multi_resolution_stft(output, target)
+        if self.look:
+            losses["content"], losses["style"] = self.look(output, target)
+        if self.settings.variation:
+            losses["variation"] = total_variation(output)
         if self.critic:
             labels, same = [inputs[index] for index in self.labels], augment_by(None)
             loss = self.critic.loss(target, output, labels, same)
@@ -173,6 +185,11 @@ class PairedTraining:
             discriminator, self.fabric, example, features=bool(settings.perceptual), loss=settings.loss
         )
 
+    def _look(self, extractor: nn.Module, painting: Tensor | None) -> Look:
+        _, target = self._make([tensor[:2] for tensor in self._draw(Stream.CALIBRATE, 0)])
+        given = None if painting is None else painting.to(self.fabric.device)
+        return Look(extractor, target, given, self.fabric)
+
     def _make_players(self) -> dict[str, Player]:
         settings = self.settings
         schedule = warm_up_and_fall(settings.steps, settings.schedule)
@@ -184,6 +201,16 @@ class PairedTraining:
             name: Player.adam(network.parameters(), rate, betas, schedule)
             for name, (network, rate) in learning.items()
         }
+
+
+def _check_pictures(contract: Contract, settings: PairedSettings) -> None:
+    kind = contract.outputs[0].modality.kind
+    if (settings.content or settings.style or settings.variation) and kind != Image.kind:
+        raise DataError(
+            f"content, style and variation are losses of pictures, and the output is of {kind}",
+            where="train",
+            next="leave them out",
+        )
 
 
 def _mel(contract: Contract, settings: PairedSettings, fabric: Fabric) -> MelSpectrogram | None:

@@ -78,12 +78,19 @@ class PairedSettings(Data):
     """What generator and discriminator minimize."""
     perceptual: float = Field(default=0.0, ge=0)
     """Weight of the L1 distance between the discriminator's features of output and target."""
+    content: float = Field(default=0.0, ge=0)
+    """Weight of the L1 distance between an extractor's deepest features of output and target, of pictures."""
+    style: float = Field(default=0.0, ge=0)
+    """Weight of the distance between Gram matrices of an extractor's features of output and painting, of
+    pictures."""
+    variation: float = Field(default=0.0, ge=0)
+    """Weight of the differences between neighbouring pixels of the output, of pictures."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay, per step, of the moving average of the generator's weights, which is what is kept."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> PairedSettings:
-        if not any((self.output, self.mel, self.stft, self.adversarial)):
+        if not any((self.output, self.mel, self.stft, self.adversarial, self.content, self.style)):
             raise ValueError("there is nothing to learn from: every weight is 0")
         if self.perceptual and not self.adversarial:
             raise ValueError("perceptual compares features of a discriminator that learns: set adversarial")
