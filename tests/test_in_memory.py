@@ -75,6 +75,11 @@ def test_a_contract_follows_from_examples_and_a_loader() -> None:
         (nn.Linear(6, 9), torch.randn(5, 6), ["normal"]),
         (nn.Linear(6, 9), torch.rand(5, 6), ["uniform"]),
         (nn.Embedding(7, 9), np.array([1, 3]), ["labels"]),
+        (
+            nn.Conv2d(6, 9, 1),
+            np.eye(6, dtype=np.float32)[np.zeros((2, 4, 4), int)].transpose(0, 3, 1, 2),
+            ["one_hot"],
+        ),
         (nn.Bilinear(6, 5, 9), (np.zeros((4, 6), np.float32), np.eye(5)[:4]), ["uniform", "one_hot"]),
     ],
 )

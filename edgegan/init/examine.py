@@ -137,7 +137,14 @@ def _input(
         return Entry({**data, "dtype": "int64", "sample": sample}, [note])
     if guess.kind == "onehot":
         note = f"guess: a label of {guess.shape[0]} classes, as the one number that is 1"
-        return Entry({**data, "sample": {"kind": "one_hot"}}, [note])
+        if guess.is_class_map:
+            note = f"guess: a map of {guess.shape[0]} classes, at each place as the one channel that is 1"
+        notes = [note, *([_real_ones(guess)] if guess.is_class_map else [])]
+        return Entry({**data, "sample": {"kind": "one_hot"}}, notes)
+    if guess.is_points:
+        ranges[guess.name] = (-1.0, 1.0)
+        notes = ["guess: places from -1 to 1", _real_ones(guess)]
+        return Entry({**data, "sample": {"kind": "uniform", "low": -1, "high": 1}}, notes)
     if guess.kind == "scalar":
         ranges[guess.name] = (0.0, 1.0)
         sample = {"kind": "uniform", "low": 0, "high": 1}
@@ -158,12 +165,18 @@ def _input(
         sample = {"kind": "uniform", "low": drawn.range[0], "high": drawn.range[1]}
     notes = [f"{'' if drawn.sure else 'guess: '}{drawn.why}"]
     if guess.free:
-        rows = f"{guess.name}=array of (M, {', '.join(map(str, guess.shape))})"
-        notes.append(
-            "guess: real ones make better ranges for INT8; as float32 beside this file, by "
-            f"numpy.savez_compressed('inputs.npz', {rows}), and sample: {{kind: stored, file: inputs.npz}}"
-        )
+        notes.append(_real_ones(guess))
+    if guess.kind == "picture":
+        notes.append("where it is a map of classes: sample: {kind: one_hot}")
     return Entry({**data, "sample": sample}, notes)
+
+
+def _real_ones(guess: Guess) -> str:
+    rows = f"{guess.name}=array of (M, {', '.join(map(str, guess.shape))})"
+    return (
+        "guess: real ones make better ranges for INT8; as float32 beside this file, by "
+        f"numpy.savez_compressed('inputs.npz', {rows}), and sample: {{kind: stored, file: inputs.npz}}"
+    )
 
 
 def _output(

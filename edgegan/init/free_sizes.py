@@ -41,7 +41,8 @@ class Free:
 def free_sizes(module: nn.Module, inputs: Sequence[Guess], taken: Sequence[Path]) -> Free | None:
     """Return what is free of a network that runs on `inputs` and gives the outputs at `taken`, if anything.
 
-    An output's axis is told as a function of one size, which every trial has to fit.
+    An output's axis is told as a function of one size, which every trial has to fit. One of shares, as 3*H/2,
+    which neither half of a nominal size nor twice as much fits, is none: steps hide in it.
     """
     guess = next((guess for guess in inputs if guess.free), None)
     if guess is None:
@@ -86,11 +87,13 @@ def _told(
         trials.append({name: size + step * more for (name, size), more in zip(nominal.items(), offsets)})
     shapes = [_shapes(module, inputs, axes, taken, sizes) for sizes in trials]
     told: dict[Path, list[int | str]] = {}
+    shares = False
     for path in taken:
         lengths = zip(*(seen[path] for seen in shapes))
         axes_told = [_function(trials, seen) for seen in lengths]
         if None in axes_told:
             return None
+        shares |= any(isinstance(axis, Axis) and axis.times > 1 and axis.over > 1 for axis in axes_told)
         told[path] = [axis if isinstance(axis, int) else str(axis) for axis in axes_told if axis is not None]
     if not any(isinstance(entry, str) for shape in told.values() for entry in shape):
         return None
@@ -110,6 +113,8 @@ def _told(
         failed = next(
             (more for more in longer if not fits({**dict.fromkeys(nominal, least), name: more})), None
         )
+        if failed == 2 * size and least == min(nominal.values()) and shares:
+            return None
         if failed is not None:
             sizes[name]["max"] = max(failed // 2, size + step * max(OFFSETS[0]))
         elif longer[-1] > LARGEST:

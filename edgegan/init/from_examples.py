@@ -237,7 +237,7 @@ def _guess(name: str, array: NDArray[Any]) -> Guess:
         kind: Kind = "tokens" if shape else "label"
         return Guess(name, kind, shape, classes=int(array.max()) + 1)
     if (
-        array.ndim == 2
+        array.ndim in (2, 4)
         and shape[0] > 1
         and bool(((array == 0) | (array == 1)).all() and (array.sum(1) == 1).all())
     ):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from edgegan.init import own_sizes
 from edgegan.init.pictures import pictures
 
 Kind = Literal[
@@ -30,39 +31,50 @@ Kind = Literal[
     "tokens",
     "onehot",
     "scalar",
+    "matrices",
     "number",
 ]
 """vector (d), map (d, h, w), picture (c, h, w), signal (c, t), volume (c, t, h, w), sequence (t, d),
-contour (t), label (), tokens (t), onehot (k) or (k, 1, 1), scalar (), and numbers of
-Python, which no contract has."""
+contour (t), label () or (h, w), tokens (t), onehot (k), (k, 1, 1) or (k, h, w), scalar (), matrices
+(k, r, c), and numbers of Python, which no contract has."""
+OF_CLASSES = re.compile(
+    r"(.*_)?(seg(ment.*)?|segmap|semantics?(_.*)?|parsing|layout|(label|class|sem(antic)?|seg(mentation)?)_?maps?)"
+)
+"""Names of maps that say of each place what is there."""
+OF_SOUND = re.compile(r"(.*_)?(audio|wav(e|es|s)?|waveforms?|mix(ture)?s?|speech|voice|vocals?|sounds?)")
+OF_POINTS = re.compile(r"(.*_)?(kps?|key_?points?|joints?|landmarks?|xyz|points?|coords?)(_.*)?")
 MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
     (r"z\d*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
      {"vector": 0, "map": 0.4, "sequence": 2, "picture": 2.2, "signal": 2.2, "volume": 2.6}),
+    (OF_CLASSES.pattern, {"onehot": 0, "picture": 1.0, "label": 1.5, "map": 2}),
+    (r"(.*_)?(jacobians?|affines?|thetas?|rotations?|transforms?|matri(x|ces))(_.*)?",
+     {"matrices": 0, "sequence": 1}),
     (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|sid|spk.*|"
      r"speaker.*|.*_id|(.*_)?(onehot|one_hot|actions?|genres?|emotions?|hours?|weekdays?|months?)",
      {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
-    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
-     r"img.*|image.*)",
-     {"picture": 0, "volume": 1.5, "vector": 2.5}),
-    (r"mels?|spec.*|.*mel|audio|wave?s?|wav|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
-    (r"(.*_)?(f0|lf0|pitch|energy|loudness|periodicity|vuv)", {"contour": 0, "signal": 0.3, "scalar": 1.0}),
-    (r"(.*_)?(poses?|joints?|skeletons?|motions?|keypoints?|landmarks?|chords?|history|past|gumbels?)",
+    (r"(.*_)?(poses?|joints?|skeletons?|motions?|(kps?|keypoints?)(_.*)?|landmarks?|chords?|history|past|gumbels?)",
      {"sequence": 0, "vector": 0.5, "signal": 1.2}),
     (r"(.*_)?(xyz|points?|point_?clouds?|pcd?|pts|verts|vertices|coords?)",
      {"sequence": 0, "signal": 0.3, "vector": 1.2}),
+    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
+     r"img.*|image.*)",
+     {"picture": 0, "volume": 1.5, "vector": 2.5}),
+    (OF_SOUND.pattern + r"|mels?|spec.*|.*mel|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
+    (r"(.*_)?(f0|lf0|pitch|energy|loudness|periodicity|vuv)", {"contour": 0, "signal": 0.3, "scalar": 1.0}),
     (r"tokens?|(.*_)?tokens|(.*_)?ids|text|words?|captions?|sentences?",
      {"tokens": 0, "label": 1.5, "sequence": 2}),
-    (r"psi|truncation.*|alpha|t|timesteps?|sigma|temperature|strength|scale|level|gain",
+    (r"psi|truncation.*|alpha|t|(.*_)?(timesteps?|sigmas?|temperature|strength|scale|level|gain|factor|ratio|amount|std)",
      {"scalar": 0, "label": 2, "vector": 2}),
 )  # fmt: skip
 """Names of parameters to what they usually are, and how far from usual each kind is."""
 OTHERWISE = 3.0
-SIZES = (64, 128, 256, 32, 512, 224, 96, 48, 28, 16)
+USUAL = (64, 64)
+SIZES = tuple((side, side) for side in (128, 256, 32, 512, 224, 96, 48, 28, 16))
 LENGTHS = (32, 64, 128, 256, 16, 8)
 ONE_CHANNEL = re.compile(r".*(mask|sketch|edge|gr[ae]y|depth|hole).*")
 MASK = re.compile(r".*(mask|hole).*")
 CLASS_COUNT = re.compile(
-    r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr)\w*|"
+    r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr|semantic|seg)\w*|"
     r"c(ond(ition)?s?)?_?(dim|size)|dim_?c(ond(ition)?s?)?"
 )
 LATENT_SIZE = re.compile(
@@ -71,7 +83,7 @@ LATENT_SIZE = re.compile(
 SERIES_LENGTH = re.compile(
     r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)|"
     r"(n|num)_?(ws|latents?|styles?|past|frames?|bars?|points?|observed|history)|latent_len(gth)?|"
-    r"past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
+    r"(n|num)_?(of_)?(kps?|key_?points?|joints?|landmarks?)|past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
 )
 MOST_SIZES = 10
 _drawn = lru_cache(maxsize=32)(pictures)
@@ -96,7 +108,10 @@ class Guess:
         """The axes of one sample that a network may take in other sizes."""
         if self.kind in ("sequence", "tokens", "contour"):
             return (0,)
-        spatial = self.kind in ("picture", "signal", "volume") or (self.kind == "map" and self.shape[-1] > 1)
+        if self.kind == "label":
+            return tuple(range(len(self.shape)))
+        maps = self.kind in ("map", "onehot") and self.shape[-1] > 1
+        spatial = maps or self.kind in ("picture", "signal", "volume")
         return tuple(range(1, len(self.shape))) if spatial else ()
 
     @property
@@ -108,6 +123,17 @@ class Guess:
     def is_mask(self) -> bool:
         """Whether it is a picture of zeros and ones."""
         return self.is_picture and self.shape[0] == 1 and MASK.fullmatch(self.name.lower()) is not None
+
+    @property
+    def is_class_map(self) -> bool:
+        """Whether it says of each place of a picture what is there, in numbers or in channels."""
+        return self.kind in ("label", "onehot") and len(self.shape) > 1 and self.shape[-1] > 1
+
+    @property
+    def is_points(self) -> bool:
+        """Whether it holds the coordinates of points, by its name."""
+        rows = self.kind == "sequence" and self.shape[-1] in (2, 3)
+        return rows and OF_POINTS.fullmatch(self.name.lower()) is not None
 
     @property
     def width(self) -> int | None:
@@ -133,8 +159,8 @@ class Guess:
         if self.kind in ("label", "tokens"):
             return torch.randint(0, max(self.classes, 1), (n, *self.shape), generator=generator)
         if self.kind == "onehot":
-            rows = torch.randint(0, self.shape[0], (n,), generator=generator)
-            return nn.functional.one_hot(rows, self.shape[0]).float().view(n, *self.shape)
+            rows = torch.randint(0, self.shape[0], (n, *self.shape[1:]), generator=generator)
+            return nn.functional.one_hot(rows, self.shape[0]).float().movedim(-1, 1)
         if self.is_picture:
             drawn = _drawn(n, self.shape[0], self.shape[1:], seed).clone()
             return drawn.round() if self.is_mask else drawn
@@ -221,7 +247,17 @@ class Facts:
         """Widths of what attention looks at, other than what looks."""
         self.channels = [width for layer in self._layers for width in _widths(layer)]
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
-        self.lengths = _unique([*_named(own, SERIES_LENGTH)[:2], *LENGTHS])
+        self.lengths = _unique(
+            [*_named(own, SERIES_LENGTH)[:2], *own_sizes.token_counts(module)[:2], *LENGTHS]
+        )
+        named = ((name.lower(), value) for layer in module.modules() for name, value in _settings(layer))
+        self.sizes = [
+            *own_sizes.tensor_sizes(module)[:3],
+            USUAL,
+            *own_sizes.set_sizes(named, module)[:3],
+            *SIZES,
+        ]
+        """Of pictures, the likeliest first."""
         self.axes = convolutions[0].weight.dim() - 2 if convolutions else 2
         self.series = {layer.weight.dim() for layer in convolutions} == {3}
         """Whether all of it slides over series, and nothing over pictures."""
@@ -267,12 +303,15 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     if kind == "number":
         yield from (Guess(name, kind, (), value=value) for value in (1.0, 2.0, 3.0, 4.0, 0.5, 0.0))
     elif kind in ("label", "tokens"):
-        lengths = [()] if kind == "label" else [(length,) for length in facts.lengths]
+        places = facts.sizes[:2] if OF_CLASSES.fullmatch(name.lower()) else [()]
+        lengths = places if kind == "label" else [(length,) for length in facts.lengths]
         classes = facts.classes or [2]
         yield from (Guess(name, kind, shape, classes=count) for shape in lengths for count in classes[:3])
     elif kind == "onehot":
-        counts = _unique([*facts.classes, 10, 2])
-        yield from (Guess(name, kind, (count, *spread)) for spread in ((), (1, 1)) for count in counts)
+        places = OF_CLASSES.fullmatch(name.lower())
+        counts = _unique([*facts.classes, *(facts.channels[:2] if places else ()), 10, 2])
+        spreads = facts.sizes[:4] if places else [(), (1, 1)]
+        yield from (Guess(name, kind, (count, *spread)) for spread in spreads for count in counts)
     elif kind == "scalar":
         yield from (Guess(name, kind, shape) for shape in ((), (1,), (1, 1, 1)))
     elif kind == "vector":
@@ -284,20 +323,23 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind in ("picture", "volume"):
         usual = [1, 3] if ONE_CHANNEL.fullmatch(name) else [*few, 3, 1]
         time = (8,) if kind == "volume" else ()
-        sizes = SIZES if kind == "picture" else (32, 64, 16)
-        yield from (Guess(name, kind, (c, *time, s, s)) for s in sizes for c in _unique(usual)[:2])
+        sizes = facts.sizes if kind == "picture" else [(32, 32), (64, 64), (16, 16)]
+        yield from (Guess(name, kind, (c, *time, *size)) for size in sizes for c in _unique(usual)[:2])
     elif kind == "signal":
-        widths = [1] if "contour" in _by_name(name.lower()) else _unique([*facts.channels[:1], 80, 1])
+        contour = "contour" in _by_name(name.lower())
+        widths = [1] if contour else _unique([*facts.channels[:1], 80, 1])
+        if OF_SOUND.fullmatch(name.lower()):
+            widths = sorted((1, 2), key=lambda width: width not in facts.channels[:1])
         lengths = (8192, *LENGTHS) if widths[0] <= 2 else LENGTHS
         yield from (Guess(name, kind, (width, length)) for length in lengths for width in widths[:2])
     elif kind == "contour":
         yield from (Guess(name, kind, (length,)) for length in LENGTHS)
+    elif kind == "matrices":
+        yield from (Guess(name, kind, (k, *of)) for k in facts.lengths[:3] for of in ((2, 2), (3, 3), (2, 3)))
     else:
-        yield from (
-            Guess(name, kind, (t, d))
-            for t in facts.lengths
-            for d in _unique([*facts.contexts, *facts.latents[:3]])
-        )
+        widths = [2, 3] if OF_POINTS.fullmatch(name.lower()) else []
+        widths = _unique([*widths, *facts.contexts, *facts.latents[:3]])
+        yield from (Guess(name, kind, (t, d)) for t in facts.lengths for d in widths)
 
 
 def _settings(layer: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from edgegan.init.inputs import OF_CLASSES
 from edgegan.init.trying import Guesses, chosen, fault, outputs, run
 
-OF_PLACES = re.compile(r"(.*_)?(seg(ment.*)?|segmap|semantics?|parsing|layout|(heat|pose|label)_?maps?)")
+OF_PLACES = re.compile(rf"{OF_CLASSES.pattern}|(.*_)?(heat|pose)_?maps?")
 """Names of maps of as many places as the picture beside them has."""
 SMALL = 32
 """No picture that a generator is for is smaller."""
@@ -21,7 +22,7 @@ FEATURES = 8
 
 def likelier(module: nn.Module, guesses: Guesses, fault: Callable[[Guesses], str | None]) -> Guesses:
     """Return the guesses, on which `module` runs, changed to likelier ones, of which there is no `fault`."""
-    for change in (_as_pictures, _as_used, _as_features):
+    for change in (_as_pictures, _as_outputs, _as_used, _as_features):
         other = change(module, guesses)
         guesses = other if other != guesses and fault(other) is None else guesses
     return guesses
@@ -42,6 +43,22 @@ def _as_pictures(module: nn.Module, guesses: Guesses) -> Guesses:
         else guess
         for guess in guesses
     )
+
+
+def _as_outputs(module: nn.Module, guesses: Guesses) -> Guesses:
+    """Return the guesses with maps of classes, which a network may stretch, as large as the picture that it
+    gives, where that is always as large and none lies beside them.
+    """
+    if not any(guess.is_class_map for guess in guesses) or any(guess.kind == "picture" for guess in guesses):
+        return guesses
+    size = chosen(outputs(run(module, guesses, 2), 2))[0][1].shape[2:]
+    if len(size) != 2:
+        return guesses
+    others = tuple(
+        replace(guess, shape=(*guess.shape[:-2], *size)) if guess.is_class_map else guess for guess in guesses
+    )
+    fits = fault(module, others) is None
+    return others if fits and chosen(outputs(run(module, others, 2), 2))[0][1].shape[2:] == size else guesses
 
 
 def _as_used(module: nn.Module, guesses: Guesses) -> Guesses:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from edgegan.compress.psnr import LEAST_USED
 from edgegan.init.inputs import Guess
 from edgegan.init.output_bounds import Range
 from edgegan.init.trying import call, chosen, outputs
@@ -107,7 +108,7 @@ def picture_drawn(module: nn.Module, inputs: Sequence[Guess], picture: Guess, bo
             told[held].append("the output's own range")
         if bound in PICTURES and bound != held:
             scores[held] += 0.5
-    best = min(PICTURES, key=lambda held: scores[held])
+    best = min(PICTURES, key=lambda held: round(scores[held], 2))
     others = sorted(score for held, score in scores.items() if held != best)
     sure = others[0] > 2 * scores[best] + 0.1
     why = " and ".join(told[best]) or "what is usual"
@@ -132,17 +133,21 @@ def output_range(
 
     Args:
         bound: what its last operations hold it between.
-        value: some outputs.
+        value: some outputs; they use enough of the range for dB to tell something (`LEAST_USED`).
         picture: whether it is an image: then one of the usual ranges is likely.
         usual: that of the input that is a picture.
     """
     if bound is not None:
         return bound, "its last operations hold it there", True
     low, high = float(value.min()), float(value.max())
-    if picture and usual is not None:
+
+    def used(held: Range) -> bool:
+        return high - low >= LEAST_USED * (held[1] - held[0])
+
+    if picture and usual is not None and used(usual):
         return usual, f"as the input; {_measured(low, high)}", False
-    if picture:
-        near = min(PICTURES, key=lambda held: _far(low, high, held))
+    near = min(PICTURES, key=lambda held: _far(low, high, held))
+    if picture and used(near):
         return near, _measured(low, high), False
     return _round(low, high), _measured(low, high), False
 

@@ -137,5 +137,7 @@ def _of_other_axes(guesses: Guesses, problem: str, facts: Facts) -> Iterator[tup
         elif guess.kind in ("signal", "sequence"):
             turned: Kind = "sequence" if guess.kind == "signal" else "signal"
             others = [replace(guess, kind=turned, shape=guess.shape[::-1])]
+        elif OTHER_AXES.search(problem) and guess.kind == "label" and not guess.shape:
+            others = [replace(guess, shape=size) for size in facts.sizes[:1]]
         for other in others:
             yield 0.3, (*guesses[:index], other, *guesses[index + 1 :])

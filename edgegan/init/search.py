@@ -115,6 +115,7 @@ def _of_all_kinds(choice: Sequence[Option], most: int) -> list[Option]:
 
 def _of_one_size(chosen: Sequence[Option]) -> bool:
     """Whether all pictures among the guesses are of one size, and all sounds of one length."""
-    sizes = {option.guess.shape[1:] for option in chosen if option.guess.kind == "picture"}
-    lengths = {option.guess.shape[-1] for option in chosen if option.guess.kind in ("signal", "contour")}
+    guesses = [option.guess for option in chosen]
+    sizes = {guess.shape[-2:] for guess in guesses if guess.kind == "picture" or guess.is_class_map}
+    lengths = {guess.shape[-1] for guess in guesses if guess.kind in ("signal", "contour")}
     return len(sizes) < 2 and len(lengths) < 2

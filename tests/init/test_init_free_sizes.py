@@ -41,6 +41,13 @@ class Short(nn.Module):
         return x + self.places(torch.arange(x.shape[1]))
 
 
+class Hops(nn.Sequential):
+    """Goes there and back in hops of 10, of which four lengths by chance are a multiple of 32 each."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv1d(1, 4, 20, 10, padding=5), nn.ConvTranspose1d(4, 1, 20, 10, padding=5))
+
+
 class Narrow(nn.Module):
     """Takes from 32 to 60 positions."""
 
@@ -84,6 +91,7 @@ PICTURE = Guess("image", "picture", (3, 64, 64))
             {"nominal": 8192, "min": 4, "multiple": 4, "max": 32768},
             [[2, "T/4"]],
         ),
+        (Hops(), [Guess("wav", "signal", (1, 8192))], None, []),
         (
             Guided(),
             [PICTURE, Guess("hint", "picture", (3, 16, 16))],

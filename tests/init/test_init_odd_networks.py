@@ -15,7 +15,7 @@ from edgegan.errors import CheckpointError, ModelError
 from edgegan.init.construct import construct
 from edgegan.init.examine import examine
 from edgegan.init.find_out import search_all
-from edgegan.init.inputs import Facts, options
+from edgegan.init.inputs import Facts, Guess, options
 from edgegan.init.ranges import output_range
 from edgegan.init.search import search
 
@@ -236,3 +236,25 @@ def test_a_pictures_range_is_the_usual_one_nearest_to_it(
     low: float, high: float, expected: tuple[float, float]
 ) -> None:
     assert output_range(None, torch.tensor([low, high]), True, None)[0] == expected
+
+
+@pytest.mark.parametrize(("high", "expected"), [(4e-3, 5e-3), (0.2, 1.0), (90.0, 255.0)])
+def test_a_usual_range_of_which_hardly_any_is_used_is_not_the_outputs(high: float, expected: float) -> None:
+    for usual in (None, (0.0, 255.0)):
+        held, why, sure = output_range(None, torch.tensor([0.0, high]), True, usual)
+        assert held == pytest.approx((0, expected))
+        assert ("as the input" in why) == (usual is not None and expected == 255)
+        assert not sure
+    assert output_range((0.0, 1.0), torch.tensor([0.0, high]), True, None)[0] == (0, 1)
+
+
+def test_what_maps_of_classes_and_points_are_drawn_from_is_a_guess() -> None:
+    class Both(nn.Module):
+        def forward(self, segmap: Any, keypoints: Any) -> Any:
+            return segmap[:, :3] * keypoints.mean((1, 2))[:, None, None, None]
+
+    seen = examine(Both(), (Guess("segmap", "onehot", (4, 16, 16)), Guess("keypoints", "sequence", (5, 2))))
+    assert seen.inputs[0].data["sample"] == {"kind": "one_hot"}
+    assert "guess: a map of 4 classes" in seen.inputs[0].notes[0]
+    assert seen.inputs[1].data["sample"] == {"kind": "uniform", "low": -1, "high": 1}
+    assert all("savez_compressed" in entry.notes[1] for entry in seen.inputs)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edgegan.init.search import MOST_VALUES, search
 
@@ -136,9 +137,137 @@ class Excited(nn.Module):
         return self.post(self.up(self.pre(mel)) + self.beside(har_source)).tanh()
 
 
+class Spade(nn.Module):
+    """A picture of 32 from a map of 6 classes, which it looks at in several sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label_nc, self.first, self.scale = 6, nn.Conv2d(6, 8, 3, padding=1), nn.Conv2d(6, 8, 1)
+        self.out = nn.Conv2d(8, 3, 1)
+
+    def forward(self, segmap: Tensor) -> Tensor:
+        x = self.first(F.interpolate(segmap, size=(8, 8)))
+        x = F.interpolate(x, scale_factor=4) * self.scale(F.interpolate(segmap, size=(32, 32)))
+        return torch.tanh(self.out(x))
+
+
+class Semantics(nn.Conv2d):
+    """A picture from a map of 9 classes and the edges of what is on it."""
+
+    def __init__(self) -> None:
+        super().__init__(10, 3, 3, padding=1)
+
+    def forward(self, semantics: Tensor, edges: Tensor) -> Tensor:
+        return super().forward(torch.cat([semantics, edges], 1))
+
+
+class Places(nn.Module):
+    """A picture from a map of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(9, 8), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return self.out(self.table(labels).permute(0, 3, 1, 2))
+
+
+class Patches(nn.Module):
+    """Patches of 4 on a grid of 6x10, as only its settings tell, behind a token of their own."""
+
+    def __init__(self, image_size: tuple[int, int] = (24, 40)) -> None:
+        super().__init__()
+        self.image_size, self.cut, self.mix = image_size, nn.Conv2d(1, 16, 4, 4), nn.Linear(16, 16)
+        self.token, self.places = nn.Parameter(torch.zeros(1, 1, 16)), nn.Parameter(torch.randn(1, 61, 16))
+
+    def forward(self, img: Tensor) -> Tensor:
+        x = self.cut(img).flatten(2).transpose(1, 2)
+        x = self.mix(torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.places)[:, 1:]
+        return F.pixel_shuffle(x.transpose(1, 2).unflatten(2, [side // 4 for side in self.image_size]), 4)
+
+
+class Positions(nn.Module):
+    """Patches of 8, and as many positions as 40x40 has: one patch would do as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.out = nn.Conv2d(3, 24, 8, 8), nn.Linear(24, 192)
+        self.pos_embed = nn.Parameter(torch.randn(1, 25, 24))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.cut(x)
+        patches = self.out(x.flatten(2).transpose(1, 2) + self.pos_embed).transpose(1, 2)
+        return F.pixel_shuffle(patches.reshape(len(x), -1, *x.shape[2:]), 8)
+
+
+class Windows(nn.Conv2d):
+    """Windows of 8, and masks for the 49 of a picture of 56."""
+
+    attn_mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 1)
+        self.register_buffer("attn_mask", torch.zeros(49, 64, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 8, 8, w // 8, 8).permute(0, 2, 4, 3, 5, 1).reshape(n, 49, 64, c)
+        x = ((x @ x.transpose(2, 3) + self.attn_mask).softmax(-1) @ x).view(n, h // 8, w // 8, 8, 8, c)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
+
+
+class Puppet(nn.Module):
+    """Moves a picture by key points and what is around each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_kp, self.near = 5, nn.Conv2d(3 + 5, 6, 3, padding=1)
+
+    def forward(self, source: Tensor, kp_source: Tensor, kp_driving: Tensor, kp_jacobian: Tensor) -> Tensor:
+        sides = [torch.linspace(-1, 1, side) for side in source.shape[2:]]
+        grid = torch.stack(torch.meshgrid(*sides, indexing="ij")[::-1], -1)
+        apart = grid - kp_driving[:, :, None, None]
+        moved = (kp_jacobian[:, :, None, None] @ apart[..., None])[..., 0] + kp_source[:, :, None, None]
+        shares = self.near(torch.cat([source, (-apart.square().sum(-1)).exp()], 1)).softmax(1)
+        return F.grid_sample(source, (shares[:, 1:, ..., None] * moved).sum(1), align_corners=True)
+
+
+class Denoiser(nn.Conv2d):
+    def __init__(self) -> None:
+        super().__init__(4, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
+        level = noise_level.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        return x - super().forward(torch.cat([x, level], 1))
+
+
+class Separator(nn.Linear):
+    """Masks the spectrum of a mixture, of any length, with or without an axis of channels."""
+
+    def __init__(self) -> None:
+        super().__init__(129, 129)
+
+    def forward(self, mix: Tensor) -> Tensor:
+        x = mix.squeeze(1) if mix.dim() == 3 else mix
+        window = torch.ones(256)
+        spectrum = torch.stft(x, 256, 64, window=window, return_complex=True)
+        masked = spectrum * super().forward(spectrum.abs().transpose(1, 2)).transpose(1, 2)
+        return torch.istft(masked, 256, 64, window=window, length=x.shape[-1])[:, None]
+
+
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [
+        (Spade, [(6, 32, 32)]),
+        (Semantics, [(9, 64, 64), (1, 64, 64)]),
+        (Places, [(64, 64)]),
+        (Patches, [(1, 24, 40)]),
+        (Positions, [(3, 40, 40)]),
+        (Windows, [(3, 56, 56)]),
+        (Puppet, [(3, 64, 64), (5, 2), (5, 2), (5, 2, 2)]),
+        (Denoiser, [(3, 64, 64), ()]),
+        (Separator, [(1, 8192)]),
         (Grid, [(4, 12, 20)]),
         (Excited, [(20, 32), (1, 1024)]),
         (Decoder, [(24, 8, 8)]),
