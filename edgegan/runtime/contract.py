@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -85,8 +85,10 @@ class Contract:
         """
         return sizes.sizes_of(self.sizes, [(spec.name, spec.axes) for spec in self.inputs], arrays)
 
-    def sample(self, n: int, seed: int) -> Arrays:
+    def sample(self, n: int, seed: int, without: Collection[str] = ()) -> Arrays:
         """Draw `n` inputs from `seed`; the first `m` of `n` are those of `sample(m, seed)`.
+
+        Those named in `without` are left out, which changes none of the others.
 
         Each input has a stream of its own (README.md says which). Inputs stored in one file are drawn
         together, row by row, from the stream of the first of them: no row comes twice before each has come
@@ -96,28 +98,29 @@ class Contract:
             InputError: `n` or `seed` is too small or no whole number, or stored inputs cannot be read (see
                 `Stored.rows`).
         """
-        return next(self.batches(n, seed, n))
+        return next(self.batches(n, seed, n, without))
 
-    def batches(self, n: int, seed: int, batch: int) -> Iterator[Arrays]:
-        """Yield `sample(n, seed)` in batches, without ever holding all of it.
+    def batches(self, n: int, seed: int, batch: int, without: Collection[str] = ()) -> Iterator[Arrays]:
+        """Yield `sample(n, seed, without)` in batches, without ever holding all of it.
 
         Raises:
             InputError: see `sample`.
         """
         n, seed = number_of_samples(n), whole(seed, "the seed", 0)
-        streams = [stream(seed, index, self.streams) for index in range(len(self.inputs))]
+        wanted = [(index, spec) for index, spec in enumerate(self.inputs) if spec.name not in without]
+        streams = {index: stream(seed, index, self.streams) for index, spec in wanted if not spec.sample.file}
         orders: dict[str, Iterator[int]] = {}
-        for spec, rng in zip(self.inputs, streams):
-            if spec.sample.file and spec.sample.file not in orders:
-                orders[spec.sample.file] = shuffled(rng, self._files.count(spec.sample.file))
+        for file in dict.fromkeys(spec.sample.file for _, spec in wanted if spec.sample.file):
+            first = next(index for index, spec in enumerate(self.inputs) if spec.sample.file == file)
+            orders[file] = shuffled(stream(seed, first, self.streams), self._files.count(file))
         for start in range(0, n, batch):
             size = min(batch, n - start)
             rows = {file: list(islice(order, size)) for file, order in orders.items()}
             yield {
                 spec.name: self._stored_rows(spec, rows[spec.sample.file])
                 if spec.sample.file
-                else spec.sample.draw(rng, (size, *spec.shape), spec.dtype)
-                for spec, rng in zip(self.inputs, streams)
+                else spec.sample.draw(streams[index], (size, *spec.shape), spec.dtype)
+                for index, spec in wanted
             }
 
     def with_stored(self, folder: Path, read: Callable[[str], bytes] | None = None) -> Contract:
@@ -196,24 +199,16 @@ class Contract:
     def usual_range(self, spec: Input) -> tuple[float, float] | None:
         """Return the lowest and the highest value that the contract draws for an input.
 
-        None for labels, and for constants, which an app sets as it likes.
-
-        A standard normal's are 6 deviations; those of stored float32 are what the file holds.
+        That of its kind, as `Sample.usual`; of stored float32 that of the file.
 
         Raises:
             InputError: stored inputs cannot be read, or do not fit.
         """
-        if spec.sample.kind in ("labels", "constant"):
-            return None
-        if spec.sample.kind == "one_hot":
-            return 0.0, 1.0
-        if spec.sample.kind == "normal":
-            return -6.0, 6.0
         if spec.sample.file and self.source:
             rows = self._files.rows(spec.sample.file)[spec.name]
             if rows.dtype == np.float32:
                 return float(rows.min()), float(rows.max())
-        return spec.sample.low, spec.sample.high
+        return spec.sample.usual
 
     def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise `InputError` where `arrays` does not fit: names, shapes, dtypes, label range, batch sizes."""

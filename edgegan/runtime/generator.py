@@ -18,7 +18,7 @@ from edgegan.runtime import tiles
 from edgegan.runtime.bundle import Bundle
 from edgegan.runtime.contract import Arrays, Contract, Input, Output
 from edgegan.runtime.engines.base import Engine, Port
-from edgegan.runtime.given import as_input, rows, warn_of_range
+from edgegan.runtime.given import as_input, near, rows, warn_of_range
 from edgegan.runtime.numbers import number_of_samples, whole
 from edgegan.runtime.sizes import Axes, check_bounds, resized, write_shape
 
@@ -50,6 +50,7 @@ class Generator:
         self.contract = contract
         self.engine_notes = engine_notes
         self._specs = {spec.name: spec for spec in contract.inputs}
+        self._near = {spec.name: near(spec) for spec in contract.inputs}
         self._shapes: dict[tuple[str, int], list[tuple[int, ...]]] = {}
         """What shapes a sample of an output may have, by the output's name and type."""
 
@@ -209,18 +210,22 @@ class Generator:
             sizes = contract.sizes_of(values)
             check_bounds(contract.sizes, sizes, tiled=tiled)
             contract = contract.at(sizes)
-        drawn = contract.sample(n, seed) if len(values) < len(specs) else {}
+        drawn = contract.sample(n, seed, without=values) if len(values) < len(specs) else {}
         arrays = {
             name: rows(spec, values[name], n) if name in values else drawn[name]
             for name, spec in specs.items()
         }
-        if not values:
-            return arrays, contract
-        contract.check_inputs(arrays)
-        if len(arrays[next(iter(arrays))]) != n:
-            raise InputError(f"the inputs hold {len(arrays[next(iter(arrays))])} samples, not n = {n}")
-        for name in values:
-            warn_of_range(contract, specs[name], arrays[name], stacklevel=5)
+        for spec in contract.inputs:
+            if spec.name not in values:
+                continue
+            array = arrays[spec.name]
+            spec.check_form(array)
+            if spec.dtype == "float32" and not np.vdot(array, array) <= self._near[spec.name]:
+                spec.check(array)
+                warn_of_range(contract, spec, array, stacklevel=5)
+            if len(array) != n:
+                contract.check_inputs(arrays)
+                raise InputError(f"the inputs hold {len(array)} samples, not n = {n}")
         return arrays, contract
 
     def _at_once(self, contract: Contract) -> int:

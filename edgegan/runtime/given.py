@@ -14,6 +14,8 @@ from edgegan.runtime.sampling import one_hot
 from edgegan.runtime.specs import DTYPES
 from edgegan.runtime.stored_inputs import scaled
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def as_input(spec: Input, value: Any) -> NDArray[Any]:
     """Return `value` in the input's dtype, where that loses nothing.
@@ -67,14 +69,20 @@ def rows(spec: Input, array: NDArray[Any], n: int) -> NDArray[Any]:
     return one_hot(every, spec.shape[0])
 
 
+def near(spec: Input) -> float:
+    """Return a sum of squares up to which all values are finite, and none far from what is drawn."""
+    if spec.sample.usual is None:
+        return _LARGEST
+    low, high = spec.sample.usual
+    return max(0.0, min(high - 2 * low, 2 * high - low)) ** 2
+
+
 def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stacklevel: int) -> None:
     """Warn with `OutOfRange` where values lie further out than the width of all that the contract draws.
 
     The values are finite.
     """
-    if spec.dtype == "int64":
-        return
-    if spec.sample.kind != "normal" and not _is_far(array, (spec.sample.low, spec.sample.high)):
+    if spec.sample.usual is None or not _is_far(array, spec.sample.usual):
         return  # without looking at all stored inputs
     usual = contract.usual_range(spec)
     if usual is not None and _is_far(array, usual):
@@ -89,11 +97,7 @@ def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stack
 
 def _is_far(array: NDArray[Any], usual: tuple[float, float]) -> bool:
     low, high = usual
-    width = high - low
-    nearest = min(width - low, high + width)
-    if nearest > 0 and np.vdot(array, array) <= nearest**2:  # no single value can be farther
-        return False
-    return bool(array.min() < low - width or array.max() > high + width)
+    return bool(array.min() < 2 * low - high or array.max() > 2 * high - low)
 
 
 def _is_plain(value: Any) -> bool:

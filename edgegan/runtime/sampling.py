@@ -25,8 +25,10 @@ def stream(seed: int, index: int, version: int = NEWEST) -> np.random.Generator:
     2**32 + 7 drew the same numbers. Version 2 puts the index after the lowest word: seeds below 2**32 draw
     what they did.
     """
-    words = [seed, index] if version == 1 else [seed % 2**32, index, seed >> 32]
-    return np.random.default_rng(words)
+    words = [seed >> shift & 0xFFFFFFFF for shift in range(0, max(1, seed.bit_length()), 32)]
+    words.insert(len(words) if version == 1 else 1, index)
+    entropy = np.array(words, np.uint32)  # numpy takes its time to make that of a list
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,29 @@ class Sample:
     """Of stored inputs: the name of a file beside the recipe, or in the bundle."""
     value: float | None = None
 
+    @property
+    def usual(self) -> tuple[float, float] | None:
+        """The lowest and the highest value that is drawn; of stored inputs, of those that uint8 stands for.
+
+        None for labels, and for constants, which an app sets as it likes. A normal's are 6 deviations.
+        """
+        if self.kind in ("labels", "constant"):
+            return None
+        return {"normal": (-6.0, 6.0), "one_hot": (0.0, 1.0)}.get(self.kind, (self.low, self.high))
+
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """Draw an array of `shape` and `dtype`; stored inputs are drawn by `Contract.batches`."""
         if self.kind == "stored":
             raise InputError("stored inputs are drawn from their contract", next="call Contract.sample")
         if self.kind == "normal":
-            return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
+            return rng.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
         if self.kind == "uniform":
             return rng.uniform(self.low, self.high, shape).astype(dtype)
         if self.kind == "constant":
             return np.full(shape, self.value, dtype)
         if self.kind == "one_hot":
             return one_hot(rng.integers(0, shape[1], (shape[0], *shape[2:])), shape[1])
-        return rng.integers(0, self.classes or 1, shape).astype(dtype)
+        return rng.integers(0, self.classes or 1, shape).astype(dtype, copy=False)
 
     def validate(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
         """Raise `InputError` where input `name`, of this `shape` and `dtype`, cannot be drawn so."""

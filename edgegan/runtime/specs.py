@@ -61,6 +61,12 @@ class Input:
 
     def check(self, array: NDArray[Any]) -> None:
         """Raise `InputError` where a batch (N, *shape) does not fit: its shape, dtype or values."""
+        self.check_form(array)
+        if self.dtype == "float32" and not all_finite(array):
+            raise InputError(f"input {self.name!r} holds NaN or infinity")
+
+    def check_form(self, array: NDArray[Any]) -> None:
+        """Raise `InputError` where a batch does not fit, but for floats that are not finite."""
         if array.shape[1:] != self.shape or array.ndim != len(self.shape) + 1:
             expected = ", ".join(map(str, ("N", *self.shape)))
             raise InputError(
@@ -71,8 +77,6 @@ class Input:
             raise InputError(f"input {self.name!r} must be {self.dtype}, not {array.dtype}")
         if self.sample.kind == "labels" and not _all_in(array, self.sample.classes or 0):
             raise InputError(f"input {self.name!r} must be in 0..{(self.sample.classes or 0) - 1}")
-        if self.dtype == "float32" and not all_finite(array):
-            raise InputError(f"input {self.name!r} holds NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -188,5 +192,6 @@ def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None
 
 def _all_in(array: NDArray[Any], classes: int) -> bool:
     if array.size <= _FEW:  # faster than two reductions
-        return all(0 <= label < classes for label in array.ravel().tolist())
+        labels = array.ravel().tolist()
+        return not labels or (min(labels) >= 0 and max(labels) < classes)
     return bool(array.min() >= 0 and array.max() < classes)

@@ -122,7 +122,7 @@ def test_arguments_that_do_not_fit(generator: Generator, arguments: dict[str, An
 
 
 def test_more_than_memory_holds(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(*_: object) -> Arrays:
+    def exhausted(*_: object, **__: object) -> Arrays:
         raise MemoryError
 
     monkeypatch.setattr(Contract, "sample", exhausted)

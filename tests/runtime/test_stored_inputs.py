@@ -95,6 +95,25 @@ def test_batches_are_the_contracts_own_samples(n: int, batch: int, seed: int) ->
         np.testing.assert_array_equal(np.concatenate([part[name] for part in batches]), array)
 
 
+@pytest.mark.parametrize("name", ["a", "label", "image", "mask", "other"])
+def test_an_input_that_is_left_out_is_not_read_and_changes_no_other(name: str) -> None:
+    files = {FILE: packed(image=numbered(7), mask=numbered(7)), "more.npz": packed(other=numbered(5))}
+    opened: list[str] = []
+
+    def read(file: str) -> bytes:
+        opened.append(file)
+        return files[file]
+
+    inputs = (Input("a", (3,)), LABEL, image(), image("mask"), image("other", file="more.npz"))
+    contract = Contract(inputs, OUTPUTS).with_stored(Path("nowhere"), read)
+    fewer = contract.sample(9, 4, without={name})
+    assert ("more.npz" in opened) == (name != "other")
+    whole = contract.sample(9, 4)
+    assert fewer.keys() == whole.keys() - {name}
+    for kept, array in fewer.items():
+        np.testing.assert_array_equal(array, whole[kept])
+
+
 def test_the_draws_of_a_seed_never_change() -> None:
     contract = bound(packed(image=numbered(7)), LABEL, image())
     assert rows(contract.sample(10, 3)["image"]) == [2, 1, 4, 0, 5, 6, 3, 0, 4, 3]

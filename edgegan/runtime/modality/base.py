@@ -25,7 +25,10 @@ class Levels:
     """
 
     order: tuple[int, ...]
-    """Where the encoded axes, that of the batch first, are in the model's output: (0, 2, 3, 1) for NCHW."""
+    """Where the encoded axes, that of the batch first, are in the model's output: (0, 2, 3, 1) for NCHW.
+
+    The last is that of channels, which are few.
+    """
 
     def shape(self, sample: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of one encoded sample of a `sample`'s shape."""
@@ -116,7 +119,11 @@ def to_levels(array: NDArray[Any], value_range: tuple[float, float], levels: Lev
     scaled -= np.float32(low)
     scaled *= np.float32(255.0 / (high - low))
     np.rint(scaled, out=scaled)
-    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(levels.order))
+    turned = scaled.transpose(levels.order)
+    encoded = np.empty(turned.shape, np.uint8)
+    for channel in range(turned.shape[-1]):  # rows of a channel are long, and those of pixels are not
+        encoded[..., channel] = turned[..., channel]
+    return encoded
 
 
 def clipped(array: NDArray[Any], value_range: tuple[float, float], what: str) -> NDArray[np.float32]:
@@ -125,7 +132,8 @@ def clipped(array: NDArray[Any], value_range: tuple[float, float], what: str) ->
     Raises:
         InputError: a value is NaN or infinite.
     """
-    check_finite(array, what)
+    if not math.isfinite(np.vdot(array, array)):
+        check_finite(array, what)
     low, high = value_range
     return array.astype(np.float32, copy=False).clip(np.float32(low), np.float32(high))
 
