@@ -12,10 +12,10 @@ from edgegan.compress.quantize.calibrate.calibrators import Calibrator
 from edgegan.compress.quantize.choose import candidates
 from edgegan.compress.quantize.choose.budget import DEFAULT_DB, PSNR_DB, Budget
 from edgegan.compress.quantize.choose.candidates import Improvement, Samples, Start, Trial
-from edgegan.compress.quantize.choose.effort import Effort
+from edgegan.compress.quantize.choose.effort import BACK, Effort
 from edgegan.compress.quantize.choose.file_evaluator import measurable
 from edgegan.compress.quantize.choose.file_proof import FileProof
-from edgegan.compress.quantize.choose.float_layers import ROUNDS, SHARES
+from edgegan.compress.quantize.choose.float_layers import SHARES
 from edgegan.compress.quantize.choose.quantized_layers import Layers, choose_layers
 from edgegan.compress.quantize.improve.bias_correction import reconstructions
 from edgegan.compress.quantize.settings import QuantizeSettings
@@ -76,8 +76,8 @@ class Task:
         if not settings.sensitivity and not self.budget.limits:
             return 0
         left = len(self.layers.macs) - len(self.layers.skip)
-        back = 2 * left + len(SHARES) if self.in_db else 0
-        return ROUNDS * (left + 1) + 2 + left * settings.sensitivity + back
+        back = BACK * left + len(SHARES) if self.in_db else 0
+        return self.effort.rounds(len(self.layers.macs)) * (left + 1) + 2 + left * settings.sensitivity + back
 
     @property
     def most_steps(self) -> int:
@@ -166,13 +166,12 @@ class Plan:
 
 def announcement(task: Task, ways: Ways, graph: GraphModule, targets: int) -> str:
     """Return about what time and memory it takes to write the files of so many targets."""
-    seconds = task.effort.seconds(
-        task.samples.seconds,
-        starts=len(ways.starts),
-        trials=ways.count,
-        files=targets * (2 if task.budget.limits else 1),
-        layers=len(task.layers.macs),
-    )
+    each, layers = task.samples.seconds, len(task.layers.macs)
+    common = {"starts": len(ways.starts), "trials": ways.count, "layers": layers}
+    seconds = task.effort.seconds(each, files=targets, **common)
+    more = task.effort.seconds(each, files=2 * targets, **common) - seconds
+    more += targets * task.effort.looking_seconds(each, layers)
     gib = IMPORTED_GIB + memory.most_bytes(graph) / 2**30
+    mixed = f", up to {more:.0f} s more where layers have to stay in float" if task.budget.limits else ""
     faster = "; `fast: true` under `quantize` calibrates alone" if seconds > LONG else ""
-    return f"about {seconds:.0f} s and {gib:.1f} GiB{faster}"
+    return f"about {seconds:.0f} s and {gib:.1f} GiB{mixed}{faster}"

@@ -121,7 +121,8 @@ def _mixed(
 ) -> Assignment:
     """Return the best of what was `found` with all in INT8, and of mixes with layers in float."""
     task, budget = plan.task, plan.task.budget
-    few = task.samples.few(task.effort.sweeping(len(task.layers.macs)))
+    count = len(task.layers.macs)
+    few = task.samples.few(task.effort.sweeping(count))
     improve = candidates.calibration(
         plan.start, int8, plan.calibrator, task.samples.batches, plan.improvements
     )
@@ -132,7 +133,8 @@ def _mixed(
         return assign(*common, rungs, budget, judge, steps, plan.improvements, before)
 
     reached, asked = found.trials[0][PSNR_DB], task.settings.quality is not None
-    rungs = ladder(*look, budget, times, reached=reached, asked=asked, progress=steps)
+    rounds = task.effort.rounds(count)
+    rungs = ladder(*look, budget, times, rounds=rounds, reached=reached, asked=asked, progress=steps)
     if not rungs:
         return found
     higher = tried(rungs)

@@ -16,13 +16,17 @@ PROVED_WORK = WHOLE / 4
 """The same for the samples that files are proved on, which are four times as many."""
 UNCLEAR_WORK = WHOLE / 32
 """The same for those that it may take until it is clear whether a file is behind its graph."""
+LOOKED_WORK = WHOLE / 4
+"""The same for those on which each layer is looked at alone, several times."""
 ELEMENT = 100
 """What it takes to compute, round and count one value of a tensor, in multiply-accumulates."""
 LEAST = 4
-SWEEP = 16
-"""Passes over the judging samples that looking at each layer alone may take, whatever their number."""
+ROUNDS, FEWEST_ROUNDS = 6, 3
+"""How often each layer is looked at, at most, to find which are to be in float."""
 OBSERVED, ROUNDED, PROVED = 4, 2, 30
 """What a pass that observes, that rounds, and a proof in float64 take, relative to one in float."""
+BACK = 2
+"""How often a layer in float is looked at, to find whether it may go back to INT8."""
 LAYER_SECONDS = 0.03
 """What it takes to trace, prepare and convert a layer once more."""
 STORED = 512 << 20
@@ -42,6 +46,8 @@ class Effort:
     """On which a file is held to its budget."""
     exact_most: int = 4096
     """On which a file is held to its graph where fewer do not make it clear."""
+    looking: int = 1024
+    """Of all layers together, each time that each is looked at alone."""
 
     @classmethod
     def of(cls, graph: GraphModule, calibration: int) -> Effort:
@@ -58,8 +64,9 @@ class Effort:
 
         proving = count(256, min(1.0, PROVED_WORK / max(1, work)))
         exact_most = count(4096, min(1.0, UNCLEAR_WORK / max(1, work)))
+        looking = round(1024 * min(1.0, LOOKED_WORK / max(1, work)))
         calibration = max(LEAST, min(calibration, kept, max(16, count(calibration))))
-        return cls(calibration, count(64), count(32), proving, exact_most)
+        return cls(calibration, count(64), count(32), proving, exact_most, looking)
 
     def seconds(self, each: float, *, starts: int, trials: int, files: int, layers: int) -> float:
         """Return about how long the work takes.
@@ -75,14 +82,23 @@ class Effort:
         passes += files * (PROVED * self.exact + ROUNDED * (self.judging + self.proving))
         return each * passes + LAYER_SECONDS * layers * (trials + 2 * files)
 
+    def looking_seconds(self, each: float, layers: int) -> float:
+        """Return about how long it takes at most to find which of so many layers are to be in float."""
+        return each * ROUNDED * (self.rounds(layers) + BACK) * layers * self.sweeping(layers)
+
     def sweeping(self, layers: int) -> int:
         """Return on how many samples to look at each of so many layers alone."""
-        return min(self.judging, max(LEAST, self.judging * SWEEP // max(1, layers)))
+        return min(self.judging, max(LEAST, self.looking // max(1, layers)))
+
+    def rounds(self, layers: int) -> int:
+        """Return how often to look at each of so many layers, at most."""
+        once = max(1, layers * self.sweeping(layers))
+        return max(FEWEST_ROUNDS, min(ROUNDS, ROUNDS * self.looking // once))
 
     def bounded(self, calibration: int) -> dict[str, Any]:
         """Return what to record: the counts, where any is smaller than for a light network.
 
-        But for `exact_most`, which few networks come near.
+        But for `exact_most` and `looking`, which few networks come near.
         """
-        light = Effort(calibration, exact_most=self.exact_most)
+        light = Effort(calibration, exact_most=self.exact_most, looking=self.looking)
         return {} if self == light else {"bounded": asdict(self)}

@@ -18,8 +18,6 @@ from edgegan.compress.quantize.prepare.quantizer import Int8Quantizer
 from edgegan.compress.rewrite.graph import argument
 from edgegan.target import Int8
 
-ROUNDS = 6
-"""How often each layer is looked at; fewer where the budget is met before."""
 MARGINS = (1.0, 0.7, 0.4)
 """Shares of the error that a budget allows, to be tried in turn: the file is judged on other samples."""
 SHARES = (1, 2, 4)
@@ -66,6 +64,7 @@ def ladder(
     budget: Budget,
     times: LayerTimes,
     *,
+    rounds: int,
     reached: float,
     asked: bool,
     progress: Callable[[], object] = lambda: None,
@@ -82,6 +81,7 @@ def ladder(
         samples: to look at.
         budget: what is to be met. For one that is not in dB alone, each rung has one layer more.
         times: what each layer takes.
+        rounds: how often each layer is looked at, at most.
         reached: the dB, less than the budget's, that was measured with all of them in INT8.
         asked: whether there is to be no limit to the time lost: all layers but one may be in float.
         progress: called after each layer.
@@ -112,7 +112,7 @@ def ladder(
     rungs: list[list[str]] = []
     chosen: list[str] = []
     allowed = [margin * now * 10 ** ((reached - limits[PSNR_DB]) / 10) for margin in MARGINS]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         left = most - sum(map(times.lost, chosen))
         within = {layer: gain for layer, gain in gained.items() if times.lost(layer) <= left}
         added = cheapest(within, now - allowed[0], times.lost)

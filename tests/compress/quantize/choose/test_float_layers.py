@@ -83,7 +83,7 @@ def test_the_error_falls_by_as_much_as_the_file_was_over_the_budget(
 
     graphs: Any = Graphs()
     times = estimated(dict.fromkeys("abc", 10**6), dict.fromkeys("abc", 10))
-    rungs = ladder(graphs, graphs, BUDGET, times, reached=reached, asked=False)
+    rungs = ladder(graphs, graphs, BUDGET, times, rounds=6, reached=reached, asked=False)
     assert [len(rung) for rung in rungs] == counts
 
 
@@ -99,8 +99,8 @@ def test_where_the_best_layer_costs_more_than_may_be_lost_others_are_tried() -> 
 
     graphs: Any = Graphs()
     times = estimated({"dear": 10**9, "cheap": 10**6, "third": 10**6}, dict.fromkeys(Graphs.around, 10))
-    assert ladder(graphs, graphs, BUDGET, times, reached=35.2, asked=False) == [["cheap"]]
-    assert "dear" in ladder(graphs, graphs, BUDGET, times, reached=35.2, asked=True)[0]
+    assert ladder(graphs, graphs, BUDGET, times, rounds=6, reached=35.2, asked=False) == [["cheap"]]
+    assert "dear" in ladder(graphs, graphs, BUDGET, times, rounds=6, reached=35.2, asked=True)[0]
 
 
 class Weighed:
