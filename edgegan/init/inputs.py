@@ -83,8 +83,9 @@ LATENT_SIZE = re.compile(
 SERIES_LENGTH = re.compile(
     r"(max_)?(seq(uence)?_?len(gth)?|length|n?_?steps|timesteps|block_size|context_length)|"
     r"(n|num)_?(ws|latents?|styles?|past|frames?|bars?|points?|observed|history)|latent_len(gth)?|"
-    r"(n|num)_?(of_)?(kps?|key_?points?|joints?|landmarks?)|past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
+    r"past|history|obs(erved)?_?len(gth)?|input_len(gth)?|past_len(gth)?|n?_?frames|window_size"
 )
+POINT_COUNT = re.compile(r"((n|num|number)_?(of_)?)?(kps?|key_?points?|joints?|landmarks?|points?)")
 MOST_SIZES = 10
 _drawn = lru_cache(maxsize=32)(pictures)
 """Drawing a large picture takes longer than finding out that a network does not take it."""
@@ -132,7 +133,7 @@ class Guess:
     @property
     def is_points(self) -> bool:
         """Whether it holds the coordinates of points, by its name."""
-        rows = self.kind == "sequence" and self.shape[-1] in (2, 3)
+        rows = self.kind == "vector" or (self.kind == "sequence" and self.shape[-1] in (2, 3))
         return rows and OF_POINTS.fullmatch(self.name.lower()) is not None
 
     @property
@@ -251,6 +252,8 @@ class Facts:
             [*_named(own, SERIES_LENGTH)[:2], *own_sizes.token_counts(module)[:2], *LENGTHS]
         )
         named = ((name.lower(), value) for layer in module.modules() for name, value in _settings(layer))
+        self.points = _named(own, POINT_COUNT)[:1]
+        """How many points there are, where a setting says so."""
         self.sizes = [
             *own_sizes.tensor_sizes(module)[:3],
             USUAL,
@@ -315,7 +318,12 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind == "scalar":
         yield from (Guess(name, kind, shape) for shape in ((), (1,), (1, 1, 1)))
     elif kind == "vector":
-        yield from (Guess(name, kind, (size,)) for size in facts.latents[:MOST_SIZES])
+        flat = (
+            [count * axes for count in facts.points for axes in (2, 3)]
+            if OF_POINTS.fullmatch(name.lower())
+            else []
+        )
+        yield from (Guess(name, kind, (size,)) for size in _unique([*flat, *facts.latents[:MOST_SIZES]]))
     elif kind == "map":
         sides = ((1, MOST_SIZES), (8, 3), (16, 2))
         for side, most in (*sides[1:], sides[0]) if facts.long else sides:
@@ -335,11 +343,13 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind == "contour":
         yield from (Guess(name, kind, (length,)) for length in LENGTHS)
     elif kind == "matrices":
-        yield from (Guess(name, kind, (k, *of)) for k in facts.lengths[:3] for of in ((2, 2), (3, 3), (2, 3)))
+        counts = _unique([*facts.points, *facts.lengths])[:3]
+        yield from (Guess(name, kind, (k, *of)) for k in counts for of in ((2, 2), (3, 3), (2, 3)))
     else:
-        widths = [2, 3] if OF_POINTS.fullmatch(name.lower()) else []
-        widths = _unique([*widths, *facts.contexts, *facts.latents[:3]])
-        yield from (Guess(name, kind, (t, d)) for t in facts.lengths for d in widths)
+        points = OF_POINTS.fullmatch(name.lower())
+        lengths = _unique([*(facts.points if points else ()), *facts.lengths])
+        widths = _unique([*((2, 3) if points else ()), *facts.contexts, *facts.latents[:3]])
+        yield from (Guess(name, kind, (t, d)) for t in lengths for d in widths)
 
 
 def _settings(layer: nn.Module) -> Iterator[tuple[str, Any]]:

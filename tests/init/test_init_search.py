@@ -233,6 +233,20 @@ class Puppet(nn.Module):
         return F.grid_sample(source, (shares[:, 1:, ..., None] * moved).sum(1), align_corners=True)
 
 
+class Flattened(nn.Conv2d):
+    """Moves a picture by key points in one row."""
+
+    def __init__(self) -> None:
+        super().__init__(3 + 7, 3, 3, padding=1)
+        self.points = 7
+
+    def forward(self, source: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        rows = torch.cat([kp_driving - kp_source, source.mean((1, 2, 3))[:, None]], 1)
+        shift = rows[:, :-1].view(len(source), self.points, 2).sum(2)
+        maps = shift[:, :, None, None].expand(-1, -1, *source.shape[2:])
+        return super().forward(torch.cat([source, maps], 1))
+
+
 class Denoiser(nn.Conv2d):
     def __init__(self) -> None:
         super().__init__(4, 3, 3, padding=1)
@@ -266,6 +280,7 @@ class Separator(nn.Linear):
         (Positions, [(3, 40, 40)]),
         (Windows, [(3, 56, 56)]),
         (Puppet, [(3, 64, 64), (5, 2), (5, 2), (5, 2, 2)]),
+        (Flattened, [(3, 64, 64), (14,), (14,)]),
         (Denoiser, [(3, 64, 64), ()]),
         (Separator, [(1, 8192)]),
         (Grid, [(4, 12, 20)]),
