@@ -6,8 +6,8 @@ where the value is of another form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 from edgegan.reading import Unreadable
 
@@ -15,6 +15,26 @@ Form = Callable[[Any, str], None]
 
 SMALLEST, LARGEST = 1e-30, 1e15
 """Figures other than 0 are within these, so that their ratios can be drawn and written."""
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a value of a file is an object; what it holds may be anything."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Tell whether a value of a file is a list; what it holds may be anything."""
+    return isinstance(value, list)
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Tell whether what an app or a file gives is a mapping, of anything to anything."""
+    return isinstance(value, Mapping)
+
+
+def is_row(value: object) -> TypeGuard[Sequence[Any]]:
+    """Tell whether what an app or a file gives is a list or a tuple, of anything."""
+    return isinstance(value, (list, tuple))
 
 
 def anything(value: Any, place: str) -> None:

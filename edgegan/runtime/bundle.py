@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -139,7 +139,7 @@ class Bundle:
         return [built for built in self.manifest.engines if (built.artifact, built.onnx_sha256) == wanted]
 
     @contextmanager
-    def _placed(self) -> Iterator[None]:
+    def _placed(self) -> Generator[None, None, None]:
         """Say in which bundle something is not."""
         try:
             yield

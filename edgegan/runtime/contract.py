@@ -172,10 +172,6 @@ class Contract:
         return min([self._files.count(file) for file in self.stored], default=None)
 
     @cached_property
-    def _input_names(self) -> frozenset[str]:
-        return frozenset(spec.name for spec in self.inputs)
-
-    @cached_property
     def _files(self) -> Stored:
         if self.source is None:
             raise InputError(
@@ -212,8 +208,8 @@ class Contract:
 
     def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raise `InputError` where `arrays` does not fit: names, shapes, dtypes, label range, batch sizes."""
-        if arrays.keys() != self._input_names:
-            names = [spec.name for spec in self.inputs]
+        names = [spec.name for spec in self.inputs]
+        if set(arrays) != set(names):
             raise InputError(f"the inputs must be {names}, not {sorted(arrays)}")
         for spec in self.inputs:
             spec.check(arrays[spec.name])
@@ -270,7 +266,7 @@ class Contract:
             raise InputError("a contract needs at least one input and one output")
         if not is_integer(self.streams) or not 1 <= self.streams <= NEWEST:
             raise InputError(f"the contract's streams must be 1 to {NEWEST}, not {self.streams!r:.40}")
-        names = [spec.name for spec in (*self.inputs, *self.outputs)]
+        names: list[Any] = [spec.name for spec in (*self.inputs, *self.outputs)]
         for name in names:
             if not isinstance(name, str) or not name or name in RESERVED:
                 raise InputError(f"{name!r} cannot name an input or output: use text other than {RESERVED}")

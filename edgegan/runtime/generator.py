@@ -176,7 +176,7 @@ class Generator:
         arrays, contract = self._inputs(n, seed, inputs, tiled=True)
         count = len(next(iter(arrays.values())))
         for piece, tile in self._tiles(arrays, count, contract, chunk):
-            made = {}
+            made: Arrays = {}
             for spec in contract.outputs:
                 part = piece[spec.name][tiles.taken(*_turned(spec, piece[spec.name]), tile)]
                 made[spec.name] = self._encoded(replace(spec, shape=part.shape[1:]), part)
@@ -240,12 +240,12 @@ class Generator:
             return self._joined(inputs, n, contract, tile)
         padded = _padded(contract)
         results = self.engine(_grown(inputs, padded) if padded is not contract else inputs)
-        made = {}
+        made: Arrays = {}
         for spec, larger in zip(contract.outputs, padded.outputs):
             array = results[spec.name]
             self._check_output(larger, array, n)
             if larger.shape != spec.shape:
-                shape = next(shape for shape in spec.modality.shapes(spec, array.dtype.name))
+                shape = next(shape for shape in spec.modality.shapes(spec, str(array.dtype)))
                 array = array[(slice(None), *(slice(length) for length in shape))]
             made[spec.name] = self._encoded(spec, array)
         return made
@@ -291,7 +291,7 @@ class Generator:
     def _check_output(self, spec: Output, array: NDArray[Any], n: int) -> None:
         key = (spec.name, array.dtype.num)
         if self.contract.sizes or key not in self._shapes:
-            self._shapes[key] = spec.modality.shapes(spec, array.dtype.name)
+            self._shapes[key] = spec.modality.shapes(spec, str(array.dtype))
         if array.shape[:1] != (n,) or array.shape[1:] not in self._shapes[key]:
             raise ModelError(
                 f"output {spec.name!r} came as {array.dtype} {array.shape}, not as the contract says",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError, OutOfRange
+from edgegan.forms import is_row
 from edgegan.runtime.contract import Contract, Input
 from edgegan.runtime.sampling import one_hot
 from edgegan.runtime.specs import DTYPES
@@ -102,6 +103,6 @@ def _is_far(array: NDArray[Any], usual: tuple[float, float]) -> bool:
 
 def _is_plain(value: Any) -> bool:
     """Tell whether `value` is a number of Python, or lists of them."""
-    if isinstance(value, (list, tuple)):
+    if is_row(value):
         return all(map(_is_plain, value))
     return isinstance(value, (int, float))

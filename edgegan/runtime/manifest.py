@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
 from edgegan.errors import BundleError, InputError
+from edgegan.forms import is_list, is_object
 from edgegan.reading import Unreadable, parse_json
 from edgegan.runtime.artifact import PRECISIONS, USUAL_ENGINE, Artifact, Default, known
 from edgegan.runtime.contract import Contract
@@ -126,9 +127,9 @@ class Manifest:
         _text(data["name"], "name")
         _text(data["created_by"], "created_by")
         lineage, figures = data["lineage"], data["figures"]
-        if not isinstance(lineage, list) or not all(isinstance(record, dict) for record in lineage):
+        if not is_list(lineage) or not all(map(is_object, lineage)):
             refuse("'lineage' must be a list of objects")
-        if not isinstance(figures, dict):
+        if not is_object(figures):
             refuse("'figures' must be an object")
         files = _files(data["files"])
         early = data["schema"] < 3
@@ -193,7 +194,7 @@ def _parse(content: bytes) -> dict[str, Any]:
         data = parse_json(content)
     except Unreadable as error:
         refuse(str(error))
-    if not isinstance(data, dict):
+    if not is_object(data):
         refuse("it must be an object")
     return data
 
@@ -220,7 +221,7 @@ def _text(value: Any, key: str) -> None:
 
 
 def _contract(data: Any, schema: int, files: dict[str, FileEntry]) -> Contract:
-    if isinstance(data, dict) and ("streams" in data) != (schema > 2):
+    if is_object(data) and ("streams" in data) != (schema > 2):
         refuse("the contract says how 'streams' are seeded in schema 3, and only there")
     try:
         contract = Contract.from_dict(data, streams=schema) if schema < 3 else Contract.from_dict(data)
@@ -233,7 +234,7 @@ def _contract(data: Any, schema: int, files: dict[str, FileEntry]) -> Contract:
 
 
 def _files(data: Any) -> dict[str, FileEntry]:
-    if not isinstance(data, dict):
+    if not is_object(data):
         refuse("'files' must be an object")
     folded: dict[str, str] = {}
     for name, entry in data.items():
@@ -241,7 +242,7 @@ def _files(data: Any) -> dict[str, FileEntry]:
         other = folded.setdefault(name.casefold(), name)
         if other != name:
             refuse(f"{other!r} and {name!r} are one file on systems that ignore case")
-        if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
+        if not is_object(entry) or set(entry) != {"sha256", "bytes"}:
             refuse(f"the entry of {name!r} must hold 'sha256' and 'bytes', and nothing else")
         if not isinstance(entry["sha256"], str) or not _DIGEST.fullmatch(entry["sha256"]):
             refuse(f"the sha256 of {name!r} must be 64 lower-case hexadecimal digits")
@@ -252,17 +253,17 @@ def _files(data: Any) -> dict[str, FileEntry]:
 
 def _models(data: Any, files: dict[str, FileEntry]) -> tuple[Artifact, ...]:
     """Return the artifacts of schema 1 or 2, which only names them; a bundle adds what the files say."""
-    if not isinstance(data, dict) or not data:
+    if not is_object(data) or not data:
         refuse("'models' must be an object with at least one model")
     return tuple(_checked(known(name, file), files) for name, file in data.items())
 
 
 def _artifacts(data: Any, files: dict[str, FileEntry]) -> tuple[Artifact, ...]:
-    if not isinstance(data, list) or not data:
+    if not is_list(data) or not data:
         refuse("'artifacts' must be a list with at least one artifact")
     keys = [field.name for field in fields(Artifact)]
     for entry in data:
-        if not isinstance(entry, dict) or set(entry) != set(keys):
+        if not is_object(entry) or set(entry) != set(keys):
             refuse(f"an artifact must hold {', '.join(keys)}, and nothing else")
     artifacts = tuple(_checked(Artifact(**entry), files) for entry in data)
     if len({artifact.name for artifact in artifacts}) != len(artifacts):
@@ -271,9 +272,9 @@ def _artifacts(data: Any, files: dict[str, FileEntry]) -> tuple[Artifact, ...]:
 
 
 def _checked(artifact: Artifact, files: Collection[str]) -> Artifact:
-    name, file = artifact.name, artifact.file
+    name, file = artifact.name, str(artifact.file)
     check_word(name, "a model")
-    if not isinstance(file, str) or file not in files:
+    if file not in files:
         refuse(f"the model {name!r} is the file {file!r:.80}, which 'files' does not list")
     if not file.endswith(".onnx"):
         refuse(f"the model {name!r} must be a file that ends in .onnx, not {file!r}")
@@ -294,7 +295,7 @@ def _checked(artifact: Artifact, files: Collection[str]) -> Artifact:
 
 
 def _default_on(name: str, data: Any) -> Default:
-    if not isinstance(data, dict) or set(data) != {"engine", "arch"}:
+    if not is_object(data) or set(data) != {"engine", "arch"}:
         refuse("'default_on' must hold 'engine' and 'arch', and nothing else")
     check_word(data["engine"], "an engine")
     check_word(data["arch"], "a CPU")
@@ -310,7 +311,7 @@ def _early_default(artifacts: Collection[Artifact], name: str) -> Default:
 def _engines(
     data: Any, early: bool, models: Collection[str], files: dict[str, FileEntry]
 ) -> tuple[EngineEntry, ...]:
-    if not isinstance(data, list):
+    if not is_list(data):
         refuse("'engines' must be a list")
     if early:  # schemas 1 and 2 call the artifact a precision
         data = [_renamed(entry, "precision", "artifact") for entry in data]
@@ -322,14 +323,14 @@ def _engines(
 
 
 def _renamed(entry: Any, old: str, new: str) -> Any:
-    if not isinstance(entry, dict) or old not in entry or new in entry:
+    if not is_object(entry) or old not in entry or new in entry:
         return None
     return {new if key == old else key: value for key, value in entry.items()}
 
 
 def _engine(data: Any, models: Collection[str], files: dict[str, FileEntry]) -> EngineEntry:
     keys = set(EngineEntry.__dataclass_fields__)
-    if not isinstance(data, dict) or set(data) != keys:
+    if not is_object(data) or set(data) != keys:
         refuse(f"an engine must hold {', '.join(sorted(keys))}, and nothing else")
     file, gpu, capability = data["file"], data["gpu"], data["compute_capability"]
     if not isinstance(file, str) or file not in files or not file.endswith(".plan"):
@@ -349,11 +350,12 @@ def _engine(data: Any, models: Collection[str], files: dict[str, FileEntry]) -> 
             continue
         if not isinstance(data[key], str) or not form.fullmatch(data[key]):
             refuse(f"the {key} of the engine {file!r} cannot be {data[key]!r:.80}")
-    return EngineEntry(**{**data, "batches": _batches(data["batches"], file)})
+    checked: dict[str, Any] = {**data, "batches": _batches(data["batches"], file)}
+    return EngineEntry(**checked)
 
 
 def _batches(data: Any, file: str) -> tuple[int, int, int]:
-    rising = isinstance(data, list) and len(data) == 3 and all(type(size) is int for size in data)
-    if not rising or not 0 < data[0] <= data[1] <= data[2]:
+    whole = is_list(data) and [type(size) for size in data] == [int, int, int]
+    if not whole or not 0 < data[0] <= data[1] <= data[2]:
         refuse(f"the batches of the engine {file!r} must be three rising numbers, 1 or more")
-    return tuple(data)
+    return data[0], data[1], data[2]

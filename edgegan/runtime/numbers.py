@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
+from numbers import Integral
 from typing import Any, TypeGuard
-
-import numpy as np
 
 from edgegan.errors import InputError
 
@@ -31,13 +30,13 @@ def is_range(low: Any, high: Any) -> bool:
 
 def whole(value: Any, what: str, least: int, most: int | None = None) -> int:
     """Return a whole number of any type, numpy's too; refuse others, truth values and those out of bounds."""
-    number = value if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
+    number = int(value) if not isinstance(value, bool) and isinstance(value, Integral) else None
     if number is None or number < least or (most is not None and number > most):
         bounds = f"{least} or more" if most is None or number is None or number < least else f"{most} at most"
         raise InputError(
             f"{what} must be {'a whole number, ' if number is None else ''}{bounds}, not {value!r:.40}"
         )
-    return int(number)
+    return number
 
 
 def number_of_samples(n: Any) -> int:

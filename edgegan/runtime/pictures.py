@@ -46,7 +46,8 @@ def read(path: Path, shape: Sequence[int | None], *, resize: bool) -> NDArray[np
         raise MissingDependency("pillow", extra="onnxruntime", purpose="reading pictures") from error
     channels, height, width = shape
     try:
-        with Image.open(path) as opened:
+        opened = Image.open(path)
+        with opened:
             turned = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
     except Exception as error:  # a damaged picture makes Pillow raise almost anything
         raise DataError(
@@ -61,4 +62,4 @@ def read(path: Path, shape: Sequence[int | None], *, resize: bool) -> NDArray[np
                 next="crop it, or let it be scaled and cropped with --resize",
             )
         turned = ImageOps.fit(turned, size)
-    return np.asarray(turned).reshape(size[1], size[0], -1).transpose(2, 0, 1)
+    return np.moveaxis(np.reshape(np.asarray(turned), (size[1], size[0], -1)), -1, 0)

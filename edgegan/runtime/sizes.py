@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.forms import is_mapping
 from edgegan.runtime.numbers import is_integer
 
 MOST = 1 << 24
@@ -39,7 +40,7 @@ class Size:
     """Why there are no tiles, found on the host: the layer that sees the whole."""
 
     @classmethod
-    def from_dict(cls, name: str, data: Any) -> Size:
+    def from_dict(cls, name: Any, data: Any) -> Size:
         """Read an entry of a contract's `sizes`.
 
         Raises:
@@ -50,7 +51,7 @@ class Size:
             raise InputError(f"{where} must have a name of letters and digits, as H")
         if name.casefold() in ("n", "batch"):
             raise InputError(f"{where} has the name of the batch axis", next="call it H, W or T")
-        if not isinstance(data, Mapping) or "nominal" not in data:
+        if not is_mapping(data) or "nominal" not in data:
             raise InputError(f"{where} needs its `nominal` size, as in {{nominal: 64}}")
         if unknown := sorted(set(map(str, data)) - set(cls.__dataclass_fields__) | {"name"} & set(data)):
             raise InputError(f"{where} has the unknown field {unknown[0]!r:.40}")
@@ -58,7 +59,7 @@ class Size:
             size = cls(name, **data)
         except TypeError as error:
             raise InputError(f"{where} is not well formed: {error}") from error
-        numbers = [size.nominal, size.min, size.max, size.multiple, size.halo or 0]
+        numbers: list[Any] = [size.nominal, size.min, size.max, size.multiple, size.halo or 0]
         if not all(is_integer(n) and 0 <= n <= MOST for n in numbers):
             raise InputError(f"{where} must be of whole numbers up to {MOST}, not {dict(data)!r:.100}")
         if not (size.multiple > 0 and 0 < size.min <= size.nominal <= size.max):
@@ -67,7 +68,7 @@ class Size:
             raise InputError(f"{where} leaves the model one size", next="write it as a number in the shapes")
         if size.nominal % size.multiple:
             raise InputError(f"{where}: nominal must be a multiple of {size.multiple}, not {size.nominal}")
-        if size.no_tiles is not None and not isinstance(size.no_tiles, str):
+        if not isinstance(data.get("no_tiles", ""), str | None):
             raise InputError(f"{where}: `no_tiles` must be text")
         return size
 
@@ -132,7 +133,7 @@ def read_sizes(data: Any) -> tuple[Size, ...]:
     Raises:
         InputError: it is not well formed.
     """
-    if not isinstance(data, Mapping):
+    if not is_mapping(data):
         raise InputError("`sizes` must be names with their bounds, as in {H: {nominal: 64}}")
     return tuple(Size.from_dict(name, entry) for name, entry in data.items())
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegan.errors import InputError
+from edgegan.forms import is_row
 from edgegan.runtime import modality, sizes
 from edgegan.runtime.modality import Modality
 from edgegan.runtime.modality.base import all_finite
@@ -51,7 +52,8 @@ class Input:
         """
         data = with_axes(data, free)
         sample = Sample(**data.get("sample", {"kind": "normal"}))
-        return cls(**{**data, "shape": tuple(data["shape"]), "sample": sample})
+        fields: dict[str, Any] = {**data, "shape": tuple(data["shape"]), "sample": sample}
+        return cls(**fields)
 
     def validate(self) -> None:
         """Raise `InputError` where the input is not well formed."""
@@ -94,7 +96,7 @@ class Output:
     modality: Modality = LAYOUTS["CHW"]
     axes: Axes = ()
 
-    def __post_init__(self, layout: str | None) -> None:
+    def __post_init__(self, layout: Any) -> None:
         if layout is None:
             return
         if not isinstance(layout, str) or layout not in LAYOUTS:
@@ -123,7 +125,8 @@ class Output:
         """
         data = with_modality(with_axes(data, free))
         low, high = data.get("range", (-1.0, 1.0))
-        return cls(**{**data, "shape": tuple(data["shape"]), "range": (low, high)})
+        fields: dict[str, Any] = {**data, "shape": tuple(data["shape"]), "range": (low, high)}
+        return cls(**fields)
 
     def validate(self) -> None:
         """Raise `InputError` where the output is not well formed."""
@@ -145,7 +148,7 @@ def with_axes(data: Mapping[str, Any], free: Sequence[Size]) -> dict[str, Any]:
             f"{data.get('name')!r:.80}: unknown field 'axes'", next="write free axes in its shape"
         )
     given = data.get("shape")
-    if not isinstance(given, (list, tuple)) or not any(isinstance(entry, str) for entry in given):
+    if not is_row(given) or not any(isinstance(entry, str) for entry in given):
         return dict(data)
     try:
         shape, axes = sizes.read_shape(given, free)

@@ -90,7 +90,7 @@ def _check(name: str, array: NDArray[Any], shape: tuple[int | None, ...], where:
     fits = array.ndim == len(shape) + 1 and all(
         mine in (None, size) for mine, size in zip(shape, array.shape[1:])
     )
-    if array.dtype not in (np.uint8, np.float32):
+    if array.dtype not in (np.dtype(np.uint8), np.dtype(np.float32)):
         problem = f"must be uint8 or float32, not {array.dtype}"
     elif not fits:
         sizes = ("any" if size is None else str(size) for size in shape)

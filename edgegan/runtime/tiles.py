@@ -102,7 +102,7 @@ def _spans(size: Size, length: int, asked: int | None) -> list[Span]:
             f"tiles of {size.name} = {asked} are too small: {size.halo} on both sides are their neighbours'",
             next=f"ask for {least} at least{more}; larger ones take more memory and less time",
         )
-    found = []
+    found: list[Span] = []
     for low in range(0, length, core):
         high = min(length, low + core)
         start, stop = max(0, low - size.halo), min(length, high + size.halo)

@@ -112,7 +112,7 @@ class Options:
 
     threads: int | None = None
     """Of the CPU, within an operator; by default one for each processor that this process may use."""
-    shapes: Mapping[str, Bounds] = field(default_factory=dict)
+    shapes: Mapping[str, Bounds] = field(default_factory=dict[str, Bounds])
     """Input to its shapes, for engines that are built for some."""
     profiled: bool = False
     """Keep what each layer takes, for `Engine.layer_times`. A call then takes a little longer."""
@@ -140,7 +140,7 @@ class EngineKind(ABC):
 
     def versions(self) -> dict[str, str]:
         """Return those of its `packages` that are installed, with their versions; imports none of them."""
-        found = {}
+        found: dict[str, str] = {}
         for package in self.packages:
             with suppress(metadata.PackageNotFoundError):
                 found[package] = metadata.version(package)

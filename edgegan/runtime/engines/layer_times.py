@@ -62,7 +62,8 @@ def _kind(arguments: Mapping[str, Any]) -> Kind:
     operator = arguments["op_name"]
     if operator in _CONVERSIONS:
         return "conversion"
-    inputs = [dtype for port in arguments.get("input_type_shape") or [] for dtype in port]
+    ports: list[dict[str, Any]] = arguments.get("input_type_shape") or []
+    inputs = [dtype for port in ports for dtype in port]
     return "int8" if operator.startswith("QLinear") or (inputs[:1] and inputs[0] in _EIGHT_BITS) else "float"
 
 

@@ -85,7 +85,7 @@ class OnnxRuntimeEngine(Engine):
         profiled: bool = False,
     ) -> None:
         try:
-            import onnxruntime
+            onnxruntime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
             raise MissingDependency("onnxruntime", extra="onnxruntime", purpose="running a model") from error
         threads = processors() if threads is None else number_of_threads(threads)

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgegan import plugins
 from edgegan.errors import InputError
+from edgegan.forms import is_mapping
 from edgegan.runtime.modality.audio import Audio
 from edgegan.runtime.modality.base import Modality
 from edgegan.runtime.modality.class_map import ClassMap
@@ -32,7 +33,7 @@ def read(value: Any) -> Modality:
     Raises:
         InputError: there is no such modality, or a parameter is unknown, missing or out of range.
     """
-    given = value if isinstance(value, Mapping) else {"kind": value}
+    given: Mapping[str, Any] = value if is_mapping(value) else {"kind": value}
     if not isinstance(given.get("kind"), str):
         raise InputError(
             f"a modality must be a name, or {{kind: NAME}} with its parameters, not {value!r:.60}",

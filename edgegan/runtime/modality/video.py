@@ -42,8 +42,9 @@ class Video(Modality):
             raise InputError(
                 f"fps must be frames a second, more than 0 and at most 1000, not {self.fps!r:.40}"
             )
-        if not isinstance(self.layout, str) or self.layout not in _ORDERS:
-            raise InputError(f"a video's layout must be CTHW or TCHW, not {self.layout!r:.40}")
+        layout: Any = self.layout
+        if not isinstance(layout, str) or layout not in _ORDERS:
+            raise InputError(f"a video's layout must be CTHW or TCHW, not {layout!r:.40}")
 
     def check(self, spec: Output) -> None:
         """Raise `InputError` unless the shape is that of frames of 1 or 3 channels."""

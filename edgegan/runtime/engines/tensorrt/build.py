@@ -214,7 +214,7 @@ def _profile(builder: Any, network: Any, batches: tuple[int, int, int], shapes: 
 
 def _allow_types(config: Any, network: Any, trt: TensorRT) -> None:
     """Let a weakly typed network use the types of less than 32 bits that its file asks for."""
-    used = set()
+    used: set[str] = set()
     for layer in (network.get_layer(index) for index in range(network.num_layers)):
         used |= {layer.get_output(index).dtype.name for index in range(layer.num_outputs)}
     used |= {network.get_input(index).dtype.name for index in range(network.num_inputs)}

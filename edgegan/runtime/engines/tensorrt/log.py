@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,7 @@ class Said:
 
 
 @contextmanager
-def listening(trt: TensorRT) -> Iterator[tuple[Any, Said]]:
+def listening(trt: TensorRT) -> Generator[tuple[Any, Said], None, None]:
     """Give the logger of this module, and what is said until the block ends; one thread at a time."""
     with _LOCK:
         if trt.name not in _LOGGERS:
