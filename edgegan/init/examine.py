@@ -20,6 +20,8 @@ from edgegan.init.trying import call, chosen, outputs, run
 from edgegan.runtime.contract import RESERVED
 
 MOST_CLASSES = 1 << 16
+SEEN = 256
+"""Labels that are looked at of a network that takes any."""
 SAMPLES = 16
 NOISE = {
     "mean": "noise: mean leaves it out; fixed keeps one draw, and names of inputs take it from the app",
@@ -89,7 +91,7 @@ def examine(module: nn.Module, inputs: tuple[Guess, ...]) -> Examined:
 def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
     """Return the label at `index` with as many classes as the network takes: it runs on the last one.
 
-    Where it runs on any, the classes stay those of the module's own numbers.
+    Where it runs on any, they are as many as change something, or else those of the module's own numbers.
     """
     guess = inputs[index]
     if guess.kind not in ("label", "tokens"):
@@ -108,11 +110,26 @@ def _counted(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> Guess:
     while high < MOST_CLASSES and runs(high - 1):
         low, high = high, 2 * high
     if high >= MOST_CLASSES and runs(high - 1):
-        return replace(guess, endless=True)
+        told = _telling(module, inputs, index)
+        return replace(guess, classes=told) if told else replace(guess, endless=True)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if runs(middle - 1) else (low, middle)
     return replace(guess, classes=low)
+
+
+def _telling(module: nn.Module, inputs: tuple[Guess, ...], index: int) -> int:
+    """Return how many of its first numbers a label at `index` tells apart from those that are far larger.
+
+    0 where none of them, or each.
+    """
+    labels = torch.tensor([*range(SEEN), MOST_CLASSES - 1])
+    values = [one.draw(1).expand(SEEN + 1, *one.shape) for one in inputs]
+    values[index] = labels.reshape(-1, *(1,) * len(inputs[index].shape)).expand_as(values[index])
+    given = outputs(call(module, values), SEEN + 1)[0][1].flatten(1)
+    apart = [not torch.allclose(row, given[-1], rtol=1e-4, atol=1e-6) for row in given[:-1]]
+    last = max((label for label, differs in enumerate(apart) if differs), default=-1)
+    return last + 1 if last + 1 < SEEN else 0
 
 
 def _in_a_row(result: Any) -> bool:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgegan.init import own_sizes
+from edgegan.init.held_numbers import (
+    constructed,
+    layers_with_weights,
+    numbers_named,
+    settings,
+    unique,
+    widths_of,
+    words_of,
+)
 from edgegan.init.pictures import pictures
 
 Kind = Literal[
@@ -35,8 +41,8 @@ Kind = Literal[
     "number",
 ]
 """vector (d), map (d, h, w), picture (c, h, w), signal (c, t), volume (c, t, h, w), sequence (t, d),
-contour (t), label () or (h, w), tokens (t), onehot (k), (k, 1, 1) or (k, h, w), scalar (), matrices
-(k, r, c), and numbers of Python, which no contract has."""
+contour (t), label () or (h, w), tokens (t), (q, t) or (h, w), onehot (k), (k, 1, 1) or (k, h, w), scalar (),
+matrices (k, r, c), and numbers of Python, which no contract has."""
 OF_CLASSES = re.compile(
     r"(.*_)?(seg(ment.*)?|segmap|semantics?(_.*)?|parsing|layout|(label|class|sem(antic)?|seg(mentation)?)_?maps?)"
 )
@@ -44,13 +50,13 @@ OF_CLASSES = re.compile(
 OF_SOUND = re.compile(r"(.*_)?(audio|wav(e|es|s)?|waveforms?|mix(ture)?s?|speech|voice|vocals?|sounds?)")
 OF_POINTS = re.compile(r"(.*_)?(kps?|key_?points?|joints?|landmarks?|xyz|points?|coords?)(_.*)?")
 MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
-    (r"z\d*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
+    (r"z\d*|z_.*|w|ws|(.*_)?noises?|(.*_)?latents?(_.*)?|.*_z|codes?|styles?|eps|seeds?|embeddings?",
      {"vector": 0, "map": 0.4, "sequence": 2, "picture": 2.2, "signal": 2.2, "volume": 2.6}),
     (OF_CLASSES.pattern, {"onehot": 0, "picture": 1.0, "label": 1.5, "map": 2}),
     (r"(.*_)?(jacobians?|affines?|thetas?|rotations?|transforms?|matri(x|ces))(_.*)?",
      {"matrices": 0, "sequence": 1}),
     (r"(.*_)?labels?(_.*)?|y|cs?|cls|class(es|_.*)?|(.*_)?targets?|cond(ition)?s?|domains?|attr.*|ids?|sid|spk.*|"
-     r"speaker.*|.*_id|(.*_)?(onehot|one_hot|actions?|genres?|emotions?|hours?|weekdays?|months?)",
+     r"speaker.*|.*_id|c_(src|org|trg|tgt)|(.*_)?(onehot|one_hot|actions?|genres?|emotions?|hours?|weekdays?|months?)",
      {"label": 0, "onehot": 0.3, "picture": 2, "vector": 2, "tokens": 2.2}),
     (r"(.*_)?(poses?|joints?|skeletons?|motions?|(kps?|keypoints?)(_.*)?|landmarks?|chords?|history|past|gumbels?)",
      {"sequence": 0, "vector": 0.5, "signal": 1.2}),
@@ -70,11 +76,13 @@ MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
 OTHERWISE = 3.0
 USUAL = (64, 64)
 SIZES = tuple((side, side) for side in (128, 256, 32, 512, 224, 96, 48, 28, 16))
+SOUND = 8192
+"""Samples of a sound that are tried first."""
 LENGTHS = (32, 64, 128, 256, 16, 8)
 ONE_CHANNEL = re.compile(r".*(mask|sketch|edge|gr[ae]y|depth|hole).*")
 MASK = re.compile(r".*(mask|hole).*")
 CLASS_COUNT = re.compile(
-    r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr|semantic|seg)\w*|"
+    r"(n|num|number)?_?(of_)?(class|label|domain|cls|categor|c_dim|attr|semantic|seg|speaker)\w*|"
     r"c(ond(ition)?s?)?_?(dim|size)|dim_?c(ond(ition)?s?)?"
 )
 LATENT_SIZE = re.compile(
@@ -107,7 +115,10 @@ class Guess:
     @property
     def free(self) -> tuple[int, ...]:
         """The axes of one sample that a network may take in other sizes."""
-        if self.kind in ("sequence", "tokens", "contour"):
+        if self.kind == "tokens":
+            square = len(set(self.shape)) < len(self.shape)
+            return (0, 1) if square else (len(self.shape) - 1,)
+        if self.kind in ("sequence", "contour"):
             return (0,)
         if self.kind == "label":
             return tuple(range(len(self.shape)))
@@ -146,7 +157,9 @@ class Guess:
     @property
     def length(self) -> int | None:
         """The axis of its steps, of a series and the like."""
-        return {"sequence": 0, "contour": 0, "tokens": 0, "signal": 1, "volume": 1}.get(self.kind)
+        if self.kind == "tokens":
+            return len(self.shape) - 1
+        return {"sequence": 0, "contour": 0, "signal": 1, "volume": 1}.get(self.kind)
 
     def resized(self, axis: int, size: int) -> Guess:
         """Return the guess with `size` in the place of an axis."""
@@ -194,17 +207,19 @@ def conditions(module: nn.Module) -> list[str]:
     return [
         parameter.name
         for parameter in inspect.signature(module.forward).parameters.values()
-        if parameter.default is None and "label" in _by_name(parameter.name.lower())
+        if parameter.default is None and "label" in usual_kinds(parameter.name.lower())
     ]
 
 
 def options(parameter: inspect.Parameter, facts: Facts) -> list[Option]:
     """Return what `parameter` may be, the most usual first."""
     costs: dict[Kind, float] = {}
-    for kind, cost in _by_name(parameter.name.lower()).items():
+    for kind, cost in usual_kinds(parameter.name.lower()).items():
         costs[kind] = cost + (1.5 if facts.series and kind in ("picture", "volume") else 0)
     for kind, cost in facts.kinds.items():
         costs[kind] = min(costs.get(kind, OTHERWISE), cost + (1.5 if costs else 0))
+    if not usual_kinds(parameter.name.lower()) and facts.near(parameter.name):
+        costs |= {"onehot": 0.0, "label": 0.2, "vector": 0.3}
     if parameter.annotation in (int, float, bool, "int", "float", "bool"):
         costs = {"number": 0.0}
     elif facts.numbers:
@@ -224,35 +239,36 @@ class Facts:
 
     def __init__(self, module: nn.Module, *, numbers: bool = False) -> None:
         self.numbers = numbers
-        layers = [layer for layer in module.modules() if not list(layer.children())]
-        self._layers = [layer for layer in layers if list(layer.parameters(recurse=False))]
+        self._layers = list(layers_with_weights(module))
         own = [
             (name.lower(), value)
             for layer in module.modules()
-            for name, value in _settings(layer)
+            for name, value in settings(layer)
             if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 16
         ]
+        self._constructed = constructed(type(module))
+        own += self._constructed
         embeddings = [layer for layer in self._layers if isinstance(layer, nn.Embedding)]
         self.embeds = bool(embeddings)
-        self.classes = _unique([*(e.num_embeddings for e in embeddings), *_named(own, CLASS_COUNT)])
-        widths = [width for layer in self._layers for width in _widths(layer)]
+        self.classes = unique([*(e.num_embeddings for e in embeddings), *numbers_named(own, CLASS_COUNT)])
+        widths = [width for layer in self._layers for width in widths_of(layer)]
         sums = [width - less for width in widths for less in self._joined(embeddings) if width > less]
-        self.latents = _unique(
-            [*_named(own, LATENT_SIZE), *widths[:1], *sums[:4], *widths, 100, 128, 64, 512]
+        self.latents = unique(
+            [*numbers_named(own, LATENT_SIZE), *widths[:1], *sums[:4], *widths, 100, 128, 64, 512]
         )
-        self.contexts = _unique(
+        self.contexts = unique(
             layer.kdim
             for layer in module.modules()
             if isinstance(layer, nn.MultiheadAttention) and layer.kdim != layer.embed_dim
         )
         """Widths of what attention looks at, other than what looks."""
-        self.channels = [width for layer in self._layers for width in _widths(layer)]
+        self.channels = [width for layer in self._layers for width in widths_of(layer)]
         convolutions = [layer for layer in self._layers if isinstance(layer, _ConvNd)]
-        self.lengths = _unique(
-            [*_named(own, SERIES_LENGTH)[:2], *own_sizes.token_counts(module)[:2], *LENGTHS]
+        self.lengths = unique(
+            [*numbers_named(own, SERIES_LENGTH)[:2], *own_sizes.token_counts(module)[:2], *LENGTHS]
         )
-        named = ((name.lower(), value) for layer in module.modules() for name, value in _settings(layer))
-        self.points = _named(own, POINT_COUNT)[:1]
+        named = ((name.lower(), value) for layer in module.modules() for name, value in settings(layer))
+        self.points = numbers_named(own, POINT_COUNT)[:1]
         """How many points there are, where a setting says so."""
         self.sizes = [
             *own_sizes.tensor_sizes(module)[:3],
@@ -268,15 +284,24 @@ class Facts:
         """Whether the first layer slides over a series, so that one step of it makes none."""
         self.kinds = self._kinds()
 
+    def near(self, name: str) -> list[int]:
+        """Return the constructor's numbers whose names tell of the input `name`, as rooms of room."""
+        words = words_of(name)
+        return unique(
+            size
+            for of, size in self._constructed
+            if of == name.lower() or (words_of(of) and words_of(of) <= words)
+        )
+
     def _joined(self, embeddings: Sequence[nn.Embedding]) -> list[int]:
-        return _unique([*(embedding.embedding_dim for embedding in embeddings), *self.classes])
+        return unique([*(embedding.embedding_dim for embedding in embeddings), *self.classes])
 
     def _kinds(self) -> dict[Kind, float]:
         """What the first layers take, where the names say nothing."""
         for layer in self._layers:
             if isinstance(layer, nn.Embedding):
                 continue
-            width = next(iter(_widths(layer)), 0)
+            width = next(iter(widths_of(layer)), 0)
             if isinstance(layer, nn.Linear):
                 return {"vector": 0, "sequence": 1, "picture": 1.4, "map": 2, "tokens": 2.5}
             if isinstance(layer, nn.RNNBase):
@@ -293,7 +318,7 @@ class Facts:
         return {kind: 0.5 * place for place, kind in enumerate(usual)}
 
 
-def _by_name(name: str) -> dict[Kind, float]:
+def usual_kinds(name: str) -> dict[Kind, float]:
     """Return what a parameter usually is by its name, which may be one of several: frame0, img_2."""
     names = dict.fromkeys((name, re.sub(r"_?\d+$", "", name)))
     means = ((one, *meant) for one in names for meant in MEANT)
@@ -303,16 +328,18 @@ def _by_name(name: str) -> dict[Kind, float]:
 def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     """Yield what an input of a kind may be, the most usual first."""
     few = [channels for channels in facts.channels[:1] if channels <= 16]
+    near = facts.near(name)
     if kind == "number":
         yield from (Guess(name, kind, (), value=value) for value in (1.0, 2.0, 3.0, 4.0, 0.5, 0.0))
     elif kind in ("label", "tokens"):
         places = facts.sizes[:2] if OF_CLASSES.fullmatch(name.lower()) else [()]
         lengths = places if kind == "label" else [(length,) for length in facts.lengths]
-        classes = facts.classes or [2]
+        classes = unique([*near, *facts.classes]) or [2]
         yield from (Guess(name, kind, shape, classes=count) for shape in lengths for count in classes[:3])
     elif kind == "onehot":
         places = OF_CLASSES.fullmatch(name.lower())
-        counts = _unique([*facts.classes, *(facts.channels[:2] if places else ()), 10, 2])
+        counts = unique([*near, *facts.classes, *(facts.channels[:2] if places else ()), 10, 2])
+        counts = [count for count in counts if count > 1]
         spreads = facts.sizes[:4] if places else [(), (1, 1)]
         yield from (Guess(name, kind, (count, *spread)) for spread in spreads for count in counts)
     elif kind == "scalar":
@@ -323,7 +350,9 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
             if OF_POINTS.fullmatch(name.lower())
             else []
         )
-        yield from (Guess(name, kind, (size,)) for size in _unique([*flat, *facts.latents[:MOST_SIZES]]))
+        yield from (
+            Guess(name, kind, (size,)) for size in unique([*flat, *near, *facts.latents])[:MOST_SIZES]
+        )
     elif kind == "map":
         sides = ((1, MOST_SIZES), (8, 3), (16, 2))
         for side, most in (*sides[1:], sides[0]) if facts.long else sides:
@@ -331,54 +360,22 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
     elif kind in ("picture", "volume"):
         usual = [1, 3] if ONE_CHANNEL.fullmatch(name) else [*few, 3, 1]
         time = (8,) if kind == "volume" else ()
-        sizes = facts.sizes if kind == "picture" else [(32, 32), (64, 64), (16, 16)]
-        yield from (Guess(name, kind, (c, *time, *size)) for size in sizes for c in _unique(usual)[:2])
+        places = facts.sizes if kind == "picture" else [(32, 32), (64, 64), (16, 16)]
+        yield from (Guess(name, kind, (c, *time, *size)) for size in places for c in unique(usual)[:2])
     elif kind == "signal":
-        contour = "contour" in _by_name(name.lower())
-        widths = [1] if contour else _unique([*facts.channels[:1], 80, 1])
+        contour = "contour" in usual_kinds(name.lower())
+        widths = [1] if contour else unique([*facts.channels[:1], 80, 1])
         if OF_SOUND.fullmatch(name.lower()):
             widths = sorted((1, 2), key=lambda width: width not in facts.channels[:1])
-        lengths = (8192, *LENGTHS) if widths[0] <= 2 else LENGTHS
+        lengths = (SOUND, *LENGTHS) if widths[0] <= 2 else LENGTHS
         yield from (Guess(name, kind, (width, length)) for length in lengths for width in widths[:2])
     elif kind == "contour":
         yield from (Guess(name, kind, (length,)) for length in LENGTHS)
     elif kind == "matrices":
-        counts = _unique([*facts.points, *facts.lengths])[:3]
+        counts = unique([*facts.points, *facts.lengths])[:3]
         yield from (Guess(name, kind, (k, *of)) for k in counts for of in ((2, 2), (3, 3), (2, 3)))
     else:
         points = OF_POINTS.fullmatch(name.lower())
-        lengths = _unique([*(facts.points if points else ()), *facts.lengths])
-        widths = _unique([*((2, 3) if points else ()), *facts.contexts, *facts.latents[:3]])
+        lengths = unique([*(facts.points if points else ()), *facts.lengths])
+        widths = unique([*((2, 3) if points else ()), *facts.contexts, *facts.latents[:3]])
         yield from (Guess(name, kind, (t, d)) for t in lengths for d in widths)
-
-
-def _settings(layer: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the values that a layer holds by name, and those of configurations that it holds."""
-    for name, value in vars(layer).items():
-        if isinstance(value, (argparse.Namespace, SimpleNamespace)) or dataclasses.is_dataclass(value):
-            yield from vars(value).items()
-        elif isinstance(value, Mapping) and not name.startswith("_"):
-            yield from ((key, one) for key, one in value.items() if isinstance(key, str))
-        else:
-            yield name, value
-
-
-def _widths(layer: nn.Module) -> list[int]:
-    """Return how many channels a layer takes; of one with a weight of its own form, what it may take."""
-    if isinstance(layer, nn.Embedding):
-        return []
-    for name in ("in_features", "in_channels", "input_size"):
-        if isinstance(getattr(layer, name, None), int):
-            return [getattr(layer, name)]
-    weight = getattr(layer, "weight", None)
-    if isinstance(weight, Tensor) and weight.dim() > 1:
-        return [size for size in (*weight.shape[:3][::-1],) if size > 1][:2]
-    return []
-
-
-def _named(own: Iterable[tuple[str, int]], pattern: re.Pattern[str]) -> list[int]:
-    return [value for name, value in own if pattern.fullmatch(name)]
-
-
-def _unique(values: Iterable[int]) -> list[int]:
-    return list(dict.fromkeys(values))

@@ -10,14 +10,12 @@ import torch
 from torch import nn
 
 from edgegan.init.inputs import OF_CLASSES
-from edgegan.init.trying import Guesses, chosen, fault, outputs, run
+from edgegan.init.trying import FEATURES, Guesses, chosen, fault, outputs, run
 
 OF_PLACES = re.compile(rf"{OF_CLASSES.pattern}|(.*_)?(heat|pose)_?maps?")
 """Names of maps of as many places as the picture beside them has."""
 SMALL = 32
 """No picture that a generator is for is smaller."""
-FEATURES = 8
-"""How long and wide maps of features are tried."""
 
 
 def likelier(module: nn.Module, guesses: Guesses, fault: Callable[[Guesses], str | None]) -> Guesses:
@@ -62,9 +60,9 @@ def _as_outputs(module: nn.Module, guesses: Guesses) -> Guesses:
 
 
 def _as_used(module: nn.Module, guesses: Guesses) -> Guesses:
-    """Return the guesses with vectors of which the network takes any width as wide as it looks at them."""
+    """Return the guesses with vectors, and rows, that may be of any number as many as it looks at."""
     for index, guess in enumerate(guesses):
-        if guess.kind != "vector" or guess.shape[0] < 2:
+        if guess.kind not in ("vector", "sequence") or guess.shape[0] < 2:
             continue
         if fault(module, _with(guesses, index, guess.shape[0] - 1)) is not None:
             continue
@@ -74,7 +72,8 @@ def _as_used(module: nn.Module, guesses: Guesses) -> Guesses:
             values[index] = drawn.clone()
             made = [value.square().sum() for _, value in outputs(module(*values), 2) if value.requires_grad]
         slopes = torch.autograd.grad(made, [drawn], allow_unused=True) if made else [None]
-        seen = [] if slopes[0] is None else slopes[0].ne(0).any(0).nonzero().flatten().tolist()
+        looked = None if slopes[0] is None else slopes[0].ne(0).any(0).reshape(guess.shape[0], -1).any(1)
+        seen = [] if looked is None else looked.nonzero().flatten().tolist()
         guesses = _with(guesses, index, seen[-1] + 1) if seen else guesses
     return guesses
 

@@ -8,24 +8,26 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from edgegan.init.inputs import Facts, Option, options, parameters
 from edgegan.init.likelier import likelier
-from edgegan.init.repairs import NUMBER, repairs
+from edgegan.init.repairs import repairs
 from edgegan.init.trying import DOUBTS, Guesses, fault
 
 MOST_STARTS = 2000
-MOST_TRIES = 1500
 SECONDS = 80.0
 """How long inputs are tried, all in all."""
-PASSES = ((False, False, 0.5), (False, True, 0.75), (True, False, 1.0))
-"""Whether numbers of Python are tried, whether what is farther is, and the share of the time at its end."""
+PASSES = ((False, False, 0.4, 1500), (False, True, 0.85, 6000), (True, False, 1.0, 1500))
+"""Whether numbers of Python are tried, whether what is farther is, the share of the time at its end, and how
+much is tried in it."""
 MOST_VALUES = 1 << 21
 """One sample of an input that is tried has no more, as a video of 8 frames of 256x256."""
 FARTHER = 0.5
-"""By how much a new complaint makes what follows from it likelier: the network ran farther."""
+"""How much likelier what follows from a complaint is where the network ran farther than before."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,14 @@ def search(module: nn.Module, seconds: float = SECONDS) -> Search:
     """Find inputs that `module`, in eval mode, runs on: with finite outputs, a row for each sample."""
     start = time.monotonic()
     tries = _Tries(module)
-    for numbers, farther, share in PASSES:
-        found = _search(tries, Facts(module, numbers=numbers), start + share * seconds, farther=farther)
+    for numbers, farther, share, most in PASSES:
+        facts, end = Facts(module, numbers=numbers), start + share * seconds
+        found = _search(tries, facts, end, len(tries.faults) + most, farther=farther)
         if found is not None:
             return Search(found, len(tries.faults))
-    failed = ((guesses, problem) for guesses, problem in tries.faults.items() if problem not in DOUBTS)
-    likeliest, complaint = next(failed, ((), None))
-    return Search(None, len(tries.faults), likeliest, complaint or "")
+    failed = [guesses for guesses, problem in tries.faults.items() if problem not in DOUBTS]
+    likeliest = max(failed, key=lambda guesses: tries.steps[guesses], default=())
+    return Search(None, len(tries.faults), likeliest, tries.faults.get(likeliest) or "")
 
 
 class _Tries:
@@ -57,16 +60,31 @@ class _Tries:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.faults: dict[Guesses, str | None] = {}
+        self.steps: dict[Guesses, int] = {}
+        """How far each ran: functions of torch that were called."""
 
     def fault(self, guesses: Guesses) -> str | None:
         if guesses not in self.faults:
-            self.faults[guesses] = fault(self.module, guesses)
+            steps = _Steps()
+            self.faults[guesses] = fault(self.module, guesses, within=steps)
+            self.steps[guesses] = steps.count
         return self.faults[guesses]
 
 
-def _search(tries: _Tries, facts: Facts, end: float, *, farther: bool) -> Guesses | None:
-    """Search till `end`; `farther` with other axes and lengths, and first along what makes the network run
-    farther.
+class _Steps(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.count += 1
+        return result
+
+
+def _search(tries: _Tries, facts: Facts, end: float, most: int, *, farther: bool) -> Guesses | None:
+    """Search till `end`, or till `most` were tried; `farther` with other axes and lengths, and first along
+    what makes the network run farther.
     """
     module = tries.module
     choices = [options(parameter, facts) for parameter in parameters(module)]
@@ -81,8 +99,8 @@ def _search(tries: _Tries, facts: Facts, end: float, *, farther: bool) -> Guesse
     heapq.heapify(queue)
     costs = {guesses: cost for cost, _, guesses in queue}
     doubtful: Guesses | None = None
-    told: set[str] = set()
-    most = len(tries.faults) + MOST_TRIES
+    before: dict[Guesses, int] = {}
+    farthest = -1
     while queue and len(tries.faults) < most and time.monotonic() < end:
         cost, _, guesses = heapq.heappop(queue)
         if cost > costs[guesses] or any(math.prod(guess.shape) > MOST_VALUES for guess in guesses):
@@ -93,12 +111,12 @@ def _search(tries: _Tries, facts: Facts, end: float, *, farther: bool) -> Guesse
         if problem in DOUBTS:
             doubtful = doubtful or guesses
             continue
-        kind = NUMBER.sub("", problem)
-        cost -= FARTHER if farther and kind not in told else 0
-        told.add(kind)
+        steps = tries.steps[guesses]
+        cost -= FARTHER if farther and steps > before.get(guesses, farthest) else 0
+        farthest = max(farthest, steps)
         for more, other in repairs(guesses, problem, facts, farther=farther):
             if other not in costs or (farther and cost + more < costs[other]):
-                costs[other] = cost + more
+                costs[other], before[other] = cost + more, steps
                 heapq.heappush(queue, (cost + more, next(order), other))
     return doubtful
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -13,11 +14,21 @@ from edgegan.compress.leaves import leaves
 from edgegan.init.inputs import Guess
 from edgegan.init.modality import is_picture
 
+BATCH = 2
+"""Samples of the first run: a complaint may name it."""
 FEW = 8
+FEATURES = 8
+"""How long and wide maps of features are tried."""
 TINY = "its outputs are of a few pixels"
 JOINED = "a sample's output depends on the other samples"
-DOUBTS = (TINY, JOINED)
+BESIDE = re.compile(
+    r"(.*_)?(hiddens?|states?|attn|attentions?|weights?|feat(ure)?s?|features_?.*|mu|mean|log_?(var|std)|kl|loss.*|aux.*|z|w|ws|latents?)"
+)
+"""Names of outputs that are looked at in training."""
+SHORT = "its series are of one step"
+DOUBTS = (TINY, JOINED, SHORT)
 Guesses = tuple[Guess, ...]
+NOTHING: AbstractContextManager = nullcontext()
 
 
 def run(module: nn.Module, inputs: Guesses, n: int, seed: int = 0) -> Any:
@@ -42,18 +53,27 @@ def outputs(result: Any, n: int) -> list[tuple[tuple[str, ...], Tensor]]:
 
 
 def chosen(given: list[tuple[tuple[str, ...], Tensor]]) -> list[tuple[tuple[str, ...], Tensor]]:
-    """Return the outputs that a generator is for: its pictures of the largest size, or else the first."""
+    """Return the outputs that a generator is for: its pictures of the largest size; without any, those that
+    have names, but for what is of use in training only, or else the first.
+    """
     pictures = [one for one in given if is_picture(one[1].shape[1:])]
     if not pictures:
-        return given[:1]
+        named = [one for one in given if ".".join(one[0]).isidentifier() and not BESIDE.fullmatch(one[0][0])]
+        return named or given[:1]
     largest = max(value.shape[2] * value.shape[3] for _, value in pictures)
     return [one for one in pictures if one[1].shape[2] * one[1].shape[3] == largest]
 
 
-def fault(module: nn.Module, guesses: Guesses) -> str | None:
-    """Say why `module` cannot be used on `guesses`; None where it runs as a generator has to."""
+def fault(module: nn.Module, guesses: Guesses, within: AbstractContextManager = NOTHING) -> str | None:
+    """Say why `module` cannot be used on `guesses`; None where it runs as a generator has to.
+
+    It is first run `within` something.
+    """
     try:
-        given = [outputs(run(module, guesses, n), n) for n in (2, 3)]
+        drawn = [guess.draw(BATCH) for guess in guesses]
+        with within:
+            first = call(module, drawn)
+        given = [outputs(first, BATCH), outputs(run(module, guesses, BATCH + 1), BATCH + 1)]
         if not all(given):
             return "it gives no row for each sample"
         if not all(torch.isfinite(value).all() for _, value in given[0]):
@@ -68,7 +88,10 @@ def fault(module: nn.Module, guesses: Guesses) -> str | None:
 
 def _doubt(module: nn.Module, guesses: Guesses, pair: Tensor) -> str | None:
     """Say what makes these inputs unlikely, although the module runs on them and gives `pair` of two."""
-    if pair.dim() == 4 and max(pair.shape[2:]) < FEW and any(guess.kind == "map" for guess in guesses):
+    if any(guess.length is not None and guess.shape[guess.length] == 1 for guess in guesses):
+        return SHORT
+    places = any(guess.kind in ("map", "onehot") and len(guess.shape) > 1 for guess in guesses)
+    if pair.dim() == 4 and max(pair.shape[2:]) < FEW and places:
         return TINY
     values = [
         torch.cat([guess.draw(2, seed=1)[:1], drawn[1:]])

@@ -258,3 +258,22 @@ def test_what_maps_of_classes_and_points_are_drawn_from_is_a_guess() -> None:
     assert "guess: a map of 4 classes" in seen.inputs[0].notes[0]
     assert seen.inputs[1].data["sample"] == {"kind": "uniform", "low": -1, "high": 1}
     assert all("savez_compressed" in entry.notes[1] for entry in seen.inputs)
+
+
+def test_the_classes_are_those_that_a_label_tells_apart() -> None:
+    class Chosen(nn.Module):
+        def forward(self, z: Any, label: Any) -> Any:
+            return torch.where(torch.arange(7)[None] == label[:, None], z, 0 * z)
+
+    seen = examine(Chosen(), (Guess("z", "vector", (7,)), Guess("label", "label", (), classes=2)))
+    assert seen.inputs[1].data["sample"] == {"kind": "labels", "classes": 7}
+
+
+def test_outputs_by_name_are_all_taken_but_what_training_looks_at() -> None:
+    class Molecules(nn.Module):
+        def forward(self, z: Any) -> Any:
+            return {"bonds": z[:, :, None] * z[:, None], "atoms": z.tanh(), "kl_loss": z * 0, "features": z}
+
+    seen = examine(Molecules(), (Guess("z", "vector", (7,)),))
+    assert [entry.path for entry in seen.outputs] == ["bonds", "atoms"]
+    assert any("left out: kl_loss (7,), features (7,)" in note for note in seen.notes)
