@@ -28,7 +28,7 @@ class Reader:
     """Patterns of the files that are changed."""
     attacks: str = ""
     """The folder of files that once did harm."""
-    short: int = 200
+    short: int = 100
     """Inputs of the short run."""
     bounded: bool = True
     """False: what a model computes may take any memory, as runtime/README.md says."""
