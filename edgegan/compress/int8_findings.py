@@ -72,7 +72,7 @@ def _flattered(key: str, proof: Mapping[str, Any], _: StageRecord) -> Finding | 
         "warning",
         f"model.{key}.onnx",
         f"its {proof['psnr_db']:.1f} dB say little: outputs use {100 * used:.2g}% of the contract's range",
-        f"to what they use it is as few as {proof['psnr_db'] - used_db(used):.1f} dB",
+        f"against what they use it is as few as {proof['psnr_db'] - used_db(used):.1f} dB",
         "correct the range of the contract's outputs, or draw its inputs as they really are, and run again",
     )
 

@@ -31,6 +31,7 @@ from edgegan.compress.free_axes import trials
 from edgegan.compress.lint.sizes import of_sizes
 from edgegan.compress.receptive_field import with_halos
 from edgegan.compress.rewrite import trace
+from edgegan.compress.rewrite.graph import outputs
 from edgegan.compress.stage import Candidate, Context
 from edgegan.errors import ModelError
 from edgegan.runtime import Contract, Generator
@@ -142,6 +143,21 @@ def test_sizes_that_a_network_takes_for_fixed_are_refused(tmp_path: Path) -> Non
     found = list(of_sizes(Fixed().eval(), PLAIN))
 
     assert [finding.what for finding in found] == ["the model does not run at H = 4, W = 4"]
+
+
+def test_sizes_are_free_down_to_one_multiple() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(4), nn.Upsample(scale_factor=4)).eval()
+    ports = {"shape": [3, "H", "W"]}, {"shape": [4, "H", "W"], "layout": ""}
+    contract = Contract.from_dict(
+        {
+            "sizes": {name: {"nominal": 8, "multiple": 4, "min": 4} for name in ("H", "W")},
+            "inputs": [{"name": "x", **ports[0]}],
+            "outputs": [{"name": "y", **ports[1]}],
+        }
+    )
+    assert {"H": 4, "W": 12} in trials(contract, smallest=False)
+    graph, x = trace(module, contract), torch.rand(2, 3, 4, 4)
+    assert torch.equal(outputs(graph, (x,))[0], module(x))
 
 
 def test_a_size_that_a_trace_fixes_is_named() -> None:

@@ -115,7 +115,8 @@ def of_runs(module: nn.Module, contract: Contract) -> Iterator[Finding]:
                 "",
                 f"output {spec.name!r} uses {100 * used:.2g}% of the contract's range",
                 f"{samples} samples lie in [{output.min():.4g}, {output.max():.4g}]; the contract says "
-                f"[{low:g}, {high:g}], and dB to that are {used_db(used):.0f} more than to what is used",
+                f"[{low:g}, {high:g}], and dB against that are {used_db(used):.0f} more than against what is "
+                "used",
                 "correct the contract's range; or, where real outputs reach farther, draw the inputs as they "
                 "really are: `low: 0, high: 255` where the network takes pictures of 0..255",
             )

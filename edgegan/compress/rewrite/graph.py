@@ -169,6 +169,7 @@ def _traced(module: nn.Module, contract: Contract) -> GraphModule:
         ) from error
     traced = program.module(check_guards=False)
     assert isinstance(traced, GraphModule)
+    traced._forward_pre_hooks.clear()  # they hold sizes to two steps at least: torch.export takes 1 for fixed
     without_mutations(traced)
     if without_batched_groups(traced) or without_complex(traced) or spell_out(traced):
         return _traced(traced, contract)
