@@ -1,4 +1,4 @@
-"""Weights that a network computes anew at each run, though no input has a say in them."""
+"""Weights, and layers' outputs, that a network computes anew at each run, though no input has a say in them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from torch.fx import GraphModule, Node
 
 from edgegan.compress.rewrite.change import Change
 from edgegan.compress.rewrite.fold_batch_norm import OUTPUT_AXIS
-from edgegan.compress.rewrite.graph import add_constant, argument, evaluate
+from edgegan.compress.rewrite.graph import add_constant, argument, evaluate, replace
 from edgegan.runtime.contract import Contract
+
+MOST_VALUES = 1 << 20
 
 
 def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
-    """Compute once the weights and biases of layers that rest on constants alone.
+    """Compute once the weights and biases of layers that rest on constants alone, and such layers' outputs.
 
     Such are weights scaled at run time (equalized learning rate), normalized by a network's own code, or
-    another layer's, transposed.
+    another layer's, transposed; and layers of what a network holds, as of the places of a picture. Outputs of
+    more than `MOST_VALUES` are left to be computed.
     """
     constants: dict[Node, str] = {}
     for node in graph.graph.nodes:
@@ -34,6 +37,11 @@ def fold_weights(graph: GraphModule, contract: Contract) -> list[Change]:
             changes.append(
                 Change("fold_weights", constants[operand], "x".join(map(str, folded.meta["val"].shape)))
             )
+        if node.target in OUTPUT_AXIS and node in constants and node.meta["val"].numel() <= MOST_VALUES:
+            with graph.graph.inserting_before(node):
+                folded = add_constant(graph, node.name, evaluate(graph, node, {}))
+            replace(node, folded)
+            changes.append(Change("fold_weights", node.name, "x".join(map(str, folded.meta["val"].shape))))
     return changes
 
 

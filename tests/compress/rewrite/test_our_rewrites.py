@@ -47,6 +47,18 @@ class Equalized(nn.Module):
         return nn.functional.conv2d(x, self.weight * 0.2, padding=1)
 
 
+class Places(nn.Module):
+    """Looks from each of its own places at what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(5, 7), nn.Linear(7, 7)
+        self.places = nn.Parameter(torch.randn(9, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.query(self.places)[None] @ self.key(x).mT
+
+
 UP = nn.Upsample(scale_factor=2)
 
 
@@ -148,5 +160,5 @@ class TestConvToPixelBlocks(RewriteTestCase):
 
 class TestFoldWeights(RewriteTestCase):
     rewrite = ours.fold_weights
-    changed = {"scaled": case(Equalized())}
+    changed = {"scaled": case(Equalized()), "of places": case(Places(), shape=(6, 7))}
     left_alone = {"plain": case(nn.Conv2d(4, 6, 3))}
