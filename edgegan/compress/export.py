@@ -77,7 +77,7 @@ class Export(Stage):
     """Writes the student as ONNX files, and checks these and the INT8 file against the student."""
 
     name: ClassVar[str] = "export"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     def __init__(self, settings: ExportSettings | None = None) -> None:
         self.settings = settings or ExportSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -17,6 +17,13 @@ LARGEST = 65504.0
 MARGIN = 4.0
 """Other inputs reach further than the contract's samples: what passes a quarter of float16's range stays."""
 BATCHES = (4, 1)
+LARGEST_ANGLE = 16.0
+"""Steps of float16 are a hundredth of a radian from there on."""
+WAVES = ("Sin", "Cos")
+SUMMING = ("CumSum", "ScatterElements", "ScatterND")
+"""Operators that sum up: along an axis, where roundings add up, or in places, for which ONNX Runtime has no
+float16 on CPUs."""
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN")
 PRECISE = ("QuantizeLinear", "DequantizeLinear", "Cast")
 """Operators whose types say nothing of what a graph computes in."""
 
@@ -27,7 +34,8 @@ def to_half(
     """Return `model` with weights and computation in float16; inputs and outputs keep their types.
 
     In float32 stay the operators that read, hold or give values past a quarter of 65,504 on the contract's
-    samples, those named `kept`, those of the given `kinds`, and those that ONNX has in float32 alone.
+    samples, waves of large angles with what makes these of layers' outputs, those named `kept`, those of the
+    given `kinds` and of `SUMMING`, and those that ONNX has in float32 alone.
     """
     from onnx_ir.passes.common import TopologicalSortPass
     from onnx_ir.serde import from_proto, to_proto
@@ -37,12 +45,14 @@ def to_half(
     copied.CopyFrom(model)
     _name_nodes(copied.graph)
     _type_zeros(copied.graph)
-    blocked = sorted(_with_readers({*kept, *overflowing(copied, contract)}, copied.graph))
+    largest = _largest(copied, contract)
+    wide = {*kept, *_overflowing(copied, largest), *_of_angles(copied.graph, largest)}
+    blocked = sorted(_with_readers(wide, copied.graph))
     half = convert_float_to_float16(
         copied,
         keep_io_types=True,
         node_block_list=blocked,
-        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *kinds, *_float32_alone(model)],
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMMING, *kinds, *_float32_alone(model)],
     )
     _skip_round_trips(half.graph)
     sorted_half = from_proto(half)
@@ -65,12 +75,29 @@ def _float32_alone(model: onnx.ModelProto) -> set[str]:
 
 def overflowing(model: onnx.ModelProto, contract: Contract) -> list[str]:
     """Return the names of the operators that read or give values past float16's range, less the margin."""
-    largest = _largest(model, contract)
+    return _overflowing(model, _largest(model, contract))
+
+
+def _overflowing(model: onnx.ModelProto, largest: Mapping[str, float]) -> list[str]:
     past = {name for name, size in largest.items() if not size * MARGIN <= LARGEST}
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and (values := numpy_helper.to_array(tensor)).size:
             past |= {tensor.name} if np.abs(values).max() > LARGEST else set()
     return [node.name for node in model.graph.node if past & {*node.input, *node.output}]
+
+
+def _of_angles(graph: onnx.GraphProto, largest: Mapping[str, float]) -> set[str]:
+    """Return the names of waves whose angles pass `LARGEST_ANGLE`, and of what makes these out of layers."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found: set[str] = set()
+    rest = [node for node in graph.node if node.op_type in WAVES]
+    rest = [node for node in rest if largest.get(node.input[0], 0.0) > LARGEST_ANGLE]
+    while rest:
+        node = rest.pop()
+        if node.name not in found and node.op_type not in LAYERS:
+            found.add(node.name)
+            rest += [makers[name] for name in node.input if name in makers]
+    return found
 
 
 def in_float32(model: onnx.ModelProto) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgegan.compress import export as exporting
 from edgegan.compress import onnx_graph, written
+from edgegan.compress.agreement import agreement
 from edgegan.compress.export import Export, ExportSettings, to_onnx
 from edgegan.compress.half import in_float32, overflowing, to_half
 from edgegan.compress.stage import Candidate, Context
@@ -154,3 +155,29 @@ def test_zeros_have_a_type_that_any_converter_changes(monkeypatch: pytest.Monkey
     onnx.checker.check_model(half, full_check=True)
     assert [node.attribute[0].name for node in seen] == ["value"]
     assert in_float32(half) == []
+
+
+class Oscillator(nn.Module):
+    """Sums up to phases of hundreds of radians, and puts some of the sound elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.Linear(4, 512)
+
+    def forward(self, x: Tensor) -> Tensor:
+        waves = torch.sin(torch.cumsum(torch.sigmoid(self.steps(x)), 1))
+        places = torch.arange(512).expand(x.shape[0], -1) // 2
+        return torch.zeros_like(waves).scatter_add(1, places, waves)
+
+
+def test_phases_and_sums_keep_what_float16_would_lose(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("x", (4,)),), (Output("y", (512,), (-2, 2), ""),))
+    module = Oscillator().eval()
+    half = to_half(to_onnx(module, contract), contract)
+    kinds = {node.name: node.op_type for node in half.graph.node}
+    stay = {kinds[name] for name in in_float32(half)}
+    assert {"Sin", "CumSum", "Sigmoid", "ScatterElements"} <= stay
+    assert not {"Gemm", "MatMul"} & stay
+    onnx_graph.save(half, tmp_path / "half.onnx")
+    assert agreement(tmp_path / "half.onnx", module, contract)["psnr_db"] > 45

@@ -60,7 +60,7 @@ class Quantize(Stage):
     """
 
     name: ClassVar[str] = "quantize"
-    revision: ClassVar[int] = 7
+    revision: ClassVar[int] = 8
 
     def __init__(self, settings: QuantizeSettings | None = None) -> None:
         self.settings = settings or QuantizeSettings()

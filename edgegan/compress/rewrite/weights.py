@@ -1,4 +1,4 @@
-"""Weights, and layers' outputs, that a network computes anew at each run, though no input has a say in them."""
+"""Weights and layers' outputs that a network computes anew at each run, though no input has a say in them."""
 
 from __future__ import annotations
 
