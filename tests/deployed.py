@@ -42,4 +42,6 @@ def candidate(name: str, request: pytest.FixtureRequest, folder: Path) -> Candid
     full = Candidate(teacher, teacher, recipe.contract)
     if name == "cifar10_teacher":
         return full
-    return Prune(PruneSettings(macs=0.125, align=8, scope="uniform", reconstruct=False)).run(full, Context(folder))
+    return Prune(PruneSettings(macs=0.125, align=8, scope="uniform", reconstruct=False)).run(
+        full, Context(folder)
+    )

@@ -1,7 +1,7 @@
 """The device's floors in environments of their own: no torch, no onnx, on the Pythons that devices carry.
 
-CPython 3.10 gets the lowest versions that pyproject.toml allows, CPython 3.12 the newest; all tests of measuring
-run on the lowest, since the rest of the gate has the newest.
+CPython 3.10 gets the lowest versions that pyproject.toml allows, CPython 3.12 the newest; all tests of
+measuring run on the lowest, since the rest of the gate has the newest.
 """
 
 from __future__ import annotations
