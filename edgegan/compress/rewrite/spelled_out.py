@@ -20,8 +20,9 @@ def spell_out(graph: GraphModule) -> bool:
     """Replace such operators; return whether there were any. The graph then has to be traced anew.
 
     `fold` becomes a sum of shifted blocks, an adaptive maximum (or mean, of free sizes) one over windows, an
-    Einsum of one tensor a permutation and a sum, an InstanceNorm of tracked statistics a BatchNorm, a
-    projected LSTM a plain one. What linear algebra makes of constants, as an inverse, becomes a constant.
+    Einsum of one tensor a permutation and a sum, a running product some of two each, an InstanceNorm of
+    tracked statistics a BatchNorm, a projected LSTM a plain one. What linear algebra makes of constants, as an
+    inverse, becomes a constant.
     """
     found = _fold_algebra(graph)
     found += [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]
@@ -174,6 +175,33 @@ def _instance_norm(graph: GraphModule, node: Node) -> bool:
     return True
 
 
+def _running_product(graph: GraphModule, node: Node) -> bool:
+    x, dim = list[Any](node.args[:2])
+    if shape(x)[dim] < 1 or argument(node, 2, "dtype") is not None:
+        return False
+    name = f"spelled_{node.name}"
+    setattr(graph, name, _RunningProduct(dim))
+    with graph.graph.inserting_before(node):
+        replace(node, graph.graph.call_module(name, (x,)))
+    return True
+
+
+class _RunningProduct(torch.nn.Module):
+    """`torch.cumprod`, which ONNX has not: each value times what is 1, 2, 4 and more places before it."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        size, step = x.shape[self.dim], 1
+        while step < size:
+            ones = torch.ones_like(x.narrow(self.dim, 0, step))
+            x = x * torch.cat([ones, x.narrow(self.dim, 0, size - step)], self.dim)
+            step *= 2
+        return x
+
+
 WAYS = {
     aten.adaptive_avg_pool1d.default: _adaptive_mean,
     aten.adaptive_avg_pool2d.default: _adaptive_mean,
@@ -182,6 +210,7 @@ WAYS = {
     aten.adaptive_max_pool2d.default: _adaptive_max,
     aten.adaptive_max_pool3d.default: _adaptive_max,
     aten.col2im.default: _fold,
+    aten.cumprod.default: _running_product,
     aten.einsum.default: _einsum,
     aten.instance_norm.default: _instance_norm,
     aten.lstm.input: plain_lstm,

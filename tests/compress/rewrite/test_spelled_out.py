@@ -73,7 +73,16 @@ class Solved(nn.Module):
         return x @ self.weight.inverse() @ whole * torch.linalg.det(self.weight)
 
 
+class Seen(nn.Module):
+    """What is left of light at each depth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = torch.cumprod(1 - x.sigmoid(), -1)
+        return left * torch.cumprod(x.tanh(), 1)
+
+
 CASES = [
+    (Seen(), (4, 11)),
     (Solved(), (5, 6)),
     (Largest(5), (3, 15)),
     (Largest(1, 1), (3, 9, 14)),
