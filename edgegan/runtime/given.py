@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from edgegan.errors import InputError, OutOfRange
 from edgegan.forms import is_row
 from edgegan.runtime.contract import Contract, Input
 from edgegan.runtime.sampling import one_hot
-from edgegan.runtime.specs import DTYPES
+from edgegan.runtime.specs import DTYPES, all_in
 from edgegan.runtime.stored_inputs import scaled
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -70,12 +71,31 @@ def rows(spec: Input, array: NDArray[Any], n: int) -> NDArray[Any]:
     return one_hot(every, spec.shape[0])
 
 
-def near(spec: Input) -> float:
-    """Return a sum of squares up to which all values are finite, and none far from what is drawn."""
-    if spec.sample.usual is None:
-        return _LARGEST
-    low, high = spec.sample.usual
-    return max(0.0, min(high - 2 * low, 2 * high - low)) ** 2
+@dataclass(frozen=True)
+class Look:
+    """What tells at one look that an array is what the model takes: most are, and need nothing else."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    classes: int
+    """Of labels."""
+    near: float
+    """A sum of squares up to which all floats are finite, and none far from what is drawn."""
+
+    @classmethod
+    def of(cls, spec: Input) -> Look:
+        """Return the look for an input of fixed sizes."""
+        usual = spec.sample.usual
+        near = max(0.0, min(usual[1] - 2 * usual[0], 2 * usual[1] - usual[0])) ** 2 if usual else _LARGEST
+        return cls(spec.shape, DTYPES[spec.dtype], spec.sample.classes or 0, near)
+
+    def passes(self, array: Any) -> bool:
+        """Tell whether an array (N, *shape) is as it should be; what does not pass may be of use, too."""
+        if not _is_array(array) or array.dtype != self.dtype or not array.ndim:
+            return False
+        if array.shape[1:] != self.shape:
+            return False
+        return all_in(array, self.classes) if self.classes else bool(np.vdot(array, array) <= self.near)
 
 
 def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stacklevel: int) -> None:
@@ -94,6 +114,10 @@ def warn_of_range(contract: Contract, spec: Input, array: NDArray[Any], *, stack
             ),
             stacklevel=stacklevel,
         )
+
+
+def _is_array(value: Any) -> TypeGuard[NDArray[Any]]:
+    return isinstance(value, np.ndarray)
 
 
 def _is_far(array: NDArray[Any], usual: tuple[float, float]) -> bool:

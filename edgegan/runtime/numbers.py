@@ -30,7 +30,7 @@ def is_range(low: Any, high: Any) -> bool:
 
 def whole(value: Any, what: str, least: int, most: int | None = None) -> int:
     """Return a whole number of any type, numpy's too; refuse others, truth values and those out of bounds."""
-    number = int(value) if not isinstance(value, bool) and isinstance(value, Integral) else None
+    number = int(value) if not isinstance(value, bool) and isinstance(value, (int, Integral)) else None
     if number is None or number < least or (most is not None and number > most):
         bounds = f"{least} or more" if most is None or number is None or number < least else f"{most} at most"
         raise InputError(

@@ -63,12 +63,6 @@ class Input:
 
     def check(self, array: NDArray[Any]) -> None:
         """Raise `InputError` where a batch (N, *shape) does not fit: its shape, dtype or values."""
-        self.check_form(array)
-        if self.dtype == "float32" and not all_finite(array):
-            raise InputError(f"input {self.name!r} holds NaN or infinity")
-
-    def check_form(self, array: NDArray[Any]) -> None:
-        """Raise `InputError` where a batch does not fit, but for floats that are not finite."""
         if array.shape[1:] != self.shape or array.ndim != len(self.shape) + 1:
             expected = ", ".join(map(str, ("N", *self.shape)))
             raise InputError(
@@ -77,8 +71,10 @@ class Input:
             )
         if array.dtype != DTYPES[self.dtype]:
             raise InputError(f"input {self.name!r} must be {self.dtype}, not {array.dtype}")
-        if self.sample.kind == "labels" and not _all_in(array, self.sample.classes or 0):
+        if self.sample.kind == "labels" and not all_in(array, self.sample.classes or 0):
             raise InputError(f"input {self.name!r} must be in 0..{(self.sample.classes or 0) - 1}")
+        if self.dtype == "float32" and not all_finite(array):
+            raise InputError(f"input {self.name!r} holds NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -193,7 +189,8 @@ def _layout_advice(shape: tuple[int, ...], given: tuple[int, ...]) -> str | None
     return None
 
 
-def _all_in(array: NDArray[Any], classes: int) -> bool:
+def all_in(array: NDArray[Any], classes: int) -> bool:
+    """Tell whether all labels are classes, from 0."""
     if array.size <= _FEW:  # faster than two reductions
         labels = array.ravel().tolist()
         return not labels or (min(labels) >= 0 and max(labels) < classes)

@@ -9,6 +9,7 @@ import pickle
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from edgegan.errors import InputError, OutOfRange
 from edgegan.runtime import Contract, Generator
 from edgegan.runtime.contract import Arrays, Input, Output, Sample
 from edgegan.runtime.engines.base import Engine, Port
+from edgegan.runtime.given import Look
 
 
 class Echo(Engine):
@@ -115,6 +117,45 @@ def test_floats_far_outside_are_told(spec: Input, value: Any) -> None:
     with pytest.warns(OutOfRange, match="'image' goes from .* made for .*uint8") as caught:
         generator(image=value)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("sample", "value", "passes"),
+    [
+        (Sample("normal"), 5.9, True),
+        (Sample("normal"), -19.0, False),
+        (Sample("normal"), np.nan, False),
+        (Sample("uniform", 0.0, 1.0), -np.inf, False),
+        (Sample("uniform", 0.0, 1.0), 1.0, True),
+        (Sample("constant", value=0.7), 1e9, True),
+        (Sample("constant", value=0.7), np.inf, False),
+    ],
+)
+def test_a_look_passes_what_is_finite_and_near(sample: Sample, value: float, passes: bool) -> None:
+    look = Look.of(Input("z", (1,), sample=sample))
+    assert look.passes(np.full((1, 1), value, np.float32)) == passes
+    assert not look.passes(np.full((1, 1), 0.5))
+    assert not look.passes(np.full((1, 2), 0.5, np.float32))
+    assert not look.passes(np.float32(0.5))
+
+
+def test_a_look_passes_labels_that_are_classes() -> None:
+    look = Look.of(Input("label", (), "int64", Sample("labels", classes=4)))
+    assert look.passes(np.array([0, 3]))
+    assert not look.passes(np.array([0, 4]))
+    assert not look.passes(np.array([-1]))
+    assert not look.passes(np.array(3))
+    assert not look.passes(3)
+
+
+def test_arrays_that_need_no_more_than_a_look_reach_the_engine_as_they_are() -> None:
+    generator = echo(Input("z", (2,)))
+    z = np.float32([[0.5, 1.0]])
+    with mock.patch.object(Echo, "__call__", return_value={"z_out": z}) as called:
+        generator(z=z)
+    assert called.call_args.args[0]["z"] is z
+    with pytest.raises(InputError, match="the seed"):
+        generator(z=z, seed=-1)
 
 
 def test_what_stored_floats_hold_is_not_far_outside() -> None:
