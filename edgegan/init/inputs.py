@@ -62,10 +62,11 @@ MEANT: tuple[tuple[str, dict[Kind, float]], ...] = (
      {"sequence": 0, "vector": 0.5, "signal": 1.2}),
     (r"(.*_)?(xyz|points?|point_?clouds?|pcd?|pts|verts|vertices|coords?)",
      {"sequence": 0, "signal": 0.3, "vector": 1.2}),
-    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|masks?|sketch|edges?|gr[ae]y|"
+    (r"(.*_)?(im(a?ge?)?s?|pictures?|photos?|frames?|faces?|rgb|lr|hr|ms|lrms|pan|hsi|guide|content|source|driving|reference|person|cloth(es|ing)?|background|masks?|sketch|edges?|gr[ae]y|"
      r"img.*|image.*)",
      {"picture": 0, "volume": 1.5, "vector": 2.5}),
-    (OF_SOUND.pattern + r"|mels?|spec.*|.*mel|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
+    (OF_SOUND.pattern, {"signal": 0, "contour": 0.25, "sequence": 1, "picture": 1.2}),
+    (r"mels?|spec.*|.*mel|signals?|series", {"signal": 0, "sequence": 1, "picture": 1.2}),
     (r"(.*_)?(f0|lf0|pitch|energy|loudness|periodicity|vuv)", {"contour": 0, "signal": 0.3, "scalar": 1.0}),
     (r"tokens?|(.*_)?tokens|(.*_)?ids|text|words?|captions?|sentences?",
      {"tokens": 0, "label": 1.5, "sequence": 2}),
@@ -370,7 +371,8 @@ def kind_guesses(name: str, kind: Kind, facts: Facts) -> Iterator[Guess]:
         lengths = (SOUND, *LENGTHS) if widths[0] <= 2 else LENGTHS
         yield from (Guess(name, kind, (width, length)) for length in lengths for width in widths[:2])
     elif kind == "contour":
-        yield from (Guess(name, kind, (length,)) for length in LENGTHS)
+        sound = (SOUND,) if OF_SOUND.fullmatch(name.lower()) else ()
+        yield from (Guess(name, kind, (length,)) for length in (*sound, *LENGTHS))
     elif kind == "matrices":
         counts = unique([*facts.points, *facts.lengths])[:3]
         yield from (Guess(name, kind, (k, *of)) for k in counts for of in ((2, 2), (3, 3), (2, 3)))

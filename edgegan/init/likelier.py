@@ -45,15 +45,17 @@ def _as_pictures(module: nn.Module, guesses: Guesses) -> Guesses:
 
 def _as_outputs(module: nn.Module, guesses: Guesses) -> Guesses:
     """Return the guesses with maps of classes, which a network may stretch, as large as the picture that it
-    gives, where that is always as large and none lies beside them.
+    gives, where that is always as large and none lies beside them; of one place they are taken for maps too.
     """
-    if not any(guess.is_class_map for guess in guesses) or any(guess.kind == "picture" for guess in guesses):
+    maps = [guess.is_class_map or (guess.kind == "onehot" and len(guess.shape) == 3) for guess in guesses]
+    if not any(maps) or any(guess.kind == "picture" for guess in guesses):
         return guesses
     size = chosen(outputs(run(module, guesses, 2), 2))[0][1].shape[2:]
     if len(size) != 2:
         return guesses
     others = tuple(
-        replace(guess, shape=(*guess.shape[:-2], *size)) if guess.is_class_map else guess for guess in guesses
+        replace(guess, shape=(*guess.shape[:-2], *size)) if is_map else guess
+        for guess, is_map in zip(guesses, maps)
     )
     fits = fault(module, others) is None
     return others if fits and chosen(outputs(run(module, others, 2), 2))[0][1].shape[2:] == size else guesses

@@ -37,7 +37,7 @@ def modality_of(
     wave = (
         len(shape) in (1, 2) and shape[-1] >= SHORTEST_WAVE and (len(shape) == 1 or shape[0] <= MOST_CHANNELS)
     )
-    if wave and "signal" in kinds:
+    if wave and kinds & {"signal", "contour"}:
         rate = _rate(module)
         note = f"sound at {rate or SAMPLE_RATE} Hz"
         said = note if rate else f"guess: {note}: put the rate that it was trained at here"

@@ -167,6 +167,7 @@ def _round(low: float, high: float) -> Range:
     most = max(abs(low), abs(high), 1e-6) * 1.1
     unit = 10.0 ** math.floor(math.log10(most))
     top = next(unit * step for step in (1, 2, 3, 4, 5, 6, 8, 10) if unit * step >= most)
+    top = float(f"{top:.0e}")  # 0.3, and not 3 * 0.1
     return (0.0 if low >= 0 else -top), (top if high > 0 else 0.0)
 
 

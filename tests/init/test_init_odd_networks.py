@@ -245,6 +245,7 @@ def test_a_usual_range_of_which_hardly_any_is_used_is_not_the_outputs(high: floa
         assert held == pytest.approx((0, expected))
         assert ("as the input" in why) == (usual is not None and expected == 255)
         assert not sure
+    assert output_range(None, torch.tensor([-0.21, 0.25]), False, None)[0] == (-0.3, 0.3)
     assert output_range((0.0, 1.0), torch.tensor([0.0, high]), True, None)[0] == (0, 1)
 
 

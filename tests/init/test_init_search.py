@@ -151,6 +151,23 @@ class Spade(nn.Module):
         return torch.tanh(self.out(x))
 
 
+class Labelled(Spade):
+    """The same, of a map that is called a label."""
+
+    def forward(self, label: Tensor) -> Tensor:
+        return super().forward(label)
+
+
+class Rows(nn.Conv1d):
+    """Sound without an axis of channels."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, 9, padding=4)
+
+    def forward(self, noisy_speech: Tensor) -> Tensor:
+        return super().forward(noisy_speech.unsqueeze(1)).squeeze(1)
+
+
 class Semantics(nn.Conv2d):
     """A picture from a map of 9 classes and the edges of what is on it."""
 
@@ -274,6 +291,8 @@ class Separator(nn.Linear):
     ("network", "shapes"),
     [
         (Spade, [(6, 32, 32)]),
+        (Labelled, [(6, 32, 32)]),
+        (Rows, [(8192,)]),
         (Semantics, [(9, 64, 64), (1, 64, 64)]),
         (Places, [(64, 64)]),
         (Patches, [(1, 24, 40)]),
