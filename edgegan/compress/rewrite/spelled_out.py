@@ -21,8 +21,8 @@ def spell_out(graph: GraphModule) -> bool:
 
     `fold` becomes a sum of shifted blocks, an adaptive maximum (or mean, of free sizes) one over windows, an
     Einsum of one tensor a permutation and a sum, a running product some of two each, an InstanceNorm of
-    tracked statistics a BatchNorm, a projected LSTM a plain one. What linear algebra makes of constants, as an
-    inverse, becomes a constant.
+    tracked statistics a BatchNorm, a projected LSTM a plain one. What linear algebra makes of constants, as
+    an inverse, becomes a constant.
     """
     found = _fold_algebra(graph)
     found += [WAYS[node.target](graph, node) for node in list(graph.graph.nodes) if node.target in WAYS]

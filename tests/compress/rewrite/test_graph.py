@@ -128,3 +128,27 @@ def test_what_draws_random_numbers_is_told_from_a_wrong_rewrite() -> None:
     module = Noisy(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval()
     with pytest.raises(ModelError, match="the same input gives another output"):
         rewrite(module, CONTRACT, [fold_batch_norm])
+
+
+class Nearest(nn.Module):
+    """Moves points by the last of those that are nearest to each: which that is, last bits decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points, self.norm = nn.Linear(8, 3 * 300), nn.BatchNorm1d(3 * 300)
+        assert self.norm.running_mean is not None
+        self.norm.running_mean.fill_(30.0)
+
+    def forward(self, z: Tensor) -> Tensor:
+        points = self.norm(self.points(z)).view(-1, 300, 3) * 1e-2
+        far = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist")
+        near = far.topk(6, largest=False).indices
+        rows = torch.gather(points[:, None].expand(-1, 300, -1, -1), 2, near[..., None].expand(-1, -1, -1, 3))
+        return points + rows[:, :, -1]
+
+
+def test_what_last_bits_decide_is_no_wrong_rewrite() -> None:
+    torch.manual_seed(0)
+    contract = Contract((Input("z", (8,)),), (Output("points", (300, 3), layout=""),))
+    _, made = rewrite(Nearest().eval(), contract, [fold_batch_norm])
+    assert made[0].layer == "norm"
