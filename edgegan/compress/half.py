@@ -54,6 +54,7 @@ def to_half(
         node_block_list=blocked,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMMING, *kinds, *_float32_alone(model)],
     )
+    _drop_repeats(half.graph)
     _skip_round_trips(half.graph)
     sorted_half = from_proto(half)
     TopologicalSortPass()(sorted_half)
@@ -114,6 +115,15 @@ def in_float32(model: onnx.ModelProto) -> list[str]:
         for node in model.graph.node
         if node.op_type not in PRECISE and any(types.get(name) == TensorProto.FLOAT for name in node.output)
     ]
+
+
+def _drop_repeats(graph: onnx.GraphProto) -> None:
+    """Leave one of equal casts: onnxruntime before 1.32 writes one for each that reads it."""
+    given: set[str] = set()
+    for node in [node for node in graph.node if node.op_type == "Cast"]:
+        if given & {*node.output}:
+            graph.node.remove(node)
+        given |= {*node.output}
 
 
 def _skip_round_trips(graph: onnx.GraphProto) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime.transformers import float16
 from torch import Tensor, nn
 
 from edgegan.compress import export as exporting
@@ -181,3 +182,25 @@ def test_phases_and_sums_keep_what_float16_would_lose(tmp_path: Path) -> None:
     assert not {"Gemm", "MatMul"} & stay
     onnx_graph.save(half, tmp_path / "half.onnx")
     assert agreement(tmp_path / "half.onnx", module, contract)["psnr_db"] > 45
+
+
+class TwoReaders(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        low = torch.relu(x)
+        return (torch.cumsum(low, 2) + torch.cumsum(low, 3)) / 64
+
+
+def test_a_cast_for_each_that_reads_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = float16.convert_float_to_float16
+
+    def before_1_32(model: onnx.ModelProto, **settings: object) -> onnx.ModelProto:
+        half = convert(model, **settings)
+        shared = next(node for node in half.graph.node if node.output[0].endswith("_cast_to_fp32"))
+        half.graph.node.add().CopyFrom(shared)
+        return half
+
+    monkeypatch.setattr(float16, "convert_float_to_float16", before_1_32)
+    half = to_half(to_onnx(TwoReaders(), PICTURE), PICTURE)
+    onnx.checker.check_model(half)
+    given = [name for node in half.graph.node for name in node.output]
+    assert len(given) == len({*given})
