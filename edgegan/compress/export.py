@@ -266,7 +266,8 @@ def to_onnx(module: nn.Module, contract: Contract, *, opset: int = 20) -> onnx.M
     """Return `module` as an ONNX model in float32; see `export_onnx`."""
     arguments = example(traceable(contract), 2, seed=0)
     try:
-        with quiet(), torch.no_grad(), operators_read_once(), small_numbers_kept():
+        in_order = torch.backends.opt_einsum.flags(enabled=False)
+        with quiet(), torch.no_grad(), operators_read_once(), small_numbers_kept(), in_order:
             program = torch.onnx.export(
                 copy_of(module).eval(),
                 arguments,

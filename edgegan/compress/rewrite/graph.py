@@ -204,7 +204,9 @@ def _program(module: nn.Module, contract: Contract) -> torch.export.ExportedProg
             dynamic_shapes=dynamic_shapes(contract),
         )
 
-    with torch.no_grad(), free_lengths(module), warnings.catch_warnings():
+    # the best order of a product of many is found for sizes that are numbers, which fixes the batch
+    in_order = torch.backends.opt_einsum.flags(enabled=False)
+    with torch.no_grad(), free_lengths(module), in_order, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.|copyreg")
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         try:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from edgegan.compress.rewrite import Change, fold_batch_norm, rewrite
+from edgegan.compress.export import to_onnx
+from edgegan.compress.rewrite import Change, fold_batch_norm, rewrite, trace
 from edgegan.compress.rewrite.graph import aten, constant
 from edgegan.errors import ModelError, ProofError
 from edgegan.runtime.contract import Contract, Input, Output
@@ -152,3 +154,22 @@ def test_what_last_bits_decide_is_no_wrong_rewrite() -> None:
     contract = Contract((Input("z", (8,)),), (Output("points", (300, 3), layout=""),))
     _, made = rewrite(Nearest().eval(), contract, [fold_batch_norm])
     assert made[0].layer == "norm"
+
+
+def test_the_order_of_a_product_of_many_does_not_fix_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Orders:
+        """Looks at sizes as numbers, as opt_einsum does where it is installed."""
+
+        @staticmethod
+        def contract_path(equation: str, *operands: Tensor, optimize: Any) -> Any:
+            return [(0, 1) for operand in operands[1:] if len(range(operand.shape[0]))], None
+
+    class Product(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.einsum("bchw,bcij,bckl->bchl", x, x, x)
+
+    monkeypatch.setattr("torch.backends.opt_einsum.m.is_available", lambda: True)
+    monkeypatch.setattr("torch.backends.opt_einsum.m._opt_einsum", Orders)
+    with torch.backends.opt_einsum.flags(enabled=True):
+        file = to_onnx(trace(Product().eval(), CONTRACT), CONTRACT)
+    assert file.graph.input[0].type.tensor_type.shape.dim[0].dim_param
