@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -146,7 +147,7 @@ def test_zeros_have_a_type_that_any_converter_changes(monkeypatch: pytest.Monkey
     contract = Contract((Input("x", (3, 6)),), (Output("y", (3, 3), layout=""),))
     model, seen = to_onnx(Steps().eval().requires_grad_(False), contract), []
 
-    def convert(given: onnx.ModelProto, **how: object) -> onnx.ModelProto:
+    def convert(given: onnx.ModelProto, **how: Any) -> onnx.ModelProto:
         seen.extend(node for node in given.graph.node if node.op_type == "ConstantOfShape")
         return converted(given, **how)
 
@@ -193,7 +194,7 @@ class TwoReaders(nn.Module):
 def test_a_cast_for_each_that_reads_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
     convert = float16.convert_float_to_float16
 
-    def before_1_32(model: onnx.ModelProto, **settings: object) -> onnx.ModelProto:
+    def before_1_32(model: onnx.ModelProto, **settings: Any) -> onnx.ModelProto:
         half = convert(model, **settings)
         shared = next(node for node in half.graph.node if node.output[0].endswith("_cast_to_fp32"))
         half.graph.node.add().CopyFrom(shared)
