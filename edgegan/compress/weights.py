@@ -40,8 +40,9 @@ def find(content: object, module: nn.Module, *, prefix: str = "", exact: bool = 
     """Return each way in which the checkpoint's `content` fits `module`; the best first.
 
     Looked at are all its entries, and every prefix of their names, unless it is `exact`: then `content` is
-    the entry, and `prefix` its prefix. Of several entries, that of averaged weights (EMA) comes first. Where
-    none fits by its names, weights of the module's kinds and shapes in the module's order are taken.
+    the entry, and `prefix` its prefix. Of several entries or prefixes, that of averaged weights (EMA) comes
+    first. Where none fits by its names, weights of the module's kinds and shapes in the module's order are
+    taken.
     """
     named = {key for model in (module, plain_copy(module)) for key in model.state_dict()}
     all_entries = [("", content)] if exact else list(entries(content))
@@ -49,8 +50,8 @@ def find(content: object, module: nn.Module, *, prefix: str = "", exact: bool = 
     for entry, weights in all_entries:
         if not isinstance(weights, Mapping):
             continue
-        prefixes = [prefix] if exact else sorted(prefixes_of(list(weights), named), key=len)
-        for each in prefixes:
+        there = {prefix} if exact else prefixes_of(list(weights), named)
+        for each in sorted(there, key=lambda one: (not is_average(one), len(one))):
             own = {name[len(each) :]: value for name, value in weights.items() if name.startswith(each)}
             if (fit := fitted(own, module)) is not None:
                 found.append(Found(fit.weights, entry, each, fit.plain, fit.said))
@@ -61,7 +62,7 @@ def find(content: object, module: nn.Module, *, prefix: str = "", exact: bool = 
 
 
 def is_average(entry: str) -> bool:
-    """Tell whether an entry's name says that it holds averaged weights."""
+    """Tell whether the name of an entry, or a prefix, says that it holds averaged weights."""
     return AVERAGED.search(entry.lower()) is not None
 
 

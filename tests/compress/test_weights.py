@@ -71,6 +71,16 @@ def test_the_entry_and_the_prefix_are_found_and_averaged_weights_come_first() ->
     assert find({"other": {"0.weight": torch.zeros(9, 9)}}, module) == []
 
 
+def test_averaged_weights_beside_others_in_one_entry_are_taken() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    state = module.state_dict()
+    content = {f"model.{name}": value for name, value in state.items()}
+    content |= {f"ema_model.module.{name}": value + 1 for name, value in state.items()}
+    (found,) = find(content, module)
+    assert found.prefix == "ema_model.module."
+    assert all(torch.equal(found.weights[name], value + 1) for name, value in state.items())
+
+
 def test_names_that_only_look_like_norms_are_left_alone() -> None:
     module = nn.ParameterDict({"a_v": torch.randn(3), "a_g": torch.randn(5), "b_orig": torch.randn(2, 2)})
     found = fitted(module.state_dict(), module)
