@@ -99,9 +99,7 @@ def make(subject: Subject, folder: Path) -> dict[str, Any]:
     chosen: dict[str, Any] = {"quality": {}}
     for file, target in targets().items():
         sweep = file == list(targets())[-1]
-        settings = QuantizeSettings(
-            targets=(target,), samples=CALIBRATION, sensitivity=sweep, quality={}, **chosen
-        )
+        settings = QuantizeSettings(targets=(target,), samples=CALIBRATION, sensitivity=sweep, **chosen)
         records[file] = quantize(module, contract, settings, folder / f"{file}.onnx")
         changed = records[file].changed["int8"]
         chosen |= {"calibrator": changed["calibrator"], "equalize": changed["equalized"]}
