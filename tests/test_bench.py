@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -69,3 +70,13 @@ def test_the_page_of_the_recipes_networks_is_that_of_what_is_kept(families: Any)
 )
 def test_the_goal_of_the_recipes_networks(families: Any, run: dict[str, Any], met: bool) -> None:
     assert families.meets_goal(run) is met
+
+
+def test_the_generators_of_the_int8_table_load(shared: Path, tmp_path: Path) -> None:
+    load = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import int8_models; "
+        "print([*int8_models.MODELS.values()][3](*map(Path, sys.argv[2:])).module.__class__.__name__)"
+    )
+    words = [sys.executable, "-c", load, str(ROOT / "bench"), str(shared), str(tmp_path)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert ran.stdout == "Generator\n"
