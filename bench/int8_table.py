@@ -103,6 +103,10 @@ def _notes(content: Figures) -> Iterator[str]:
         "coverage it gets edgegan's rewritten graph, and leaves in float the layers that edgegan does."
     )
     yield (
+        "edgegan's files are made without a budget (`quality: {}`): all that can be is in INT8. By default "
+        "it leaves layers in float until 40 dB are held, as `bench/zoo.md` has it."
+    )
+    yield (
         f"PSNR is of {protocol['judging_samples']} samples that nothing was calibrated on, with the output's "
         "range as peak; photographs are crops of monet to calibrate on, and of Set14 to judge by. Ratios are "
         "of interleaved turns, averaged over processes started anew, with the intervals that a repeat falls "
